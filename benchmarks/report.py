@@ -1,0 +1,37 @@
+"""What every benchmark shares: its options, a table on the screen, figures in a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+    """Options that every benchmark takes."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    made.add_argument("--seed", type=int, default=0)
+    return made
+
+
+def publish(rows: Sequence[Mapping[str, object]], file: Path | None) -> None:
+    """Print `rows` as a Markdown table and, where `file` is given, write them as JSON with the versions used."""
+    names = list(rows[0])
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in cells]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    print("\n".join(lines))
+    if file:
+        machine = {"torch": torch.__version__, "python": platform.python_version(), "threads": torch.get_num_threads()}
+        file.write_text(json.dumps({"machine": machine, "rows": list(rows)}, indent=1) + "\n")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,68 @@
+"""Interpolation of latents and conditionings, clean or noisy."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Blend = Literal["slerp", "lerp", "exact"]
+BLENDS: tuple[str, ...] = get_args(Blend)
+
+
+def _per_sample(weight: float | Tensor, like: Tensor) -> Tensor:
+    """`weight` in float64, shaped to multiply `like` sample by sample."""
+    weight = torch.as_tensor(weight, dtype=torch.float64, device=like.device)
+    return weight.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def lerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
+    """`(1 - w) a + w b` for samples `(n, ...)`; `weight` is a number or `(n,)`. Computed in float64."""
+    share = _per_sample(weight, a)
+    return ((1 - share) * a.double() + share * b.double()).to(a.dtype)
+
+
+def slerp(a: Tensor, b: Tensor, weight: float | Tensor, clamp: float = 1e-4) -> Tensor:
+    """`(sin((1 - w) o) a + sin(w o) b) / sin(o)`, `o` the angle between whole samples, for `(n, ...)`.
+
+    `weight` is a number or `(n,)`. Computed in float64; the angle stays `clamp` radians away from 0 and pi, and at
+    the ends the result is exactly `a` or `b`. (Shoemake 1985; method, step 5.)
+    """
+    share = _per_sample(weight, a)
+    first, second = a.double(), b.double()
+    dims = tuple(range(1, a.ndim))
+    norms = [torch.linalg.vector_norm(x, dim=dims, keepdim=True) for x in (first, second)]
+    cosine = (first * second).sum(dims, keepdim=True) / (norms[0] * norms[1]).clamp_min(1e-300)
+    angle = cosine.clamp(-1, 1).arccos().clamp(clamp, torch.pi - clamp)
+    mixed = (((1 - share) * angle).sin() * first + (share * angle).sin() * second) / angle.sin()
+    return torch.where(share == 0, first, torch.where(share == 1, second, mixed)).to(a.dtype)
+
+
+def noisy_blend(
+    a: Tensor,
+    b: Tensor,
+    noise: Tensor,
+    weight: float | Tensor,
+    scales: tuple[float, float],
+    how: Blend = "slerp",
+) -> Tensor:
+    """A noisy latent between clean latents `a` and `b` `(n, c, h, w)` that share one `noise` of that shape.
+
+    With `scales = (s, n)`:
+
+    - `slerp`: `slerp(s a + n e, s b + n e, w)`, as in the paper. The noise comes out stretched.
+    - `lerp`: `lerp(s a + n e, s b + n e, w)`. The noise is exact, the signal shrinks.
+    - `exact`: `s slerp(a, b, w) + n e`. Signal and noise both keep their size.
+
+    Raises `ValueError` for another `how`.
+    """
+    signal, sigma = scales
+    if how == "exact":
+        return signal * slerp(a, b, weight) + sigma * noise
+    ends = signal * a + sigma * noise, signal * b + sigma * noise
+    if how == "slerp":
+        return slerp(*ends, weight)
+    if how == "lerp":
+        return lerp(*ends, weight)
+    raise ValueError(f"blend is {how!r}; it must be one of {', '.join(BLENDS)}")

@@ -1,0 +1,111 @@
+"""What the method asks of a latent diffusion model, and the things that pass between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .blend import slerp
+
+
+@dataclass(frozen=True)
+class Text:
+    """Conditioning of `n` rows: token states `(n, tokens, width)` and, for SDXL, pooled states `(n, width)`."""
+
+    states: Tensor
+    pooled: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Text:
+        """The same conditioning with `change` applied to every tensor in it."""
+        return Text(change(self.states), None if self.pooled is None else change(self.pooled))
+
+    def rows(self, index: Iterable[int]) -> Text:
+        """The rows of `index`; a conditioning of one row serves every index."""
+        wanted = [0 if len(self) == 1 else i for i in index]
+        return self.map(lambda tensor: tensor[wanted])
+
+    def at(self, positions: Tensor) -> Text:
+        """One row per position, on the great circle between its two keyframes' rows (method, step 5)."""
+        if len(self) == 1:
+            return self.rows([0] * len(positions))
+        left = positions.floor().clamp(0, len(self) - 2).long()
+        share = positions - left
+        return self.map(lambda tensor: slerp(tensor[left], tensor[left + 1], share))
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Everything that a batch of `n` latents is denoised under.
+
+    `positive` and `negative` have `n` rows or one; `cfg` is the scale of classifier-free guidance (1: none).
+    `hint` `(n, 3, H, W)` in 0..1 goes to the ControlNet with the strengths `(n,)`, for both halves of guidance.
+    """
+
+    positive: Text
+    negative: Text
+    cfg: float
+    hint: Tensor | None = None
+    strength: Tensor | None = None
+
+    def rows(self, index: list[int]) -> Guidance:
+        """The guidance of some of the rows."""
+        return replace(
+            self,
+            positive=self.positive.rows(index),
+            negative=self.negative.rows(index),
+            hint=None if self.hint is None else self.hint[index],
+            strength=None if self.strength is None else self.strength[index],
+        )
+
+
+class LatentDiffusionModel(Protocol):
+    """A latent diffusion model with its sampler.
+
+    A noise *level* is a place on the schedule in (0, 1]; the model may move it to the nearest place its sampler
+    visits, in `scales`, `denoise` and `predict_noise` alike. Latents are in the model's own scale.
+    """
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model wants its inputs and leaves its results."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many latents `denoise` should be given at once."""
+
+    @property
+    def hint_scale(self) -> int:
+        """Pixels of a ControlNet hint for each step of the latent grid."""
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Latents `(n, c, h', w')` of pictures `(n, 3, h, w)` in 0..1."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`."""
+
+    def scales(self, level: float) -> tuple[float, float]:
+        """`(a, s)` such that `a * latent + s * noise` is a latent at `level`."""
+
+    def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
+        """Clean latents from noisy ones `(n, c, h', w')` at `level`; a row's result does not depend on the others."""
+
+    def predict_noise(self, noisy: Tensor, levels: Tensor, text: Text) -> Tensor:
+        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`."""
+
+
+def move(text: Text, like: Tensor) -> Text:
+    """`text` on the device and in the type of `like`."""
+    return text.map(lambda tensor: tensor.to(like))
+
+
+def stack(texts: list[Text]) -> Text:
+    """Rows of several conditionings, one after the other."""
+    pooled = [text.pooled for text in texts if text.pooled is not None]
+    return Text(torch.cat([text.states for text in texts]), torch.cat(pooled) if pooled else None)

@@ -1,0 +1,123 @@
+"""Where the frames of a path lie, in which order they are made, and how much noise and choice each gets."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Shape = Literal["linear", "convex", "concave"]
+SHAPES: tuple[str, ...] = get_args(Shape)
+_BEND = {"linear": 1.0, "convex": 2.0, "concave": 0.5}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A frame to be made between two finished ones.
+
+    `index`, `left` and `right` count all frames; `position` is in keyframes (0.5: half-way from the first to the
+    second); `depth` is 1 for frames made from keyframes alone; `weight` is the share of the right neighbour.
+    """
+
+    index: int
+    position: float
+    depth: int
+    left: int
+    right: int
+
+    @property
+    def weight(self) -> float:
+        return (self.index - self.left) / (self.right - self.left)
+
+
+@dataclass(frozen=True)
+class Path:
+    """Keyframes and the numbers of frames `between` them, one number per gap."""
+
+    between: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.between or min(self.between) < 0 or max(self.between) < 1:
+            raise ValueError(f"frames per gap are {list(self.between)}; there must be a gap with at least 1 frame")
+
+    @classmethod
+    def of(cls, frames: int, keyframes: int) -> Path:
+        """`frames` in all, the keyframes among them, spread over the gaps as evenly as whole numbers allow."""
+        if keyframes < 2:
+            raise ValueError(f"keyframes: got {keyframes}, a path needs at least 2")
+        if frames <= keyframes:
+            raise ValueError(f"frames: got {frames}, {keyframes} keyframes need at least {keyframes + 1}")
+        least, more = divmod(frames - keyframes, keyframes - 1)
+        return cls(tuple(least + (gap < more) for gap in range(keyframes - 1)))
+
+    @property
+    def keyframes(self) -> list[int]:
+        """The frame number of every keyframe."""
+        places = [0]
+        for count in self.between:
+            places.append(places[-1] + count + 1)
+        return places
+
+    @property
+    def frames(self) -> int:
+        return self.keyframes[-1] + 1
+
+    def slots(self) -> list[list[Slot]]:
+        """The frames to make, by depth: each depth needs only keyframes and the depths before it."""
+        ranges = list(zip(self.keyframes, self.keyframes[1:], strict=False))
+        slots = [slot for gap, ends in enumerate(ranges) for slot in _halve(gap, *ends)]
+        return [[s for s in slots if s.depth == depth] for depth in range(1, self.depths + 1)]
+
+    @property
+    def depths(self) -> int:
+        return max(self.between).bit_length()
+
+
+def _halve(gap: int, first: int, last: int) -> list[Slot]:
+    """Slots of one gap: the middle of each range of whole numbers, then of its halves."""
+    slots, ranges, depth = [], [(first, last)], 1
+    while ranges := [(low, high) for low, high in ranges if high - low > 1]:
+        middles = [(low + high) // 2 for low, high in ranges]
+        for (low, high), middle in zip(ranges, middles, strict=True):
+            slots.append(Slot(middle, gap + (middle - first) / (last - first), depth, low, high))
+        ranges = [half for (lo, hi), mid in zip(ranges, middles, strict=True) for half in ((lo, mid), (mid, hi))]
+        depth += 1
+    return slots
+
+
+def noise_level(depth: int, depths: int, highest: float, lowest: float, shape: Shape = "linear") -> float:
+    """Level of `depth` (1..depths): `highest` at depth 1 down to `lowest` (method, step 4).
+
+    `lowest + (highest - lowest) x^p` with `x` from 1 down to 0 and `p` 1 (linear), 2 (convex) or 1/2 (concave).
+    Raises `ValueError` for levels outside (0, 1], the wrong way round, or an unknown shape.
+    """
+    check_levels(highest, lowest)
+    if shape not in _BEND:
+        raise ValueError(f"level shape is {shape!r}; it must be one of {', '.join(SHAPES)}")
+    place = 1.0 if depths == 1 else (depths - depth) / (depths - 1)
+    return lowest + (highest - lowest) * place ** _BEND[shape]
+
+
+def check_levels(highest: float, lowest: float) -> None:
+    """Raise `ValueError` unless `0 < lowest <= highest <= 1`."""
+    if not 0 < lowest <= highest <= 1:
+        raise ValueError(
+            f"noise levels: got highest {highest} and lowest {lowest}, want 0 < lowest <= highest <= 1"
+        )
+
+
+def candidate_count(depth: int, most: int, least: int = 3) -> int:
+    """Candidates of a frame: `most` at depth 1, one fewer each depth, never under `least` (method, step 6)."""
+    return max(most - (depth - 1), min(least, most))
+
+
+def draw_noise(shape: Sequence[int], seed: int, position: float, candidate: int) -> Tensor:
+    """Standard normal noise on the CPU that depends on nothing but its arguments, whatever batch it is used in."""
+    key = struct.pack("<qdq", seed, position, candidate)
+    number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(number))

@@ -1,0 +1,112 @@
+"""Scorers that choose among the candidates of a frame (method, step 6).
+
+A scorer maps pictures `(n, 3, h, w)` in 0..1 to one number each, `(n,)`; the highest wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class ClipPair:
+    """A CLIP model as two functions to unit vectors: pictures `(n, 3, h, w)` in 0..1, and a list of texts."""
+
+    embed_pictures: Callable[[Tensor], Tensor]
+    embed_texts: Callable[[list[str]], Tensor]
+
+    def scorer(self, positive: str, negative: str) -> Callable[[Tensor], Tensor]:
+        """`cos(clip(picture), clip(positive)) - cos(clip(picture), clip(negative))`, the paper's score."""
+        towards, away = self.embed_texts([positive, negative])
+
+        def score(pictures: Tensor) -> Tensor:
+            return self.embed_pictures(pictures) @ (towards - away)
+
+        return score
+
+
+def normalise(pictures: Tensor, size: int, mean: tuple[float, ...] = CLIP_MEAN, std: tuple[float, ...] = CLIP_STD) -> Tensor:
+    """Pictures `(n, 3, h, w)` in 0..1 as CLIP was trained on them: the shorter side resized (bicubic) to `size`, the
+    middle `(size, size)` cut out, mean and standard deviation taken off."""
+    height, width = pictures.shape[2:]
+    factor = size / min(height, width)
+    if (height, width) != (size, size):
+        wanted = max(size, round(height * factor)), max(size, round(width * factor))
+        pictures = F.interpolate(pictures, wanted, mode="bicubic", antialias=True).clamp(0, 1)
+    top, left = (pictures.shape[2] - size) // 2, (pictures.shape[3] - size) // 2
+    middle = pictures[:, :, top : top + size, left : left + size]
+    shift, scale = (torch.tensor(v).to(middle)[:, None, None] for v in (mean, std))
+    return (middle - shift) / scale
+
+
+def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu") -> ClipPair:
+    """A CLIP of open-clip's architecture `name` with `weights` from a local safetensors file.
+
+    Weights trained by OpenAI need a `-quickgelu` name. Raises `ValueError` for an unknown name, a missing file, or a
+    file that is not this CLIP.
+    """
+    import open_clip
+
+    weights = Path(weights)
+    if weights.suffix != ".safetensors" or not weights.is_file():
+        raise ValueError(f"reranker: got {weights}, want an existing .safetensors file of a CLIP model")
+    if name not in open_clip.list_models():
+        raise ValueError(f"reranker: got the architecture {name!r}, want one that open-clip knows, such as ViT-L-14")
+    try:
+        model, _, _ = open_clip.create_model_and_transforms(name, pretrained=str(weights), device=device)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"reranker: {weights} is not a {name} CLIP of open-clip ({reason})") from error
+    model.eval().requires_grad_(False)
+    tokenizer = open_clip.get_tokenizer(name)
+    visual = model.visual
+    size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
+
+    @torch.no_grad()
+    def embed_pictures(pictures: Tensor) -> Tensor:
+        pixels = normalise(pictures.float().to(device), size, visual.image_mean, visual.image_std)
+        return model.encode_image(pixels, normalize=True)
+
+    @torch.no_grad()
+    def embed_texts(texts: list[str]) -> Tensor:
+        return model.encode_text(tokenizer(texts).to(device), normalize=True)
+
+    return ClipPair(embed_pictures, embed_texts)
+
+
+def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipPair:
+    """A CLIP in a local folder as transformers saves it: safetensors, config and tokenizer.
+
+    Raises `ValueError` where the folder holds none.
+    """
+    from transformers import CLIPModel, CLIPTokenizer
+
+    try:
+        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"reranker: {folder} is not a folder with a CLIP of transformers ({reason})") from error
+    model.to(device).eval().requires_grad_(False)
+    size, length = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings
+
+    @torch.no_grad()
+    def embed_pictures(pictures: Tensor) -> Tensor:
+        pixels = normalise(pictures.float().to(device), size)
+        return F.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+
+    @torch.no_grad()
+    def embed_texts(texts: list[str]) -> Tensor:
+        tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        return F.normalize(model.get_text_features(tokens.input_ids.to(device)).pooler_output, dim=-1)
+
+    return ClipPair(embed_pictures, embed_texts)

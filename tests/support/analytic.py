@@ -1,0 +1,62 @@
+"""A latent diffusion model whose exact denoiser is known: no network, so that the method can be held to a formula."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from diffusion_interpolation.model import Guidance, Text
+
+
+class GaussianModel:
+    """Latents are pictures, drawn from `N(mean(text), spread^2)`; DDIM over every `stride`-th of 1000 timesteps.
+
+    It stands in for a network where a test asks about the method around it.
+    """
+
+    def __init__(self, spread: float = 0.5, stride: int = 50, batch_size: int = 8) -> None:
+        self.spread, self.batch_size = spread, batch_size
+        self.device = torch.device("cpu")
+        self.hint_scale = 8
+        self.grid = list(range(1, 1000, stride))
+        betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+        self.kept = (1 - betas).cumprod(0)
+        self.rows: list[int] = []
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return pictures * 2 - 1
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return ((latents + 1) / 2).clamp(0, 1)
+
+    def timestep(self, level: float) -> int:
+        return max(t for t in self.grid if t <= max(level * 1000, self.grid[0]))
+
+    def _at(self, timestep: int) -> tuple[float, float]:
+        kept = float(self.kept[timestep])
+        return math.sqrt(kept), math.sqrt(1 - kept)
+
+    def scales(self, level: float) -> tuple[float, float]:
+        return self._at(self.timestep(level))
+
+    def _noise(self, noisy: Tensor, scales: tuple[float, float], text: Text) -> Tensor:
+        a, s = scales
+        mean = text.states.mean((1, 2))[:, None, None, None]
+        return s * (noisy - a * mean) / (a * a * self.spread**2 + s * s)
+
+    def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
+        self.rows.append(len(noisy))
+        steps = [t for t in reversed(self.grid) if t <= self.timestep(level)]
+        for now, then in zip(steps, [*steps[1:], None], strict=True):
+            a, s = self._at(now)
+            next_a, next_s = self._at(then) if then is not None else (1.0, 0.0)
+            away = self._noise(noisy, (a, s), guidance.negative)
+            noise = away + guidance.cfg * (self._noise(noisy, (a, s), guidance.positive) - away)
+            noisy = next_a * (noisy - s * noise) / a + next_s * noise
+        return noisy
+
+    def predict_noise(self, noisy: Tensor, levels: Tensor, text: Text) -> Tensor:
+        rows = [self._noise(noisy[i : i + 1], self.scales(float(v)), text.rows([i])) for i, v in enumerate(levels)]
+        return torch.cat(rows)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from analytic import GaussianModel
+
+from diffusion_interpolation.inversion import InversionSettings, augment, invert
+from diffusion_interpolation.model import Text
+
+FAST = {"rate": 0.05, "cfg": 2.0, "augmentations": 2, "hold_norms": False}
+
+
+def _problem(count: int = 2) -> tuple[torch.Tensor, Text, Text]:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(count, 1, 1, 1, generator=generator).expand(-1, 3, 8, 8).clone()
+    return pictures, Text(torch.randn(1, 3, 4, generator=generator)), Text(torch.zeros(1, 3, 4))
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_the_loss_falls_and_every_keyframe_learns_its_own_row(guided):
+    pictures, positive, negative = _problem(3)
+    model = GaussianModel(spread=0.1)
+    result = invert(model, pictures, positive, negative, InversionSettings(steps=60, guided=guided, **FAST))
+    assert min(result.losses.values()) < 0.7 * result.losses[0]
+    assert len(result.positive) == 3
+    assert len(result.negative) == 1
+    assert not torch.equal(result.positive.states[0], result.positive.states[1])
+    assert list(result.losses) == [0, 10, 20, 30, 40, 50, 60]
+    assert torch.equal(negative.states, torch.zeros(1, 3, 4))
+
+
+def test_norms_of_tokens_are_held():
+    pictures, positive, negative = _problem()
+    negative = Text(torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(3)))
+    settings = InversionSettings(steps=20, rate=0.05, cfg=2.0, augmentations=0)
+    result = invert(GaussianModel(spread=0.1), pictures, positive, negative, settings)
+    for learned, start in ((result.positive, positive), (result.negative, negative)):
+        assert torch.allclose(learned.states.norm(dim=-1), start.states.norm(dim=-1).expand(len(learned), -1))
+        assert not torch.allclose(learned.states, start.states.expand_as(learned.states))
+
+
+def test_same_seed_same_result_at_any_batch_size():
+    pictures, positive, negative = _problem(3)
+    settings = InversionSettings(steps=10, **FAST)
+    runs = [invert(GaussianModel(batch_size=n), pictures, positive, negative, settings) for n in (2, 2, 32)]
+    assert torch.equal(runs[0].positive.states, runs[1].positive.states)
+    assert torch.allclose(runs[0].positive.states, runs[2].positive.states, atol=1e-5)
+
+
+def test_pooled_states_are_learned_too():
+    pictures, positive, negative = _problem()
+    positive, negative = (Text(text.states, torch.ones(1, 6)) for text in (positive, negative))
+    result = invert(GaussianModel(), pictures, positive, negative, InversionSettings(steps=3, **FAST))
+    assert result.positive.pooled.shape == (2, 6)
+
+
+def test_the_callback_sees_every_step_and_can_stop_it():
+    seen = []
+
+    def on_step(step: int, loss: float) -> None:
+        seen.append(step)
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        invert(GaussianModel(), *_problem(), InversionSettings(steps=9, **FAST), on_step)
+    assert seen == [1, 2, 3, 4]
+
+
+def test_no_steps_give_the_prompts_back():
+    pictures, positive, negative = _problem()
+    result = invert(GaussianModel(), pictures, positive, negative, InversionSettings(steps=0))
+    assert torch.equal(result.positive.states, positive.states.expand(2, -1, -1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": -1}, "inversion steps: got -1, want 0 or more"),
+        ({"lowest": 0.7, "highest": 0.3}, "inversion levels: got 0.7 to 0.3"),
+    ],
+)
+def test_settings_out_of_range(change, message):
+    with pytest.raises(ValueError, match=message):
+        invert(GaussianModel(), *_problem(), InversionSettings(**change))
+
+
+def test_rows_that_fit_no_keyframe():
+    pictures, _, negative = _problem(2)
+    with pytest.raises(ValueError, match="positive: got 3 rows for 2 keyframes, want 1 or 2"):
+        invert(GaussianModel(), pictures, Text(torch.zeros(3, 2, 2)), negative)
+
+
+def test_numbers_that_are_not_finite_are_reported():
+    pictures, positive, negative = _problem()
+    pictures[:] = float("nan")
+    with pytest.raises(FloatingPointError, match="the loss is nan at step"):
+        invert(GaussianModel(), pictures, positive, negative, InversionSettings(steps=10, augmentations=0))
+
+
+def test_augmentation_repeats_with_its_generator_and_leaves_the_global_one():
+    pictures = torch.rand(2, 3, 16, 16)
+    before = torch.get_rng_state()
+    first, second = (augment(pictures, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(before, torch.get_rng_state())
+    assert first.shape == pictures.shape
+    assert not torch.allclose(first, pictures)
+    assert 0 <= first.min() <= first.max() <= 1
