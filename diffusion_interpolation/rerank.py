@@ -38,11 +38,10 @@ def normalise(pictures: Tensor, size: int, mean: tuple[float, ...] = CLIP_MEAN, 
     """Pictures `(n, 3, h, w)` in 0..1 as CLIP was trained on them: the shorter side resized (bicubic) to `size`, the
     middle `(size, size)` cut out, mean and standard deviation taken off."""
     height, width = pictures.shape[2:]
-    factor = size / min(height, width)
     if (height, width) != (size, size):
-        wanted = max(size, round(height * factor)), max(size, round(width * factor))
+        wanted = (size * height // min(height, width), size * width // min(height, width))
         pictures = F.interpolate(pictures, wanted, mode="bicubic", antialias=True).clamp(0, 1)
-    top, left = (pictures.shape[2] - size) // 2, (pictures.shape[3] - size) // 2
+    top, left = (round((side - size) / 2) for side in pictures.shape[2:])
     middle = pictures[:, :, top : top + size, left : left + size]
     shift, scale = (torch.tensor(v).to(middle)[:, None, None] for v in (mean, std))
     return (middle - shift) / scale

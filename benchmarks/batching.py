@@ -1,0 +1,169 @@
+"""The same frames made one at a time and in batches: `python benchmarks/batching.py`
+
+`one at a time` is the order of the authors' code: each candidate alone, the two halves of guidance in two forward
+passes, the hint embedded anew in each of them, one decode and one CLIP score a candidate. Both runs take turns in this
+process on the same networks, and must choose the same candidates. `outside networks` is the share of wall time that is
+not spent in a forward pass of a network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from demo_model import SIZE, held_out
+from report import parser, publish
+from torch import Tensor, nn
+
+from diffusion_interpolation.bisection import Bisection, Scorer, Settings
+from diffusion_interpolation.blend import slerp
+from diffusion_interpolation.demo import load_model, reranker, weights_folder, world
+from diffusion_interpolation.diffusers_files import load_controlnet, load_folder
+from diffusion_interpolation.diffusers_model import DiffusersModel
+from diffusion_interpolation.guide import Guide
+from diffusion_interpolation.path import Path, draw_noise
+
+
+@dataclass
+class Watch:
+    """Seconds spent in the outermost forward passes of networks, and how many there were."""
+
+    seconds: float = 0.0
+    passes: int = 0
+    depth: int = 0
+    started: float = 0.0
+    handles: list = field(default_factory=list)
+
+    def before(self, *_: object) -> None:
+        if self.depth == 0:
+            self.started = time.perf_counter()
+        self.depth += 1
+
+    def after(self, *_: object) -> None:
+        self.depth -= 1
+        if self.depth == 0:
+            self.seconds += time.perf_counter() - self.started
+            self.passes += 1
+
+
+@contextmanager
+def watched() -> Iterator[Watch]:
+    """Time every forward pass within."""
+    watch = Watch()
+    hooks = (
+        nn.modules.module.register_module_forward_pre_hook(watch.before),
+        nn.modules.module.register_module_forward_hook(watch.after),
+    )
+    try:
+        yield watch
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Reference:
+    """The authors' loop, written out for one candidate."""
+
+    def __init__(self, bisection: Bisection) -> None:
+        parts = load_folder(weights_folder(), torch.float32, False)
+        self.vae, self.unet = parts["vae"].eval(), parts["unet"].eval()
+        self.controlnet = load_controlnet(weights_folder() / "controlnet", torch.float32, False).eval()
+        self.bisection = bisection
+
+    @torch.no_grad()
+    def frames(self, keyframes: Tensor) -> dict[int, int]:
+        """The chosen candidate of every frame."""
+        b, latents, chosen = self.bisection, dict(zip(self.bisection.path.keyframes, keyframes, strict=True)), {}
+        for slot in (slot for slots in b.path.slots() for slot in slots):
+            tries = []
+            for candidate in range(b.count(slot)):
+                noise = draw_noise(keyframes.shape[1:], b.settings.seed, slot.position, candidate)
+                a, s = b.model.scales(b.level(slot))
+                ends = (a * latents[i][None] + s * noise for i in (slot.left, slot.right))
+                latent = self.denoise(slerp(*ends, slot.weight), slot.position, b.level(slot))
+                picture = (self.vae.decode(latent / self.vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+                tries.append((b.scorer(picture).item(), latent[0]))
+            chosen[slot.index] = max(range(len(tries)), key=lambda n: tries[n][0])
+            latents[slot.index] = tries[chosen[slot.index]][1]
+        return chosen
+
+    def denoise(self, x: Tensor, position: float, level: float) -> Tensor:
+        """DDIM, one half of guidance after the other."""
+        model, guide = self.bisection.model, self.bisection.guide
+        guidance = guide.at([position], model, tuple(x.shape[2:]))
+        for timestep in [t for t in model._scheduler.timesteps if t <= model._timestep(level)]:
+            halves = []
+            for text in (guidance.negative, guidance.positive):
+                down, middle = self.controlnet(
+                    x, timestep, text.states, guidance.hint, float(guidance.strength), return_dict=False
+                )
+                halves.append(
+                    self.unet(
+                        x,
+                        timestep,
+                        text.states,
+                        down_block_additional_residuals=down,
+                        mid_block_additional_residual=middle,
+                    ).sample
+                )
+            noise = halves[0] + guidance.cfg * (halves[1] - halves[0])
+            x = model._scheduler.step(noise, timestep, x).prev_sample
+        return x
+
+
+def prepare(model: DiffusersModel, frames: int, scorer: Scorer, seed: int) -> tuple[Bisection, Tensor]:
+    """A posed path between two held-out puppets."""
+    puppets = held_out(2, seed)
+    guide = Guide(
+        positive=model.encode_text(world.captions(puppets)),
+        negative=model.encode_text([""]),
+        cfg=4.0,
+        poses=world.poses(puppets, SIZE),
+        pose_size=(SIZE, SIZE),
+    )
+    bisection = Bisection(model, Path.of(frames, 2), guide, Settings(seed=seed), scorer)
+    return bisection, model.encode(world.render(puppets, SIZE))
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--frames", type=int, default=17)
+    options.add_argument("--steps", type=int, default=30)
+    options.add_argument("--repeat", type=int, default=3)
+    args = options.parse_args()
+    model = load_model(steps=args.steps, device="cpu")
+    scorer = reranker().scorer("a puppet", "a double exposure")
+    bisection, keyframes = prepare(model, args.frames, scorer, args.seed)
+    reference = Reference(bisection)
+    runs: dict[str, list[tuple[float, float, int]]] = {"one at a time": [], "ours": []}
+    chosen = {}
+    for _ in range(args.repeat):
+        for name, work in (
+            ("one at a time", lambda: reference.frames(keyframes)),
+            ("ours", lambda: {f.index: f.candidate for f in bisection.frames(keyframes)}),
+        ):
+            begun = time.perf_counter()
+            with watched() as watch:
+                chosen[name] = work()
+            runs[name].append((time.perf_counter() - begun, watch.seconds, watch.passes))
+    same = sum(chosen["ours"][i] == n for i, n in chosen["one at a time"].items())
+    best = {name: min(found) for name, found in runs.items()}
+    rows = [
+        {
+            "order": name,
+            "seconds": wall,
+            "times faster": best["one at a time"][0] / wall,
+            "forward passes": passes,
+            "outside networks, %": 100 * (1 - inside / wall),
+            "same choice": f"{same}/{len(chosen['ours'])}",
+        }
+        for name, (wall, inside, passes) in best.items()
+    ]
+    publish(rows, args.json)
+
+
+if __name__ == "__main__":
+    main()

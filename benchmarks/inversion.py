@@ -1,0 +1,77 @@
+"""Does textual inversion bring the keyframes back? `python benchmarks/inversion.py`
+
+Pairs of held-out puppets are noised to a level and denoised again, under the prompt and under the conditioning learned
+from that prompt. The distance is the root mean squared error of the pictures, over several draws of noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from demo_model import SIZE, held_out
+from report import parser, publish
+from torch import Tensor
+
+from diffusion_interpolation.demo import load_model, world
+from diffusion_interpolation.diffusers_model import DiffusersModel
+from diffusion_interpolation.inversion import InversionSettings, invert
+from diffusion_interpolation.model import Guidance, Text
+from diffusion_interpolation.path import draw_noise
+
+
+def distance(model: DiffusersModel, picture: Tensor, positive: Text, negative: Text, args) -> float:  # noqa: ANN001
+    """RMSE between a picture `(3, h, w)` and what comes back from `args.level`, over `args.draws` noises."""
+    latent = model.encode(picture[None])
+    signal, sigma = model.scales(args.level)
+    noise = torch.stack([draw_noise(latent.shape[1:], args.seed, 0.0, n) for n in range(args.draws)]).to(latent)
+    back = model.denoise(signal * latent + sigma * noise, args.level, Guidance(positive, negative, args.cfg))
+    return (model.decode(back).cpu() - picture).square().mean().sqrt().item()
+
+
+def pair_distances(model: DiffusersModel, pictures: Tensor, words: list[str], args) -> list[tuple[float, float]]:  # noqa: ANN001
+    """(distance under the prompt, distance under the learned conditioning) of both pictures of a pair."""
+    positive, negative = model.encode_text(words), model.encode_text([args.negative])
+    settings = InversionSettings(steps=args.inversion_steps, rate=args.rate, cfg=args.cfg, seed=args.seed)
+    learned = invert(model, pictures, positive, negative, settings)
+    return [
+        (
+            distance(model, picture, positive.rows([i]), negative, args),
+            distance(model, picture, learned.positive.rows([i]), learned.negative, args),
+        )
+        for i, picture in enumerate(pictures)
+    ]
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--puppets", type=int, default=20)
+    options.add_argument("--level", type=float, default=0.55)
+    options.add_argument("--cfg", type=float, default=4.0)
+    options.add_argument("--steps", type=int, default=50)
+    options.add_argument("--inversion-steps", type=int, default=100)
+    options.add_argument("--rate", type=float, default=InversionSettings.rate)
+    options.add_argument("--draws", type=int, default=4)
+    options.add_argument("--negative", default="")
+    args = options.parse_args()
+    model = load_model(steps=args.steps, device=args.device, controlnet=False)
+    puppets = held_out(args.puppets, args.seed)
+    pictures, rows = world.render(puppets, SIZE), []
+    for name, words in (("a puppet", ["a puppet"] * len(puppets)), ("own caption", world.captions(puppets))):
+        found = []
+        for start in range(0, len(puppets), 2):
+            pair = slice(start, start + 2)
+            found += pair_distances(model, pictures[pair], words[pair], args)
+        before, after = torch.tensor(found).unbind(1)
+        rows.append(
+            {
+                "prompt": name,
+                "RMSE under the prompt": before.median().item(),
+                "RMSE learned": after.median().item(),
+                "closer, of all": f"{(after < before).sum().item()}/{len(found)}",
+                "median gain, %": 100 * (1 - after / before).median().item(),
+            }
+        )
+    publish(rows, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from diffusion_interpolation.rerank import ClipPair, normalise, open_clip_pair, transformers_pair
+
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture
+def tiny_open_clip(tmp_path):
+    """A random open-clip model of an architecture of its own: its name, its file, the model."""
+    import open_clip
+
+    (tmp_path / "tiny-test.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(tmp_path)
+    torch.manual_seed(0)
+    model = open_clip.create_model("tiny-test").eval()
+    file = tmp_path / "tiny.safetensors"
+    save_file(model.state_dict(), file)
+    return "tiny-test", file, model
+
+
+def test_the_score_is_positive_minus_negative():
+    axes = torch.eye(3)
+    pair = ClipPair(
+        embed_pictures=lambda pictures: F.normalize(pictures.mean((2, 3)), dim=-1),
+        embed_texts=lambda texts: axes[[{"red": 0, "green": 1, "blue": 2}[text] for text in texts]],
+    )
+    pictures = torch.zeros(3, 3, 2, 2)
+    pictures[0, 0] = pictures[1, 1] = pictures[2, 2] = 1
+    assert pair.scorer("red", "green")(pictures).tolist() == [1, -1, 0]
+
+
+def test_normalisation_is_that_of_open_clip():
+    from open_clip.transform import image_transform
+    from torchvision.transforms.functional import to_pil_image, to_tensor
+
+    picture = torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(0))
+    picture = F.interpolate(picture[None, :, ::10, ::10], (50, 70), mode="bilinear")[0]
+    pil = to_pil_image(picture)
+    want = image_transform(32, is_train=False)(pil)
+    got = normalise(to_tensor(pil)[None], 32)[0]
+    assert got.shape == want.shape
+    assert (got - want).abs().mean() < 0.02
+
+
+def test_open_clip_from_a_file(tiny_open_clip):
+    import open_clip
+
+    name, file, model = tiny_open_clip
+    pair = open_clip_pair(name, file)
+    pictures = torch.rand(5, 3, 32, 32)
+    with torch.no_grad():
+        texts = model.encode_text(open_clip.get_tokenizer(name)(["a dog", "a cat"]), normalize=True)
+        seen = model.encode_image(normalise(pictures, 32), normalize=True)
+    want = seen @ texts[0] - seen @ texts[1]
+    assert torch.allclose(pair.scorer("a dog", "a cat")(pictures), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("missing", ["nowhere.safetensors", "weights.bin"])
+def test_a_file_that_is_no_safetensors_file(tmp_path, missing):
+    with pytest.raises(ValueError, match=r"reranker: got .*, want an existing .safetensors file"):
+        open_clip_pair("ViT-B-32", tmp_path / missing)
+
+
+def test_an_unknown_architecture(tiny_open_clip):
+    with pytest.raises(ValueError, match="got the architecture 'ViT-Z'"):
+        open_clip_pair("ViT-Z", tiny_open_clip[1])
+
+
+def test_a_file_that_is_no_clip(tiny_open_clip, tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(3)}, other)
+    with pytest.raises(ValueError, match=r"reranker: .*other.safetensors is not a tiny-test CLIP"):
+        open_clip_pair(tiny_open_clip[0], other)
+
+
+def test_a_folder_that_is_no_clip(tmp_path):
+    with pytest.raises(ValueError, match="is not a folder with a CLIP of transformers"):
+        transformers_pair(tmp_path)
