@@ -1,9 +1,10 @@
 """The same frames made one at a time and in batches: `python benchmarks/batching.py`
 
-`one at a time` is the order of the authors' code: each candidate alone, the two halves of guidance in two forward
-passes, the hint embedded anew in each of them, one decode and one CLIP score a candidate. Both runs take turns in this
-process on the same networks, and must choose the same candidates. `outside networks` is the share of wall time that is
-not spent in a forward pass of a network.
+`one at a time` is the order of the authors' code: each candidate alone, the two halves of guidance
+in two forward passes, the hint embedded anew in each of them, one decode and one CLIP score a
+candidate. Both runs take turns in this process on the same networks, and must choose the same
+candidates. `outside networks` is the share of wall time that is not spent in a forward pass of a
+network.
 """
 
 from __future__ import annotations
@@ -70,13 +71,19 @@ class Reference:
     def __init__(self, bisection: Bisection) -> None:
         parts = load_folder(weights_folder(), torch.float32, False)
         self.vae, self.unet = parts["vae"].eval(), parts["unet"].eval()
-        self.controlnet = load_controlnet(weights_folder() / "controlnet", torch.float32, False).eval()
+        self.controlnet = load_controlnet(
+            weights_folder() / "controlnet", torch.float32, False
+        ).eval()
         self.bisection = bisection
 
     @torch.no_grad()
     def frames(self, keyframes: Tensor) -> dict[int, int]:
         """The chosen candidate of every frame."""
-        b, latents, chosen = self.bisection, dict(zip(self.bisection.path.keyframes, keyframes, strict=True)), {}
+        b, latents, chosen = (
+            self.bisection,
+            dict(zip(self.bisection.path.keyframes, keyframes, strict=True)),
+            {},
+        )
         for slot in (slot for slots in b.path.slots() for slot in slots):
             tries = []
             for candidate in range(b.count(slot)):
@@ -84,7 +91,9 @@ class Reference:
                 a, s = b.model.scales(b.level(slot))
                 ends = (a * latents[i][None] + s * noise for i in (slot.left, slot.right))
                 latent = self.denoise(slerp(*ends, slot.weight), slot.position, b.level(slot))
-                picture = (self.vae.decode(latent / self.vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+                picture = (
+                    self.vae.decode(latent / self.vae.config.scaling_factor).sample / 2 + 0.5
+                ).clamp(0, 1)
                 tries.append((b.scorer(picture).item(), latent[0]))
             chosen[slot.index] = max(range(len(tries)), key=lambda n: tries[n][0])
             latents[slot.index] = tries[chosen[slot.index]][1]
@@ -98,7 +107,12 @@ class Reference:
             halves = []
             for text in (guidance.negative, guidance.positive):
                 down, middle = self.controlnet(
-                    x, timestep, text.states, guidance.hint, float(guidance.strength), return_dict=False
+                    x,
+                    timestep,
+                    text.states,
+                    guidance.hint,
+                    float(guidance.strength),
+                    return_dict=False,
                 )
                 halves.append(
                     self.unet(
@@ -114,7 +128,9 @@ class Reference:
         return x
 
 
-def prepare(model: DiffusersModel, frames: int, scorer: Scorer, seed: int) -> tuple[Bisection, Tensor]:
+def prepare(
+    model: DiffusersModel, frames: int, scorer: Scorer, seed: int
+) -> tuple[Bisection, Tensor]:
     """A posed path between two held-out puppets."""
     puppets = held_out(2, seed)
     guide = Guide(

@@ -1,4 +1,6 @@
-"""How good the embedded demo model is, on puppets it has never seen: `python benchmarks/demo_model.py`."""
+"""How good the embedded demo model is, on puppets it has never seen: `python
+benchmarks/demo_model.py`.
+"""
 
 from __future__ import annotations
 
@@ -21,32 +23,40 @@ def held_out(count: int, seed: int) -> Tensor:
 
 
 def psnr(model: DiffusersModel, puppets: Tensor) -> float:
-    """Mean over pictures of `-10 log10(mean squared error)` after a round trip through the autoencoder."""
+    """Mean of `-10 log10(mean squared error)` after a round trip through the autoencoder."""
     pictures = world.render(puppets, SIZE)
     back = model.decode(model.encode(pictures)).cpu()
     return (-10 * (back - pictures).square().mean((1, 2, 3)).log10()).mean().item()
 
 
 def sample(model: DiffusersModel, puppets: Tensor, cfg: float, seed: int, posed: bool) -> Tensor:
-    """Pictures from the captions of `puppets`, from pure noise, under their drawn poses if `posed`."""
+    """Pictures from pure noise under the captions of `puppets` and, if `posed`, their poses."""
     pictures = []
     generator = torch.Generator().manual_seed(seed)
     for part in puppets.split(model.batch_size):
-        noise = torch.randn(len(part), 4, SIZE // 4, SIZE // 4, generator=generator).to(model.device)
+        noise = torch.randn(len(part), 4, SIZE // 4, SIZE // 4, generator=generator).to(
+            model.device
+        )
         guidance = Guidance(model.encode_text(world.captions(part)), model.encode_text([""]), cfg)
         if posed:
             size = SIZE // 4 * model.hint_scale
             hint = draw_batch(world.poses(part, size), size, size).to(model.device)
-            guidance = Guidance(guidance.positive, guidance.negative, cfg, hint, torch.ones(len(part)).to(hint))
+            guidance = Guidance(
+                guidance.positive, guidance.negative, cfg, hint, torch.ones(len(part)).to(hint)
+            )
         pictures.append(model.decode(model.denoise(noise, 1.0, guidance)).cpu())
     return torch.cat(pictures)
 
 
 def words_right(read: Tensor, puppets: Tensor) -> dict[str, float]:
-    """Shares of pictures whose body colour, background and hat, as read, have the words of the caption."""
+    """Shares of pictures whose looks, as read, have the words of the caption."""
     same = {
-        "body": _same(world.colour_words(read[:, world.BODY]), world.colour_words(puppets[:, world.BODY])),
-        "background": _same(world.colour_words(read[:, world.BACK]), world.colour_words(puppets[:, world.BACK])),
+        "body": _same(
+            world.colour_words(read[:, world.BODY]), world.colour_words(puppets[:, world.BODY])
+        ),
+        "background": _same(
+            world.colour_words(read[:, world.BACK]), world.colour_words(puppets[:, world.BACK])
+        ),
         "hat": _same(world.hat_words(read), world.hat_words(puppets)),
     }
     same["all three"] = torch.stack(list(same.values())).all(0)
@@ -63,7 +73,9 @@ def retrieval(puppets: Tensor, device: str, group: int = 32) -> float:
     captions = world.captions(puppets)
     right = total = 0
     for start in range(0, len(puppets), 2 * group):
-        rows = list({captions[i]: i for i in range(start, min(start + 2 * group, len(puppets)))}.values())[:group]
+        rows = list(
+            {captions[i]: i for i in range(start, min(start + 2 * group, len(puppets)))}.values()
+        )[:group]
         texts = pair.embed_texts([captions[i] for i in rows])
         found = (pair.embed_pictures(world.render(puppets[rows], SIZE)) @ texts.T).argmax(1).cpu()
         right += (found == torch.arange(len(rows))).sum().item()
@@ -87,7 +99,9 @@ def main() -> None:
         return reader(pictures.to(args.device)).cpu()
 
     def joint_error(pictures: Tensor) -> float:
-        return 100 * (world.joints(read(pictures)) - world.joints(puppets)).norm(dim=-1).mean().item()
+        return (
+            100 * (world.joints(read(pictures)) - world.joints(puppets)).norm(dim=-1).mean().item()
+        )
 
     rows = [("autoencoder PSNR, dB", psnr(plain, puppets), ">= 32")]
     right = words_right(read(sample(plain, puppets, args.cfg, args.seed, posed=False)), puppets)
@@ -95,8 +109,16 @@ def main() -> None:
     pictures = sample(posed, puppets, args.cfg, args.seed, posed=True)
     rows += [
         ("joint error under ControlNet, % of height", joint_error(pictures), "< 4"),
-        ("caption found among 32 by CLIP, %", 100 * retrieval(held_out(20 * 64, args.seed + 1), args.device), ">= 90"),
-        ("joint error of the reader itself, % of height", joint_error(world.render(puppets, SIZE)), ""),
+        (
+            "caption found among 32 by CLIP, %",
+            100 * retrieval(held_out(20 * 64, args.seed + 1), args.device),
+            ">= 90",
+        ),
+        (
+            "joint error of the reader itself, % of height",
+            joint_error(world.render(puppets, SIZE)),
+            "",
+        ),
     ]
     publish([{"measure": m, "value": v, "wanted": w} for m, v, w in rows], args.json)
 

@@ -1,7 +1,8 @@
 """Does textual inversion bring the keyframes back? `python benchmarks/inversion.py`
 
-Pairs of held-out puppets are noised to a level and denoised again, under the prompt and under the conditioning learned
-from that prompt. The distance is the root mean squared error of the pictures, over several draws of noise.
+Pairs of held-out puppets are noised to a level and denoised again, under the prompt and under the
+conditioning learned from that prompt. The distance is the root mean squared error of the pictures,
+over several draws of noise.
 """
 
 from __future__ import annotations
@@ -18,19 +19,27 @@ from diffusion_interpolation.model import Guidance, Text
 from diffusion_interpolation.path import draw_noise
 
 
-def distance(model: DiffusersModel, picture: Tensor, positive: Text, negative: Text, args) -> float:  # noqa: ANN001
-    """RMSE between a picture `(3, h, w)` and what comes back from `args.level`, over `args.draws` noises."""
+def distance(model: DiffusersModel, picture: Tensor, positive: Text, negative: Text, args) -> float:
+    """RMSE between a picture `(3, h, w)` and what it comes back as from `args.draws` noises."""
     latent = model.encode(picture[None])
     signal, sigma = model.scales(args.level)
-    noise = torch.stack([draw_noise(latent.shape[1:], args.seed, 0.0, n) for n in range(args.draws)]).to(latent)
-    back = model.denoise(signal * latent + sigma * noise, args.level, Guidance(positive, negative, args.cfg))
+    noise = torch.stack(
+        [draw_noise(latent.shape[1:], args.seed, 0.0, n) for n in range(args.draws)]
+    ).to(latent)
+    back = model.denoise(
+        signal * latent + sigma * noise, args.level, Guidance(positive, negative, args.cfg)
+    )
     return (model.decode(back).cpu() - picture).square().mean().sqrt().item()
 
 
-def pair_distances(model: DiffusersModel, pictures: Tensor, words: list[str], args) -> list[tuple[float, float]]:  # noqa: ANN001
-    """(distance under the prompt, distance under the learned conditioning) of both pictures of a pair."""
+def pair_distances(
+    model: DiffusersModel, pictures: Tensor, words: list[str], args
+) -> list[tuple[float, float]]:
+    """Distance under the prompt and under the learned conditioning, of both pictures of a pair."""
     positive, negative = model.encode_text(words), model.encode_text([args.negative])
-    settings = InversionSettings(steps=args.inversion_steps, rate=args.rate, cfg=args.cfg, seed=args.seed)
+    settings = InversionSettings(
+        steps=args.inversion_steps, rate=args.rate, cfg=args.cfg, seed=args.seed
+    )
     learned = invert(model, pictures, positive, negative, settings)
     return [
         (
@@ -55,7 +64,10 @@ def main() -> None:
     model = load_model(steps=args.steps, device=args.device, controlnet=False)
     puppets = held_out(args.puppets, args.seed)
     pictures, rows = world.render(puppets, SIZE), []
-    for name, words in (("a puppet", ["a puppet"] * len(puppets)), ("own caption", world.captions(puppets))):
+    for name, words in (
+        ("a puppet", ["a puppet"] * len(puppets)),
+        ("own caption", world.captions(puppets)),
+    ):
         found = []
         for start in range(0, len(puppets), 2):
             pair = slice(start, start + 2)

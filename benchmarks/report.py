@@ -13,7 +13,9 @@ import torch
 
 def parser(doc: str) -> argparse.ArgumentParser:
     """Options that every benchmark takes."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     made.add_argument("--seed", type=int, default=0)
@@ -21,15 +23,22 @@ def parser(doc: str) -> argparse.ArgumentParser:
 
 
 def publish(rows: Sequence[Mapping[str, object]], file: Path | None) -> None:
-    """Print `rows` as a Markdown table and, where `file` is given, write them as JSON with the versions used."""
+    """Print `rows` as a Markdown table; where `file` is given, write them there as JSON too."""
     names = list(rows[0])
     cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in cells]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in cells
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     print("\n".join(lines))
     if file:
-        machine = {"torch": torch.__version__, "python": platform.python_version(), "threads": torch.get_num_threads()}
+        machine = {
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "threads": torch.get_num_threads(),
+        }
         file.write_text(json.dumps({"machine": machine, "rows": list(rows)}, indent=1) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Makes the frames of a path from the middle outward, depth by depth, and streams them (method, steps 5 and 6)."""
+"""Makes the frames of a path from the middle outward and streams them (method, steps 5 and 6)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ Scorer = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Settings:
-    """How frames are made. Levels are shares of the noise schedule; the candidates fall by one each depth."""
+    """How frames are made.
+
+    Levels are shares of the noise schedule; the candidates fall by one each depth.
+    """
 
     highest: float = 0.55
     lowest: float = 0.30
@@ -32,8 +35,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Frame:
-    """A finished frame, on the CPU: its latent `(c, h', w')`, its picture `(3, h, w)` in 0..1, and which of its
-    candidates it was by `scores` (empty without a scorer)."""
+    """A finished frame, on the CPU.
+
+    It has its latent `(c, h', w')`, its picture `(3, h, w)` in 0..1, and which of its candidates
+    it was by `scores` (empty without a scorer).
+    """
 
     index: int
     position: float
@@ -66,7 +72,9 @@ class _Candidates:
         assert self.best is not None
         candidate, latent, picture = self.best
         scores = tuple(self.scores) if scored else ()
-        return Frame(self.slot.index, self.slot.position, self.slot.depth, latent, picture, candidate, scores)
+        return Frame(
+            self.slot.index, self.slot.position, self.slot.depth, latent, picture, candidate, scores
+        )
 
 
 @dataclass(frozen=True)
@@ -79,19 +87,28 @@ class Bisection:
     settings: Settings = Settings()
     scorer: Scorer | None = None
 
-    def frames(self, keyframes: Tensor, finished: Mapping[int, Tensor] | None = None) -> Iterator[Frame]:
+    def frames(
+        self, keyframes: Tensor, finished: Mapping[int, Tensor] | None = None
+    ) -> Iterator[Frame]:
         """Yield every frame between `keyframes` as soon as it is chosen, in the order of depth.
 
-        `keyframes` are clean latents `(N, c, h', w')`. Frames in `finished` (frame number to latent) are taken as
-        they are and not yielded. All candidates of one depth go through the model in batches of its size; a frame
-        depends on the seed, its position and its neighbours, not on the batch. Raises `ValueError` where the number
-        of keyframes is not the path's, or a setting is out of range.
+        `keyframes` are clean latents `(N, c, h', w')`. Frames in `finished` (frame number to
+        latent) are taken as they are and not yielded. All candidates of one depth go through the
+        model in batches of its size; a frame depends on the seed, its position and its neighbours,
+        not on the batch. Raises `ValueError` where the number of keyframes is not the path's, or a
+        setting is out of range.
         """
         if len(keyframes) != len(self.path.keyframes):
-            raise ValueError(f"keyframes: got {len(keyframes)}, the path has {len(self.path.keyframes)}")
-        latents = dict(zip(self.path.keyframes, keyframes.cpu(), strict=True)) | dict(finished or {})
+            raise ValueError(
+                f"keyframes: got {len(keyframes)}, the path has {len(self.path.keyframes)}"
+            )
+        latents = dict(zip(self.path.keyframes, keyframes.cpu(), strict=True)) | dict(
+            finished or {}
+        )
         for slots in self.path.slots():
-            for frame in self._depth([slot for slot in slots if slot.index not in latents], latents):
+            for frame in self._depth(
+                [slot for slot in slots if slot.index not in latents], latents
+            ):
                 latents[frame.index] = frame.latent
                 yield frame
 
@@ -100,6 +117,10 @@ class Bisection:
         if self.scorer is None:
             return 1
         return candidate_count(slot.depth, self.settings.candidates, self.settings.least_candidates)
+
+    def cost(self, slot: Slot) -> float:
+        """The work of a frame, in denoisings from pure noise."""
+        return self.count(slot) * self.level(slot)
 
     def level(self, slot: Slot) -> float:
         """The level a frame is noised to."""
@@ -115,7 +136,9 @@ class Bisection:
             made = self._denoise(batch, latents)
             pictures = self.model.decode(made)
             scores = self.scorer(pictures).tolist() if self.scorer else [0.0] * len(batch)
-            for (slot, candidate), *result in zip(batch, made.cpu(), pictures.cpu(), scores, strict=True):
+            for (slot, candidate), *result in zip(
+                batch, made.cpu(), pictures.cpu(), scores, strict=True
+            ):
                 group = waiting.setdefault(slot.index, _Candidates(slot, self.count(slot)))
                 group.add(candidate, *result)
                 if group.complete:
@@ -126,9 +149,13 @@ class Bisection:
         level = self.level(batch[0][0])
         left = torch.stack([latents[slot.left] for slot, _ in batch])
         right = torch.stack([latents[slot.right] for slot, _ in batch])
-        noise = [draw_noise(left.shape[1:], self.settings.seed, slot.position, n) for slot, n in batch]
+        noise = [
+            draw_noise(left.shape[1:], self.settings.seed, slot.position, n) for slot, n in batch
+        ]
         weights = torch.tensor([slot.weight for slot, _ in batch])
         scales = self.model.scales(level)
         noisy = noisy_blend(left, right, torch.stack(noise), weights, scales, self.settings.blend)
-        guidance = self.guide.at([slot.position for slot, _ in batch], self.model, tuple(left.shape[2:]))
+        guidance = self.guide.at(
+            [slot.position for slot, _ in batch], self.model, tuple(left.shape[2:])
+        )
         return self.model.denoise(noisy.to(self.model.device), level, guidance)

@@ -16,9 +16,10 @@ from .pose import Pose, draw_batch, pose_at
 class Guide:
     """Conditioning of N keyframes.
 
-    `positive` has N rows or one; `negative` is one row, the same everywhere (method, step 2). `poses` holds the
-    people of every keyframe, paired, in pixels of a picture of `pose_size` (height, width). The ControlNet's
-    strength goes from `strength_at_keyframes` to `strength_half_way` and back in every gap (method, step 3).
+    `positive` has N rows or one; `negative` is one row, the same everywhere (method, step 2).
+    `poses` holds the people of every keyframe, paired, in pixels of a picture of `pose_size`
+    (height, width). The ControlNet's strength goes from `strength_at_keyframes` to
+    `strength_half_way` and back in every gap (method, step 3).
     """
 
     positive: Text
@@ -29,11 +30,16 @@ class Guide:
     strength_at_keyframes: float = 1.0
     strength_half_way: float = 1.5
 
-    def at(self, positions: Sequence[float], model: LatentDiffusionModel, grid: tuple[int, int]) -> Guidance:
-        """The guidance of latents of `grid` (h', w') at `positions`, one row each, ready for `model`."""
+    def at(
+        self, positions: Sequence[float], model: LatentDiffusionModel, grid: tuple[int, int]
+    ) -> Guidance:
+        """The guidance of latents of `grid` (h', w') at `positions`, one row each."""
         places = torch.tensor(positions, dtype=torch.float64)
         like = torch.empty(0, device=model.device)
-        positive, negative = move(self.positive, like).at(places.to(model.device)), move(self.negative, like)
+        positive, negative = (
+            move(self.positive, like).at(places.to(model.device)),
+            move(self.negative, like),
+        )
         if self.poses is None:
             return Guidance(positive, negative, self.cfg)
         size = grid[0] * model.hint_scale, grid[1] * model.hint_scale
@@ -50,9 +56,13 @@ class Guide:
         assert self.poses is not None
         places = {position: row for row, position in enumerate(dict.fromkeys(positions))}
         factors = size[1] / self.pose_size[1], size[0] / self.pose_size[0]
-        people = [[pose.scaled(*factors) for pose in pose_at(self.poses, place)] for place in places]
+        people = [
+            [pose.scaled(*factors) for pose in pose_at(self.poses, place)] for place in places
+        ]
         return draw_batch(people, *size)[[places[position] for position in positions]]
 
     def _strengths(self, places: Tensor) -> Tensor:
         share = 1 - 2 * (places - places.floor() - 0.5).abs()
-        return self.strength_at_keyframes + share * (self.strength_half_way - self.strength_at_keyframes)
+        return self.strength_at_keyframes + share * (
+            self.strength_half_way - self.strength_at_keyframes
+        )

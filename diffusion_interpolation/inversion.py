@@ -1,4 +1,4 @@
-"""Textual inversion: conditioning under which the model gives back the keyframes (method, step 2)."""
+"""Textual inversion: conditioning that gives the keyframes back (method, step 2)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from .path import draw_noise
 class InversionSettings:
     """How the conditioning is learned.
 
-    `cfg` is the guidance scale of the later sampling, to which the learned negative is tied; `guided` False trains on
-    the plain prediction, as the paper's text says, instead of the guided one of the authors' code. Levels are drawn
-    evenly from `lowest` to `highest`. `hold_norms` keeps every token's norm, so that only directions are learned.
+    `cfg` is the guidance scale of the later sampling, to which the learned negative is tied;
+    `guided` False trains on the plain prediction, as the paper's text says, instead of the guided
+    one of the authors' code. Levels are drawn evenly from `lowest` to `highest`. `hold_norms` keeps
+    every token's norm, so that only directions are learned.
     """
 
     steps: int = 100
@@ -35,8 +36,10 @@ class InversionSettings:
 
 @dataclass(frozen=True)
 class Inversion:
-    """Learned conditioning: `positive` has a row a keyframe, `negative` one row; `losses` is the loss on a fixed
-    evaluation batch by step, and the conditioning is the one with the lowest."""
+    """Learned conditioning: `positive` has a row a keyframe, `negative` one row.
+
+    `losses` is the loss on a fixed evaluation batch by step; the lowest one is kept.
+    """
 
     positive: Text
     negative: Text
@@ -70,15 +73,16 @@ class Inverter:
         return [t for text in texts for t in (text.states, text.pooled) if t is not None]
 
     def _augmented(self, pictures: Tensor) -> list[Tensor]:
-        """Latents of augmented pictures, made once: the autoencoder costs more than a step of the optimisation."""
+        """Latents of augmented pictures, made once, because the autoencoder is slow."""
         if not self.settings.augmentations:
             return []
         altered = [augment(pictures, self.generator) for _ in range(self.settings.augmentations)]
         return [self.model.encode(part).detach().clone() for part in altered]
 
     def loss(self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int]) -> Tensor:
-        """`|| eps_hat - noise ||^2` per element for latents `(n, c, h', w')` of the keyframes `rows` at `places`
-        in 0..1 between the lowest and the highest level; `eps_hat` is guided unless the settings say otherwise."""
+        """`|| eps_hat - noise ||^2` per element for latents `(n, c, h', w')` of the keyframes
+        `rows` at `places` in 0..1 between the lowest and the highest level; `eps_hat` is guided
+        unless the settings say otherwise."""
         s = self.settings
         levels = s.lowest + (s.highest - s.lowest) * places
         scales = torch.tensor([self.model.scales(level) for level in levels.tolist()]).to(latents)
@@ -114,18 +118,25 @@ class Inverter:
 
     @torch.no_grad()
     def evaluate(self, draws: int = 4) -> float:
-        """The loss on the clean keyframes with fixed noise, at `draws` levels spread over the range."""
+        """The loss on the clean keyframes with fixed noise, at `draws` levels over the range."""
         total = 0.0
         for row in range(self.count):
-            noise = [draw_noise(self.clean.shape[1:], self.settings.seed, float(row), n) for n in range(draws)]
+            noise = [
+                draw_noise(self.clean.shape[1:], self.settings.seed, float(row), n)
+                for n in range(draws)
+            ]
             places = (torch.arange(draws) + 0.5) / draws
             latents = self.clean[row].expand(draws, -1, -1, -1)
-            total += self.loss(latents, torch.stack(noise).to(latents), places, [row] * draws).item()
+            total += self.loss(
+                latents, torch.stack(noise).to(latents), places, [row] * draws
+            ).item()
         return total / self.count
 
     def snapshot(self) -> tuple[Text, Text]:
         """Copies of the positive and negative conditioning as they are now."""
-        return tuple(text.map(lambda t: t.detach().clone()) for text in (self.positive, self.negative))
+        return tuple(
+            text.map(lambda t: t.detach().clone()) for text in (self.positive, self.negative)
+        )
 
 
 def invert(
@@ -136,11 +147,12 @@ def invert(
     settings: InversionSettings | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Inversion:
-    """Learn the conditioning of all keyframes `(N, 3, h, w)` in 0..1 together, from that of prompts.
+    """Learn the conditioning of all keyframes `(N, 3, h, w)` in 0..1 together.
 
-    `positive` has N rows or one, `negative` one. `on_step(step, loss)` is called after every step with the latest
-    loss of the fixed evaluation batch; what it raises ends the optimisation. Raises `ValueError` for settings out of
-    range and `FloatingPointError` where the model gives numbers that are not finite.
+    `positive` has N rows or one, `negative` one. `on_step(step, loss)` is called after every step
+    with the latest loss of the fixed evaluation batch; what it raises ends the optimisation. Raises
+    `ValueError` for settings out of range and `FloatingPointError` where the model gives numbers
+    that are not finite.
     """
     settings = settings or InversionSettings()
     _check(settings, len(pictures), positive)
@@ -161,7 +173,9 @@ def invert(
 
 def _finite(loss: float, step: int) -> float:
     if loss != loss or loss in (float("inf"), float("-inf")):
-        raise FloatingPointError(f"inversion: the loss is {loss} at step {step}; use float32 or a lower rate")
+        raise FloatingPointError(
+            f"inversion: the loss is {loss} at step {step}; use float32 or a lower rate"
+        )
     return loss
 
 
@@ -172,7 +186,9 @@ def _check(settings: InversionSettings, pictures: int, positive: Text) -> None:
         got = f"{settings.lowest} to {settings.highest}"
         raise ValueError(f"inversion levels: got {got}, want 0 < lowest < highest <= 1")
     if len(positive) not in (1, pictures):
-        raise ValueError(f"positive: got {len(positive)} rows for {pictures} keyframes, want 1 or {pictures}")
+        raise ValueError(
+            f"positive: got {len(positive)} rows for {pictures} keyframes, want 1 or {pictures}"
+        )
 
 
 def _parameters(text: Text) -> Text:
@@ -180,15 +196,18 @@ def _parameters(text: Text) -> Text:
 
 
 def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Copies of pictures `(n, 3, h, w)` with the authors' changes: brightness 0.1, contrast 0.2, saturation 0.2,
-    hue 0.1, and a crop of 70 to 100 % of the area at nearly its own aspect ratio."""
+    """Copies of pictures `(n, 3, h, w)` with the authors' changes: brightness 0.1, contrast 0.2,
+    saturation 0.2, hue 0.1, and a crop of 70 to 100 % of the area at nearly its own aspect
+    ratio."""
     from torchvision.transforms import v2
 
     height, width = pictures.shape[2:]
     change = v2.Compose(
         [
             v2.ColorJitter(brightness=0.1, contrast=0.2, saturation=0.2, hue=0.1),
-            v2.RandomResizedCrop((height, width), scale=(0.7, 1.0), ratio=(0.9, 1.1), antialias=True),
+            v2.RandomResizedCrop(
+                (height, width), scale=(0.7, 1.0), ratio=(0.9, 1.1), antialias=True
+            ),
         ]
     )
     # torchvision draws from the global generator

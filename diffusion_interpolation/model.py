@@ -14,7 +14,10 @@ from .blend import slerp
 
 @dataclass(frozen=True)
 class Text:
-    """Conditioning of `n` rows: token states `(n, tokens, width)` and, for SDXL, pooled states `(n, width)`."""
+    """Conditioning of `n` rows.
+
+    Token states `(n, tokens, width)` and, for SDXL, pooled states `(n, width)`.
+    """
 
     states: Tensor
     pooled: Tensor | None = None
@@ -32,7 +35,9 @@ class Text:
         return self.map(lambda tensor: tensor[wanted])
 
     def at(self, positions: Tensor) -> Text:
-        """One row per position, on the great circle between its two keyframes' rows (method, step 5)."""
+        """One row per position, on the great circle between its two keyframes' rows (method, step
+        5).
+        """
         if len(self) == 1:
             return self.rows([0] * len(positions))
         left = positions.floor().clamp(0, len(self) - 2).long()
@@ -44,8 +49,9 @@ class Text:
 class Guidance:
     """Everything that a batch of `n` latents is denoised under.
 
-    `positive` and `negative` have `n` rows or one; `cfg` is the scale of classifier-free guidance (1: none).
-    `hint` `(n, 3, H, W)` in 0..1 goes to the ControlNet with the strengths `(n,)`, for both halves of guidance.
+    `positive` and `negative` have `n` rows or one; `cfg` is the scale of classifier-free guidance
+    (1: none). `hint` `(n, 3, H, W)` in 0..1 goes to the ControlNet with the strengths `(n,)`, for
+    both halves of guidance.
     """
 
     positive: Text
@@ -68,8 +74,9 @@ class Guidance:
 class LatentDiffusionModel(Protocol):
     """A latent diffusion model with its sampler.
 
-    A noise *level* is a place on the schedule in (0, 1]; the model may move it to the nearest place its sampler
-    visits, in `scales`, `denoise` and `predict_noise` alike. Latents are in the model's own scale.
+    A noise *level* is a place on the schedule in (0, 1]; the model may move it to the nearest place
+    its sampler visits, in `scales`, `denoise` and `predict_noise` alike. Latents are in the model's
+    own scale.
     """
 
     @property
@@ -94,7 +101,10 @@ class LatentDiffusionModel(Protocol):
         """`(a, s)` such that `a * latent + s * noise` is a latent at `level`."""
 
     def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
-        """Clean latents from noisy ones `(n, c, h', w')` at `level`; a row's result does not depend on the others."""
+        """Clean latents from noisy ones `(n, c, h', w')` at `level`.
+
+        A row's result does not depend on the others.
+        """
 
     def predict_noise(self, noisy: Tensor, levels: Tensor, text: Text) -> Tensor:
         """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`."""

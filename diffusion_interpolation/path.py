@@ -1,4 +1,6 @@
-"""Where the frames of a path lie, in which order they are made, and how much noise and choice each gets."""
+"""Where the frames of a path lie, in which order they are made, and how much noise and choice each
+gets.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ _BEND = {"linear": 1.0, "convex": 2.0, "concave": 0.5}
 class Slot:
     """A frame to be made between two finished ones.
 
-    `index`, `left` and `right` count all frames; `position` is in keyframes (0.5: half-way from the first to the
-    second); `depth` is 1 for frames made from keyframes alone; `weight` is the share of the right neighbour.
+    `index`, `left` and `right` count all frames; `position` is in keyframes (0.5: half-way from the
+    first to the second); `depth` is 1 for frames made from keyframes alone; `weight` is the share
+    of the right neighbour.
     """
 
     index: int
@@ -43,15 +46,21 @@ class Path:
 
     def __post_init__(self) -> None:
         if not self.between or min(self.between) < 0 or max(self.between) < 1:
-            raise ValueError(f"frames per gap are {list(self.between)}; there must be a gap with at least 1 frame")
+            raise ValueError(
+                f"frames per gap: got {list(self.between)}, a gap must have at least 1"
+            )
 
     @classmethod
     def of(cls, frames: int, keyframes: int) -> Path:
-        """`frames` in all, the keyframes among them, spread over the gaps as evenly as whole numbers allow."""
+        """`frames` in all, the keyframes among them, spread over the gaps as evenly as whole
+        numbers allow.
+        """
         if keyframes < 2:
             raise ValueError(f"keyframes: got {keyframes}, a path needs at least 2")
         if frames <= keyframes:
-            raise ValueError(f"frames: got {frames}, {keyframes} keyframes need at least {keyframes + 1}")
+            raise ValueError(
+                f"frames: got {frames}, {keyframes} keyframes need at least {keyframes + 1}"
+            )
         least, more = divmod(frames - keyframes, keyframes - 1)
         return cls(tuple(least + (gap < more) for gap in range(keyframes - 1)))
 
@@ -68,7 +77,7 @@ class Path:
         return self.keyframes[-1] + 1
 
     def slots(self) -> list[list[Slot]]:
-        """The frames to make, by depth: each depth needs only keyframes and the depths before it."""
+        """The frames to make, by depth: each needs only keyframes and the depths before it."""
         ranges = list(zip(self.keyframes, self.keyframes[1:], strict=False))
         slots = [slot for gap, ends in enumerate(ranges) for slot in _halve(gap, *ends)]
         return [[s for s in slots if s.depth == depth] for depth in range(1, self.depths + 1)]
@@ -85,16 +94,23 @@ def _halve(gap: int, first: int, last: int) -> list[Slot]:
         middles = [(low + high) // 2 for low, high in ranges]
         for (low, high), middle in zip(ranges, middles, strict=True):
             slots.append(Slot(middle, gap + (middle - first) / (last - first), depth, low, high))
-        ranges = [half for (lo, hi), mid in zip(ranges, middles, strict=True) for half in ((lo, mid), (mid, hi))]
+        ranges = [
+            half
+            for (lo, hi), mid in zip(ranges, middles, strict=True)
+            for half in ((lo, mid), (mid, hi))
+        ]
         depth += 1
     return slots
 
 
-def noise_level(depth: int, depths: int, highest: float, lowest: float, shape: Shape = "linear") -> float:
+def noise_level(
+    depth: int, depths: int, highest: float, lowest: float, shape: Shape = "linear"
+) -> float:
     """Level of `depth` (1..depths): `highest` at depth 1 down to `lowest` (method, step 4).
 
-    `lowest + (highest - lowest) x^p` with `x` from 1 down to 0 and `p` 1 (linear), 2 (convex) or 1/2 (concave).
-    Raises `ValueError` for levels outside (0, 1], the wrong way round, or an unknown shape.
+    `lowest + (highest - lowest) x^p` with `x` from 1 down to 0 and `p` 1 (linear), 2 (convex) or
+    1/2 (concave). Raises `ValueError` for levels outside (0, 1], the wrong way round, or an unknown
+    shape.
     """
     check_levels(highest, lowest)
     if shape not in _BEND:
@@ -107,17 +123,21 @@ def check_levels(highest: float, lowest: float) -> None:
     """Raise `ValueError` unless `0 < lowest <= highest <= 1`."""
     if not 0 < lowest <= highest <= 1:
         raise ValueError(
-            f"noise levels: got highest {highest} and lowest {lowest}, want 0 < lowest <= highest <= 1"
+            f"noise levels: got highest {highest} and lowest {lowest}, "
+            "want 0 < lowest <= highest <= 1"
         )
 
 
 def candidate_count(depth: int, most: int, least: int = 3) -> int:
-    """Candidates of a frame: `most` at depth 1, one fewer each depth, never under `least` (method, step 6)."""
+    """Candidates of a frame: `most` at depth 1, one fewer each depth, never under `least`.
+
+    (Method, step 6.)
+    """
     return max(most - (depth - 1), min(least, most))
 
 
 def draw_noise(shape: Sequence[int], seed: int, position: float, candidate: int) -> Tensor:
-    """Standard normal noise on the CPU that depends on nothing but its arguments, whatever batch it is used in."""
+    """Standard normal noise on the CPU that depends on its arguments alone, not on the batch."""
     key = struct.pack("<qdq", seed, position, candidate)
     number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(number))

@@ -1,6 +1,433 @@
+"""OpenPose-18 poses: read and written as POSE_KEYPOINT, paired, interpolated, drawn."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, Literal, get_args
+
 import torch
-@dataclass
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+JOINTS: tuple[str, ...] = (
+    "nose",
+    "neck",
+    *(f"right_{joint}" for joint in ("shoulder", "elbow", "wrist")),
+    *(f"left_{joint}" for joint in ("shoulder", "elbow", "wrist")),
+    *(f"right_{joint}" for joint in ("hip", "knee", "ankle")),
+    *(f"left_{joint}" for joint in ("hip", "knee", "ankle")),
+    "right_eye",
+    "left_eye",
+    "right_ear",
+    "left_ear",
+)
+# Pairs of joints in painting order, and a colour a joint; the first 17 colours are those of the
+# limbs, too. Order, colours and sizes are OpenPose's COCO model as controlnet-aux draws it, the
+# look that today's ControlNets were trained on.
+LIMBS: tuple[tuple[int, int], ...] = (
+    *((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7)),
+    *((1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13)),
+    *((1, 0), (0, 14), (14, 16), (0, 15), (15, 17)),
+)
+COLOURS: tuple[tuple[int, int, int], ...] = (
+    *((255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0)),
+    *((0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255)),
+    *((0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85)),
+)
+LIMB_BRIGHTNESS = 0.6
+HALF_WIDTH = 4.0  # of limbs, and the radius of dots; in pixels at every picture size
+# A whole-pixel fill takes in the pixels on its outline: limbs come out half a pixel larger all
+# round, dots do not.
+LIMB_GROWTH = 0.5
+# Pixels over which an edge fades. One would be sharpest, but a joint that moves by a tenth of a
+# pixel would then change pixels by a tenth of full brightness, or more where a dot and its limbs
+# end together. This keeps it under 16/255.
+FADE = 2.5
+
+SCORES_KEY = "pose_keypoint_scores"
+_HIDDEN_PARTS = {
+    "face_keypoints_2d": 70,
+    "hand_left_keypoints_2d": 21,
+    "hand_right_keypoints_2d": 21,
+}
+
+People = Literal["largest", "all"]
+PEOPLE: tuple[str, ...] = get_args(People)
+Pairing = Literal["left to right", "distance"]
+PAIRINGS: tuple[str, ...] = get_args(Pairing)
+
+
+@dataclass(frozen=True, eq=False)
 class Pose:
-    points: torch.Tensor
-    scores: torch.Tensor
+    """One person: `points` `(18, 2)`, x and y of the `JOINTS`, and `scores` `(18,)`, 0 if missing.
+
+    In pixels; a whole number is the middle of a pixel, as in OpenCV. Raises `ValueError` for other
+    shapes.
+    """
+
+    points: Tensor
+    scores: Tensor
+
+    def __post_init__(self) -> None:
+        shapes = tuple(self.points.shape), tuple(self.scores.shape)
+        if shapes != ((18, 2), (18,)):
+            raise ValueError(
+                f"pose: got points {shapes[0]} and scores {shapes[1]}, want (18, 2) and (18,)"
+            )
+
+    @property
+    def present(self) -> Tensor:
+        """Which joints there are, `(18,)` of bool."""
+        return self.scores > 0
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the joints there are; zeros if there is none."""
+        points = self.points[self.present]
+        if not len(points):
+            return (0.0, 0.0, 0.0, 0.0)
+        return (*points.amin(0).tolist(), *points.amax(0).tolist())
+
+    @property
+    def area(self) -> float:
+        """Square pixels of the box."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """x and y of the middle of the box."""
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
+
+    def scaled(self, x_factor: float, y_factor: float) -> Pose:
+        """The pose in a picture resized by these factors: plain products, as with shares."""
+        return Pose(self.points * self.points.new_tensor([x_factor, y_factor]), self.scores)
+
+
+def read_poses(data: Any) -> tuple[list[list[Pose]], tuple[int, int]]:
+    """The people of each picture, in pixels, and the canvas (height, width), from POSE_KEYPOINT.
+
+    `data` is a list of one dict a picture, or one such dict, as comfyui_controlnet_aux and
+    ComfyUI's SDPose nodes make them. If all coordinates of a picture are within [-1, 1] they are
+    shares of the canvas, otherwise pixels; a joint is there if its confidence is above 0; people
+    without joints are left out. Pictures of another canvas than the first's are scaled to it.
+    Raises `ValueError` for anything else, and for animals.
+    """
+    return _on_one_canvas(_read_list(data))
+
+
+def load_poses(paths: Sequence[str | Path]) -> tuple[list[list[Pose]], tuple[int, int]]:
+    """As `read_poses`, from JSON files of one dict or a list of dicts each, put in a row.
+
+    Raises `ValueError` that names the file, and the line if it is not JSON.
+    """
+    pictures = []
+    for path in paths:
+        try:
+            pictures += _read_list(json.loads(Path(path).read_text(encoding="utf-8-sig")))
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}, line {error.lineno}: not a JSON file ({error.msg})"
+            ) from error
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return _on_one_canvas(pictures)
+
+
+Picture = tuple[list[Pose], tuple[int, int]]
+
+
+def _on_one_canvas(pictures: list[Picture]) -> tuple[list[list[Pose]], tuple[int, int]]:
+    if not pictures:
+        raise ValueError("poses: got none, want at least one picture's")
+    height, width = pictures[0][1]
+    poses = [
+        [pose.scaled(width / size[1], height / size[0]) for pose in people]
+        for people, size in pictures
+    ]
+    return poses, (height, width)
+
+
+def _read_list(data: Any) -> list[Picture]:
+    entries = [data] if isinstance(data, Mapping) else data
+    if not isinstance(entries, list | tuple):
+        raise ValueError(
+            f"poses: got {type(data).__name__}, want POSE_KEYPOINT (a list of one dict a picture)"
+        )
+    return [_read_picture(entry, f"pose {number}") for number, entry in enumerate(entries)]
+
+
+def _read_picture(entry: Any, name: str) -> Picture:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{name}: got {type(entry).__name__}, want a dict with 'people'")
+    if "people" not in entry:
+        if "animals" in entry:
+            raise ValueError(f"{name}: got an animal pose (AP-10K), want people (OpenPose-18)")
+        raise ValueError(f"{name}: got no 'people' (keys: {', '.join(map(str, entry))})")
+    height, width = (_canvas_side(entry, side, name) for side in ("height", "width"))
+    people = entry["people"] or []
+    if not isinstance(people, list | tuple):
+        raise ValueError(f"{name}, 'people': got {type(people).__name__}, want a list")
+    poses = [_read_person(person, f"{name}, person {i}") for i, person in enumerate(people)]
+    poses = [pose for pose in poses if pose is not None]
+    if all(pose.points.abs().max() <= 1 for pose in poses):
+        poses = [pose.scaled(width, height) for pose in poses]
+    return poses, (height, width)
+
+
+def _canvas_side(entry: Mapping, side: str, name: str) -> int:
+    value = entry.get(f"canvas_{side}")
+    if not isinstance(value, Real) or not math.isfinite(value) or value < 1:
+        raise ValueError(f"{name}, 'canvas_{side}': got {value!r}, want a number of pixels")
+    return int(value)
+
+
+def _read_person(person: Any, name: str) -> Pose | None:
+    """The pose in the entry's own units, or None for a person without joints."""
+    if not isinstance(person, Mapping):
+        raise ValueError(f"{name}: got {type(person).__name__}, want a dict")
+    body = person.get("pose_keypoints_2d")
+    if body is None:
+        return None
+    triples = _numbers(body, 54, f"{name}, 'pose_keypoints_2d'", "18 joints of x, y, c")
+    points, scores = triples.reshape(18, 3).split([2, 1], dim=1)
+    scores = scores[:, 0].clamp_min(0)
+    if person.get(SCORES_KEY) is not None:
+        real = _numbers(person[SCORES_KEY], 18, f"{name}, {SCORES_KEY!r}", "one a joint")
+        scores = torch.where((scores > 0) & (real > 0), real, scores)
+    points = torch.where(scores[:, None] > 0, points, 0.0)
+    return Pose(points, scores) if (scores > 0).any() else None
+
+
+def _numbers(values: Any, count: int, name: str, meaning: str) -> Tensor:
+    """`values` as a float tensor of `count` finite numbers."""
+    try:
+        numbers = torch.tensor([float(value) for value in values], dtype=torch.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: got {values!r:.60}, want a list of numbers") from error
+    if len(numbers) != count:
+        raise ValueError(f"{name}: got {len(numbers)} values, want {count} ({meaning})")
+    if not numbers.isfinite().all():
+        raise ValueError(f"{name}: got NaN or infinite values, want finite ones")
+    return numbers
+
+
+def write_poses(people_per_image: Sequence[Sequence[Pose]], size: tuple[int, int]) -> list[dict]:
+    """POSE_KEYPOINT of people in pixels of a canvas `size` (height, width).
+
+    Written for all its readers: some take a confidence under 1 as missing, others want face and
+    hands. So confidences are 0.0 or 1.0, face and hands are zeros, and the scores are under a key
+    of their own.
+    """
+    height, width = size
+    return [
+        {
+            "people": [_write_person(pose) for pose in people],
+            "canvas_height": height,
+            "canvas_width": width,
+        }
+        for people in people_per_image
+    ]
+
+
+def _write_person(pose: Pose) -> dict:
+    there = pose.present[:, None]
+    triples = torch.cat([torch.where(there, pose.points, 0.0), there.to(pose.points.dtype)], dim=1)
+    person: dict = {"pose_keypoints_2d": triples.flatten().tolist()}
+    person |= {part: [0.0] * (3 * count) for part, count in _HIDDEN_PARTS.items()}
+    return person | {SCORES_KEY: pose.scores.tolist()}
+
+
+def match_people(
+    poses: Sequence[Sequence[Pose]], people: People = "largest", by: Pairing = "left to right"
+) -> list[list[Pose]]:
+    """As many people in every keyframe, each in the same place of the list (method, step 3).
+
+    `largest` keeps the person with the largest box. `all` pairs them `by` their order from left to
+    right, or so that the total joint `distance` from one keyframe to the next is least (Hungarian
+    method; needs scipy). People without a partner are dropped with a warning. Raises `ValueError`
+    for a keyframe without people, and for other words.
+    """
+    if people not in PEOPLE:
+        raise ValueError(f"people is {people!r}; it must be one of {', '.join(PEOPLE)}")
+    if by not in PAIRINGS:
+        raise ValueError(f"pairing is {by!r}; it must be one of {', '.join(PAIRINGS)}")
+    for number, persons in enumerate(poses):
+        if not persons:
+            raise ValueError(f"poses: keyframe {number} (from 0) has no person, want at least one")
+    if people == "largest":
+        return [[max(persons, key=lambda pose: pose.area)] for persons in poses]
+    rows = [sorted(persons, key=lambda pose: pose.middle[0]) for persons in poses]
+    fewest = min(map(len, rows), default=0)
+    for number, row in enumerate(rows):
+        if len(row) > fewest:
+            text = "poses: keyframe %d has %d people, another only %d; the others are dropped"
+            log.warning(text, number, len(row), fewest)
+    return [row[:fewest] for row in rows] if by == "left to right" else _pair_nearest(rows)
+
+
+def _pair_nearest(rows: list[list[Pose]]) -> list[list[Pose]]:
+    """Pairs outward from the keyframe with the fewest people, so that all of them find partners."""
+    start = min(range(len(rows)), key=lambda i: len(rows[i]), default=0)
+    paired = list(rows)
+    for i in range(start + 1, len(rows)):
+        paired[i] = _nearest(paired[i - 1], rows[i])
+    for i in range(start - 1, -1, -1):
+        paired[i] = _nearest(paired[i + 1], rows[i])
+    return paired
+
+
+def _nearest(wanted: list[Pose], among: list[Pose]) -> list[Pose]:
+    """One of `among` for each of `wanted`, at the least total distance."""
+    from scipy.optimize import linear_sum_assignment
+
+    costs = [[_distance(a, b) for b in among] for a in wanted]
+    return [among[column] for column in linear_sum_assignment(costs)[1]]
+
+
+def _distance(a: Pose, b: Pose) -> float:
+    """Mean pixels between the joints that both have, or else between the middles of the boxes."""
+    both = a.present & b.present
+    if not both.any():
+        return math.dist(a.middle, b.middle)
+    return (a.points - b.points)[both].norm(dim=-1).mean().item()
+
+
+def pose_at(poses: Sequence[Sequence[Pose]], position: float, hold: bool = False) -> list[Pose]:
+    """The people at `position` in [0, N - 1], each joint on a straight line (method, step 3).
+
+    A joint that only one of the two keyframes has is dropped, or with `hold` stays where that one
+    has it. One keyframe serves every position. Raises `ValueError` for a position outside, and for
+    keyframes with different numbers of people.
+    """
+    if not poses:
+        raise ValueError("poses: got no keyframes, want at least one")
+    if len(poses) == 1:
+        return list(poses[0])
+    if not 0 <= position <= len(poses) - 1:
+        raise ValueError(f"position: got {position}, want 0 to {len(poses) - 1}")
+    before = math.floor(position)
+    if position == before:
+        return list(poses[before])
+    now, then = poses[before], poses[before + 1]
+    if len(now) != len(then):
+        raise ValueError(
+            f"poses: keyframes {before} and {before + 1} have {len(now)} and {len(then)} people, "
+            "want as many in both (see match_people)"
+        )
+    return [_between(a, b, position - before, hold) for a, b in zip(now, then, strict=True)]
+
+
+def _between(a: Pose, b: Pose, share: float, hold: bool) -> Pose:
+    both = a.present & b.present
+    points = torch.where(both[:, None], a.points.lerp(b.points, share), 0.0)
+    scores = torch.where(both, a.scores.lerp(b.scores, share), 0.0)
+    if hold:
+        for one in (a, b):
+            alone = one.present & ~both
+            points = torch.where(alone[:, None], one.points, points)
+            scores = torch.where(alone, one.scores, scores)
+    return Pose(points, scores)
+
+
+def draw_batch(people: Sequence[Sequence[Pose]], height: int, width: int) -> Tensor:
+    """Skeletons `(n, 3, height, width)` in 0..1 on black, of the people of each picture, in pixels.
+
+    The look of controlnet-aux (limbs as ellipses 8 pixels wide at 0.6 of their colour, then dots,
+    person after person), but with soft edges at exact places: a skeleton that moves by part of a
+    pixel does not jitter. Raises `ValueError` for an empty picture.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"picture: got {height} x {width}, want at least 1 x 1 pixel")
+    device = next((pose.points.device for persons in people for pose in persons), None)
+    canvas = torch.zeros(len(people), height, width, 3, device=device)
+    for rank in range(max(map(len, people), default=0)):
+        rows = [row for row, persons in enumerate(people) if len(persons) > rank]
+        points = torch.stack([people[row][rank].points for row in rows]).float()
+        scores = torch.stack([people[row][rank].scores for row in rows])
+        _draw_persons(canvas, torch.tensor(rows, device=device), points, scores > 0)
+    return canvas.permute(0, 3, 1, 2).contiguous()
+
+
+def _draw_persons(canvas: Tensor, rows: Tensor, points: Tensor, present: Tensor) -> None:
+    """One person `(m, 18, 2)` in each of the pictures `rows` `(m,)` of `canvas` `(n, h, w, 3)`."""
+    colours = torch.tensor(COLOURS, device=canvas.device) / 255
+    for (first, last), colour in zip(LIMBS, LIMB_BRIGHTNESS * colours, strict=False):
+        drawn = present[:, first] & present[:, last]
+        ends = points[drawn][:, [first, last]]
+        _paint(canvas, rows[drawn], ends, _ellipse(ends), colour)
+    for joint, colour in enumerate(colours):
+        drawn = present[:, joint]
+        centre = points[drawn][:, [joint]]
+        _paint(canvas, rows[drawn], centre, _dot(centre), colour)
+
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+def _paint(canvas: Tensor, rows: Tensor, ends: Tensor, distance: Distance, colour: Tensor) -> None:
+    """Paint where `distance` (pixels) is negative, near `ends` `(m, 1 or 2, 2)` of one shape a row.
+
+    Only a window around each shape is touched; all have the size of the batch's largest.
+    """
+    if not len(rows):
+        return
+    reach = HALF_WIDTH + LIMB_GROWTH + FADE / 2
+    limit = torch.tensor([canvas.shape[2], canvas.shape[1]], device=canvas.device)
+    low = (ends.amin(1) - reach).ceil().clamp_min(0).minimum(limit)
+    high = (ends.amax(1) + reach + 1).floor().clamp_min(0).minimum(limit)
+    size = (high - low).amax(0).long()
+    if not size.all():
+        return
+    corner = low.long().minimum(limit - size)
+    x, y = (corner[:, i, None] + torch.arange(int(size[i]), device=canvas.device) for i in (0, 1))
+    window = rows[:, None, None], y[:, :, None], x[:, None, :]
+    cover = distance(window[2], window[1]).mul_(-1 / FADE).add_(0.5).clamp_(0, 1)
+    canvas[window] = canvas[window].lerp_(colour, cover[..., None])
+
+
+def _dot(centre: Tensor) -> Distance:
+    """Distance of pixels x `(m, 1, w)` and y `(m, h, 1)` to dots around `centre` `(m, 1, 2)`."""
+    middle = centre[..., None]
+
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        x, y = x - middle[:, :, 0], y - middle[:, :, 1]
+        return (x.square() + y.square()).sqrt_().sub_(HALF_WIDTH)
+
+    return distance
+
+
+def _ellipse(ends: Tensor) -> Distance:
+    """Distance, to first order, of pixels to ellipses between `ends` `(m, 2, 2)`.
+
+    For the ellipse f(p) = |(p_x / a, p_y / b)| = 1 it is (f - 1) / |grad f|. A limb shorter than it
+    is wide is drawn round: the dots hide its ends, and it has no direction that could flip.
+    """
+    middle = ends.mean(1)[..., None, None]
+    way = ends[:, 1] - ends[:, 0]
+    turn = torch.atan2(way[:, 1], way[:, 0])[:, None, None]
+    cosine, sine = turn.cos(), turn.sin()
+    a, b = (way.norm(dim=-1) / 2).clamp_min(HALF_WIDTH)[:, None, None], HALF_WIDTH
+
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        x, y = x - middle[:, 0], y - middle[:, 1]
+        along = (x * cosine + y * sine).abs_()
+        p, q = (along / a).square_(), (y * (cosine / b) - x * (sine / b)).square_()
+        # The small terms make the middle of the ellipse b away from its edge instead of 0 / 0.
+        slope = (p / a**2).add_(q, alpha=b**-2).add_(1e-9 * b**-2)
+        squared = p.add_(q).add_(1e-9)
+        first_order = (squared / slope).sqrt_().mul_(squared.sqrt() - 1)
+        # First order is too near beside a sharp tip; nothing is nearer than a line across the tip.
+        return torch.maximum(first_order, along.sub_(a)).sub_(LIMB_GROWTH)
+
+    return distance

@@ -19,13 +19,18 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class ClipPair:
-    """A CLIP model as two functions to unit vectors: pictures `(n, 3, h, w)` in 0..1, and a list of texts."""
+    """A CLIP model as two functions to unit vectors.
+
+    One takes pictures `(n, 3, h, w)` in 0..1, the other a list of texts.
+    """
 
     embed_pictures: Callable[[Tensor], Tensor]
     embed_texts: Callable[[list[str]], Tensor]
 
     def scorer(self, positive: str, negative: str) -> Callable[[Tensor], Tensor]:
-        """`cos(clip(picture), clip(positive)) - cos(clip(picture), clip(negative))`, the paper's score."""
+        """`cos(clip(picture), clip(positive)) - cos(clip(picture), clip(negative))`, the paper's
+        score.
+        """
         towards, away = self.embed_texts([positive, negative])
 
         def score(pictures: Tensor) -> Tensor:
@@ -34,9 +39,15 @@ class ClipPair:
         return score
 
 
-def normalise(pictures: Tensor, size: int, mean: tuple[float, ...] = CLIP_MEAN, std: tuple[float, ...] = CLIP_STD) -> Tensor:
-    """Pictures `(n, 3, h, w)` in 0..1 as CLIP was trained on them: the shorter side resized (bicubic) to `size`, the
-    middle `(size, size)` cut out, mean and standard deviation taken off."""
+def normalise(
+    pictures: Tensor,
+    size: int,
+    mean: tuple[float, ...] = CLIP_MEAN,
+    std: tuple[float, ...] = CLIP_STD,
+) -> Tensor:
+    """Pictures `(n, 3, h, w)` in 0..1 as CLIP was trained on them: the shorter side resized
+    (bicubic) to `size`, the middle `(size, size)` cut out, mean and standard deviation taken
+    off."""
     height, width = pictures.shape[2:]
     if (height, width) != (size, size):
         wanted = (size * height // min(height, width), size * width // min(height, width))
@@ -50,21 +61,29 @@ def normalise(pictures: Tensor, size: int, mean: tuple[float, ...] = CLIP_MEAN, 
 def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu") -> ClipPair:
     """A CLIP of open-clip's architecture `name` with `weights` from a local safetensors file.
 
-    Weights trained by OpenAI need a `-quickgelu` name. Raises `ValueError` for an unknown name, a missing file, or a
-    file that is not this CLIP.
+    Weights trained by OpenAI need a `-quickgelu` name. Raises `ValueError` for an unknown name, a
+    missing file, or a file that is not this CLIP.
     """
     import open_clip
 
     weights = Path(weights)
     if weights.suffix != ".safetensors" or not weights.is_file():
-        raise ValueError(f"reranker: got {weights}, want an existing .safetensors file of a CLIP model")
+        raise ValueError(
+            f"reranker: got {weights}, want an existing .safetensors file of a CLIP model"
+        )
     if name not in open_clip.list_models():
-        raise ValueError(f"reranker: got the architecture {name!r}, want one that open-clip knows, such as ViT-L-14")
+        raise ValueError(
+            f"reranker: got the architecture {name!r}, want one of open-clip's, such as ViT-L-14"
+        )
     try:
-        model, _, _ = open_clip.create_model_and_transforms(name, pretrained=str(weights), device=device)
+        model, _, _ = open_clip.create_model_and_transforms(
+            name, pretrained=str(weights), device=device
+        )
     except (RuntimeError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"reranker: {weights} is not a {name} CLIP of open-clip ({reason})") from error
+        raise ValueError(
+            f"reranker: {weights} is not a {name} CLIP of open-clip ({reason})"
+        ) from error
     model.eval().requires_grad_(False)
     tokenizer = open_clip.get_tokenizer(name)
     visual = model.visual
@@ -90,13 +109,20 @@ def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipP
     from transformers import CLIPModel, CLIPTokenizer
 
     try:
-        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        model = CLIPModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"reranker: {folder} is not a folder with a CLIP of transformers ({reason})") from error
+        raise ValueError(
+            f"reranker: {folder} is not a folder with a CLIP of transformers ({reason})"
+        ) from error
     model.to(device).eval().requires_grad_(False)
-    size, length = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings
+    size, length = (
+        model.config.vision_config.image_size,
+        model.config.text_config.max_position_embeddings,
+    )
 
     @torch.no_grad()
     def embed_pictures(pictures: Tensor) -> Tensor:
@@ -105,7 +131,11 @@ def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipP
 
     @torch.no_grad()
     def embed_texts(texts: list[str]) -> Tensor:
-        tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        return F.normalize(model.get_text_features(tokens.input_ids.to(device)).pooler_output, dim=-1)
+        tokens = tokenizer(
+            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
+        return F.normalize(
+            model.get_text_features(tokens.input_ids.to(device)).pooler_output, dim=-1
+        )
 
     return ClipPair(embed_pictures, embed_texts)

@@ -7,24 +7,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
 
-    from ..diffusers_model import DiffusersModel
+    from ..diffusers_model import DiffusersModel, Options
     from ..rerank import ClipPair
     from .networks import Reader
 
 
 def weights_folder() -> Path:
-    """A diffusers pipeline folder, with `controlnet/`, `clip/` and `reader.safetensors` beside the usual ones."""
+    """A diffusers pipeline folder, with `controlnet/`, `clip/` and `reader.safetensors` added."""
     return Path(__file__).parent / "weights"
 
 
-def load_model(steps: int = 50, device: torch.device | str = "cpu", controlnet: bool = True) -> DiffusersModel:
-    """The demo's Stable Diffusion, in float32."""
+def load_model(controlnet: bool = True, **options: Unpack[Options]) -> DiffusersModel:
+    """The demo's Stable Diffusion; options are those of `DiffusersModel`."""
     from ..diffusers_model import DiffusersModel
 
     folder = weights_folder()
-    control = folder / "controlnet" if controlnet else None
-    return DiffusersModel.from_folder(folder, controlnet=control, steps=steps, device=device)
+    return DiffusersModel.from_folder(
+        folder, folder / "controlnet" if controlnet else None, **options
+    )
 
 
 def reranker(device: torch.device | str = "cpu") -> ClipPair:

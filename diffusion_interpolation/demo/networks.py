@@ -1,7 +1,9 @@
-"""The networks of the demo: a Stable Diffusion in miniature, a CLIP pair, and the reader that measures.
+"""The networks of the demo: a Stable Diffusion in miniature, a CLIP pair, and the reader that
+measures.
 
-All but the reader are the ordinary classes of diffusers and transformers with small configurations, so that the
-weights load wherever Stable Diffusion weights load. Pictures are 64 x 64, latents `(n, 4, 16, 16)`.
+All but the reader are the ordinary classes of diffusers and transformers with small configurations,
+so that the weights load wherever Stable Diffusion weights load. Pictures are 64 x 64, latents `(n,
+4, 16, 16)`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 SIZE = 64
 TOKENS = 24
-LATENT_SCALE = 0.18215  # Stable Diffusion 1's; the autoencoder is trained to fit it, not the reverse
+LATENT_SCALE = (
+    0.18215  # Stable Diffusion 1's; the autoencoder is trained to fit it, not the reverse
+)
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -76,7 +80,12 @@ def clip(vocabulary: int) -> CLIPModel:
     """A CLIP pair: the text tower conditions the denoiser, both together rank pictures."""
     from transformers import CLIPConfig, CLIPModel
 
-    shared = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "projection_dim": 128}
+    shared = {
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_attention_heads": 4,
+        "projection_dim": 128,
+    }
     text = {
         **shared,
         "num_hidden_layers": 3,
@@ -91,22 +100,35 @@ def clip(vocabulary: int) -> CLIPModel:
 
 
 def write_tokenizer(corpus: Iterable[str], folder: Path) -> None:
-    """Learn a byte-level CLIP vocabulary in which every word of `corpus` is one token; write it in CLIP's files."""
+    """Learn a byte-level CLIP vocabulary in which every word of `corpus` is one token; write it in
+    CLIP's files.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Whitespace(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     trainer = trainers.BpeTrainer(
-        vocab_size=4000, end_of_word_suffix="</w>", initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        vocab_size=4000,
+        end_of_word_suffix="</w>",
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     bpe.train_from_iterator(corpus, trainer)
     learned = json.loads(bpe.to_str())["model"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [tuple(pair) for pair in learned["merges"]]
-    words = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges), START, END]
+    words = [
+        *letters,
+        *(f"{letter}</w>" for letter in letters),
+        *("".join(pair) for pair in merges),
+        START,
+        END,
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
@@ -119,11 +141,16 @@ def write_tokenizer(corpus: Iterable[str], folder: Path) -> None:
 
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Token ids `(n, TOKENS)`."""
-    return tokenizer(texts, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt").input_ids
+    return tokenizer(
+        texts, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt"
+    ).input_ids
 
 
 class Reader(nn.Module):
-    """Reads a puppet's numbers off a picture: `(n, 3, 64, 64)` in 0..1 to `(n, len(world.NUMBERS))`."""
+    """Reads a puppet's numbers off a picture.
+
+    From pictures `(n, 3, 64, 64)` in 0..1 to `(n, len(world.NUMBERS))`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +160,9 @@ class Reader(nn.Module):
             layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
             layers += [nn.Conv2d(after, after, 3, 1, 1), nn.GroupNorm(8, after), nn.SiLU()]
         self.picture = nn.Sequential(*layers, nn.Flatten())
-        self.numbers = nn.Sequential(nn.Linear(128 * 16, 256), nn.SiLU(), nn.Linear(256, len(world.NUMBERS)))
+        self.numbers = nn.Sequential(
+            nn.Linear(128 * 16, 256), nn.SiLU(), nn.Linear(256, len(world.NUMBERS))
+        )
         middle, spread = _typical_numbers()
         self.register_buffer("middle", middle)
         self.register_buffer("spread", spread)

@@ -1,7 +1,8 @@
 """Trains the demo from nothing: `python -m diffusion_interpolation.demo.train --work DIR`.
 
-Stages run in order, each goes on from its last checkpoint in DIR, and `export` writes the fp16 weights that the
-package carries. Every step draws its data from (seed, stage, step) alone, so a resumed run equals an unbroken one.
+Stages run in order, each goes on from its last checkpoint in DIR, and `export` writes the fp16
+weights that the package carries. Every step draws its data from (seed, stage, step) alone, so a
+resumed run equals an unbroken one.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ BANK = 40_000
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a stage trains: `steps` of `batch` pictures; the rate rises, holds, and falls to zero at the end.
+    """How long a stage trains: `steps` of `batch` pictures.
 
-    `half` computes in bfloat16 where that loses nothing; the weights stay in float32.
+    The rate rises, holds, and falls to zero at the end. `half` computes in bfloat16 where that
+    loses nothing; the weights stay in float32.
     """
 
     steps: int
@@ -50,7 +52,7 @@ class Plan:
 
 PLANS = {
     "clip": Plan(steps=900, batch=96, rate=1e-3),
-    "reader": Plan(steps=5000, batch=64, rate=1.5e-3),
+    "reader": Plan(steps=3000, batch=64, rate=1.5e-3),
     "vae": Plan(steps=5000, batch=16, rate=1.5e-3, half=True),
     "unet": Plan(steps=7000, batch=32, rate=8e-4, averaging=0.999, half=True),
     "controlnet": Plan(steps=1500, batch=32, rate=5e-4, averaging=0.995, half=True),
@@ -64,7 +66,8 @@ class Workshop:
     def __init__(self, folder: Path, seed: int, device: str, scale: float) -> None:
         self.folder, self.seed, self.device = folder, seed, torch.device(device)
         self.plans = {
-            name: replace(plan, steps=max(1, int(plan.steps * scale))) for name, plan in PLANS.items()
+            name: replace(plan, steps=max(1, int(plan.steps * scale)))
+            for name, plan in PLANS.items()
         }
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -80,7 +83,7 @@ class Workshop:
         return module.to(self.device).eval().requires_grad_(False)
 
     def fit(self, stage: str, module: nn.Module, loss: Callable[[int], dict[str, Tensor]]) -> None:
-        """Train `module` on `loss(step)`, whose entry `loss` is minimised, and keep an average of its weights."""
+        """Train `module` on the entry `loss` of `loss(step)`; keep an average of its weights."""
         plan, path = self.plans[stage], self.folder / f"{stage}.pt"
         module.to(self.device, memory_format=torch.channels_last).train()
         precision = _Precision(module, self.device, plan.half)
@@ -118,7 +121,7 @@ class Workshop:
 
 
 class _Precision:
-    """Computes in bfloat16 but for what is slow in it on a CPU: group norms, and attention other than the plain one."""
+    """Computes in bfloat16, but group norms and fused attention, which are slow in it on a CPU."""
 
     def __init__(self, module: nn.Module, device: torch.device, half: bool) -> None:
         self.device, self.half = device, half
@@ -135,7 +138,9 @@ class _Precision:
         return stack
 
 
-def _save(path: Path, step: int, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _save(
+    path: Path, step: int, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
     """Write beside, then rename, so that an interrupted write loses nothing."""
     state = {
         "step": step,
@@ -160,7 +165,10 @@ def spoil(pictures: Tensor, generator: torch.Generator) -> tuple[Tensor, list[st
 
 def loose_captions(puppets: Tensor, generator: torch.Generator) -> list[str]:
     """Captions with parts left out at random, as people write them."""
-    bodies, backs = world.colour_words(puppets[:, world.BODY]), world.colour_words(puppets[:, world.BACK])
+    bodies, backs = (
+        world.colour_words(puppets[:, world.BODY]),
+        world.colour_words(puppets[:, world.BACK]),
+    )
     hats, arms = world.hat_words(puppets), world.arm_words(puppets)
     keep = torch.rand(len(puppets), 3, generator=generator) < torch.tensor([0.9, 0.5, 0.9])
     return [
@@ -171,11 +179,17 @@ def loose_captions(puppets: Tensor, generator: torch.Generator) -> list[str]:
 
 def corpus() -> list[str]:
     """Every word the captions use."""
-    words = [world.caption(b, h, a, c) for b in world.COLOURS for h in world.HATS for a in world.ARMS for c in ("red",)]
+    words = [
+        world.caption(b, h, a, c)
+        for b in world.COLOURS
+        for h in world.HATS
+        for a in world.ARMS
+        for c in ("red",)
+    ]
     return words + [world.caption("red", None, None, c) for c in world.COLOURS] + list(FLAWS)
 
 
-def _tokenizer(shop: Workshop):  # noqa: ANN202 - the class is imported when used
+def _tokenizer(shop: Workshop):
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(shop.folder / "tokenizer")
@@ -185,7 +199,9 @@ def train_tokenizer(shop: Workshop) -> None:
     networks.write_tokenizer(corpus(), shop.folder / "tokenizer")
 
 
-def _mixed_batch(shop: Workshop, stage: str, step: int, count: int, flawed: float) -> tuple[Tensor, list[str]]:
+def _mixed_batch(
+    shop: Workshop, stage: str, step: int, count: int, flawed: float
+) -> tuple[Tensor, list[str]]:
     """Pictures and loose captions; the share `flawed` of them spoiled."""
     generator = shop.generator(stage, step)
     puppets = world.sample(count, generator)
@@ -241,9 +257,12 @@ def _weathered(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train_vae(shop: Workshop) -> None:
-    """Squared error and a little KL; afterwards latents are scaled to unit variance times Stable Diffusion's factor."""
+    """Squared error and a little KL; afterwards latents are scaled to unit variance times Stable
+    Diffusion's factor.
+    """
     model = networks.autoencoder()
-    # begin almost without noise in the latents: it would drown the signal for the first thousand steps
+    # begin almost without noise in the latents: it would drown the signal for the first thousand
+    # steps
     nn.init.zeros_(model.quant_conv.weight[4:].data)
     nn.init.constant_(model.quant_conv.bias[4:].data, -6.0)
 
@@ -261,8 +280,13 @@ def train_vae(shop: Workshop) -> None:
 
 @torch.no_grad()
 def standardise(model: nn.Module, pictures: Tensor) -> None:
-    """Fold shift and scale into the 1 x 1 convolutions so that latents times `LATENT_SCALE` have mean 0, variance 1."""
-    latents = torch.cat([model.encode(part * 2 - 1).latent_dist.mean for part in pictures.split(64)])
+    """Fold shift and scale into the 1 x 1 convolutions.
+
+    Afterwards latents times `LATENT_SCALE` have mean 0 and variance 1.
+    """
+    latents = torch.cat(
+        [model.encode(part * 2 - 1).latent_dist.mean for part in pictures.split(64)]
+    )
     mean, scale = latents.mean((0, 2, 3)), latents.std((0, 2, 3)) * networks.LATENT_SCALE
     encode, decode = model.quant_conv, model.post_quant_conv
     count = len(mean)
@@ -276,7 +300,7 @@ def standardise(model: nn.Module, pictures: Tensor) -> None:
 
 @torch.no_grad()
 def make_bank(shop: Workshop) -> None:
-    """Encode a fixed set of pictures once: latents, captions' numbers, and the text tower's states."""
+    """Encode a fixed set of pictures once; keep their latents and their puppets' numbers."""
     path = shop.folder / "bank.pt"
     if path.exists():
         return
@@ -287,9 +311,14 @@ def make_bank(shop: Workshop) -> None:
     flawed = BANK // 25
     pictures[:flawed], flaws = spoil(pictures[:flawed], generator)
     standardise(vae, pictures[-2048:].to(shop.device))
-    encoded = [vae.encode(p.to(shop.device) * 2 - 1).latent_dist.mean.cpu() for p in pictures.split(64)]
+    encoded = [
+        vae.encode(p.to(shop.device) * 2 - 1).latent_dist.mean.cpu() for p in pictures.split(64)
+    ]
     torch.save(vae.state_dict(), shop.folder / "vae_standard.pt")
-    torch.save({"puppets": puppets, "latents": torch.cat(encoded) * networks.LATENT_SCALE, "flaws": flaws}, path)
+    torch.save(
+        {"puppets": puppets, "latents": torch.cat(encoded) * networks.LATENT_SCALE, "flaws": flaws},
+        path,
+    )
 
 
 class Bank:
@@ -314,7 +343,9 @@ class Bank:
     def batch(self, stage: str, step: int, unconditional: float) -> tuple[Tensor, Tensor, Tensor]:
         """Latents, text states and the numbers of the puppets; a share of the captions is empty."""
         generator = self.shop.generator(stage, step)
-        rows = torch.randint(len(self.latents), (self.shop.plans[stage].batch,), generator=generator)
+        rows = torch.randint(
+            len(self.latents), (self.shop.plans[stage].batch,), generator=generator
+        )
         puppets = self.puppets[rows]
         words = loose_captions(puppets, generator)
         drop = torch.rand(len(rows), generator=generator) < unconditional
@@ -331,7 +362,9 @@ class Bank:
         generator = self.shop.generator(stage, step + 5_000_000)
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         # stratified over the batch: every step sees the whole schedule
-        places = (torch.arange(len(latents)) + torch.rand(len(latents), generator=generator)) / len(latents)
+        places = (torch.arange(len(latents)) + torch.rand(len(latents), generator=generator)) / len(
+            latents
+        )
         timesteps = (places * 1000).long().to(latents.device)
         noisy = scheduler.add_noise(latents, noise, timesteps)
         return noisy, timesteps, scheduler.get_velocity(latents, noise, timesteps)
@@ -367,7 +400,11 @@ def train_controlnet(shop: Workshop) -> None:
         hint = draw_batch(world.poses(puppets, hint_size), hint_size, hint_size).to(shop.device)
         down, middle = model(noisy, timesteps, text, hint, return_dict=False)
         out = base(
-            noisy, timesteps, text, down_block_additional_residuals=down, mid_block_additional_residual=middle
+            noisy,
+            timesteps,
+            text,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
         )
         return {"loss": F.mse_loss(out.sample, target)}
 
@@ -375,7 +412,7 @@ def train_controlnet(shop: Workshop) -> None:
 
 
 def export(shop: Workshop) -> None:
-    """Write the fp16 weights in the folders of a diffusers pipeline, with ControlNet, CLIP and reader beside them."""
+    """Write the fp16 weights as a diffusers pipeline with ControlNet, CLIP and reader beside it."""
     from diffusers import ControlNetModel, StableDiffusionPipeline
     from safetensors.torch import save_file
 
@@ -395,23 +432,35 @@ def export(shop: Workshop) -> None:
         requires_safety_checker=False,
     )
     pipeline.to(torch.float16).save_pretrained(folder)
-    shop.load("controlnet", ControlNetModel.from_unet(unet)).half().save_pretrained(folder / "controlnet")
+    shop.load("controlnet", ControlNetModel.from_unet(unet)).half().save_pretrained(
+        folder / "controlnet"
+    )
     clip.half().save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
     reader = shop.load("reader", networks.Reader()).half()
     save_file(reader.state_dict(), folder / "reader.safetensors")
-    record = {"seed": shop.seed, "bank": BANK, "stages": {k: asdict(v) for k, v in shop.plans.items()}}
+    record = {
+        "seed": shop.seed,
+        "bank": BANK,
+        "stages": {k: asdict(v) for k, v in shop.plans.items()},
+    }
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
-    parser.add_argument("--stages", nargs="+", choices=ORDER, default=ORDER, help="which stages, in order")
+    parser.add_argument(
+        "--stages", nargs="+", choices=ORDER, default=ORDER, help="which stages, in order"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--scale", type=float, default=1.0, help="of all step counts; 0.01 is a smoke test")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="of all step counts; 0.01 is a smoke test"
+    )
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)

@@ -1,7 +1,8 @@
 """The puppet world: pictures whose every number is known, so that in-betweens have a truth.
 
-A puppet is a row of `NUMBERS`; the straight line between two rows is the true way from one picture to the other.
-All functions are batched. Lengths are in picture heights, y downward; angles in radians; colours are RGB in 0..1.
+A puppet is a row of `NUMBERS`; the straight line between two rows is the true way from one picture
+to the other. All functions are batched. Lengths are in picture heights, y downward; angles in
+radians; colours are RGB in 0..1.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ OUTLINE_WIDTH = 0.011
 
 
 def sample(count: int, generator: torch.Generator) -> Tensor:
-    """`(count, len(NUMBERS))` puppets. Most looks lie near a word of the caption, a fifth lie in between."""
+    """`(count, len(NUMBERS))` puppets. Most looks lie near a word of the caption, a fifth lie in
+    between.
+    """
     poses = torch.rand(count, len(POSE_RANGES), generator=generator)
     low, high = (torch.tensor(ends) for ends in zip(*POSE_RANGES.values(), strict=True))
     body, back = _two_colours(count, generator)
@@ -94,7 +97,10 @@ def _polar(angle: Tensor, length: Tensor | float) -> Tensor:
 
 
 def joints(puppets: Tensor) -> Tensor:
-    """OpenPose-18 joints `(n, 18, 2)` in picture heights. The puppet faces us: its right is on our left."""
+    """OpenPose-18 joints `(n, 18, 2)` in picture heights.
+
+    The puppet faces us: its right is on our left.
+    """
     size = _number(puppets, "size")
     lean = _number(puppets, "lean")
     pelvis = torch.stack([0.5 + _number(puppets, "x"), 0.61 + _number(puppets, "y")], dim=-1)
@@ -115,11 +121,19 @@ def joints(puppets: Tensor) -> Tensor:
     head, face_side, face_up = _head(puppets, at["neck"], up)
     at["nose"] = head - face_up * (0.020 * size)[:, None]
     for name, sign in (("right", -1.0), ("left", 1.0)):
-        at[f"{name}_eye"] = head + face_side * (sign * 0.040 * size)[:, None] + face_up * (0.010 * size)[:, None]
+        at[f"{name}_eye"] = (
+            head + face_side * (sign * 0.040 * size)[:, None] + face_up * (0.010 * size)[:, None]
+        )
         at[f"{name}_ear"] = head + face_side * (sign * 0.092 * size)[:, None]
     order = ["nose", "neck"]
-    order += [f"{side_}_{joint}" for side_ in ("right", "left") for joint in ("shoulder", "elbow", "wrist")]
-    order += [f"{side_}_{joint}" for side_ in ("right", "left") for joint in ("hip", "knee", "ankle")]
+    order += [
+        f"{side_}_{joint}"
+        for side_ in ("right", "left")
+        for joint in ("shoulder", "elbow", "wrist")
+    ]
+    order += [
+        f"{side_}_{joint}" for side_ in ("right", "left") for joint in ("hip", "knee", "ankle")
+    ]
     order += ["right_eye", "left_eye", "right_ear", "left_ear"]
     return torch.stack([at[name] for name in order], dim=1)
 
@@ -138,7 +152,9 @@ def poses(puppets: Tensor, size: int) -> list[list[Pose]]:
 
 
 def _along(canvas: _Canvas, start: Tensor, direction: Tensor) -> Tensor:
-    """`(n, h, w)` dot product of `direction` with the way from `start` to every pixel, both `(n, 2)`."""
+    """`(n, h, w)` dot product of `direction` with the way from `start` to every pixel, both `(n,
+    2)`.
+    """
     x, y = direction[:, 0, None, None], direction[:, 1, None, None]
     return (canvas.x * x + canvas.y * y) - (start * direction).sum(1)[:, None, None]
 
@@ -146,7 +162,9 @@ def _along(canvas: _Canvas, start: Tensor, direction: Tensor) -> Tensor:
 def _segment(canvas: _Canvas, start: Tensor, end: Tensor) -> Tensor:
     """Distance `(n, h, w)` of every pixel to the segments from `start` to `end`, each `(n, 2)`."""
     way = end - start
-    share = _along(canvas, start, way / way.square().sum(-1, keepdim=True).clamp_min(1e-9)).clamp(0, 1)
+    share = _along(canvas, start, way / way.square().sum(-1, keepdim=True).clamp_min(1e-9)).clamp(
+        0, 1
+    )
     x = canvas.x - start[:, 0, None, None] - way[:, 0, None, None] * share
     y = canvas.y - start[:, 1, None, None] - way[:, 1, None, None] * share
     return (x * x + y * y).sqrt()
@@ -159,7 +177,7 @@ def _disc(canvas: _Canvas, centre: Tensor) -> Tensor:
 
 
 class _Canvas:
-    """Paints signed distances (picture heights, negative inside) with one pixel of anti-aliasing."""
+    """Paints signed distances (picture heights, negative inside), anti-aliased over a pixel."""
 
     def __init__(self, background: Tensor, size: int) -> None:
         self.size = size
@@ -168,7 +186,9 @@ class _Canvas:
         self.x, self.y = ticks[None, None, :], ticks[None, :, None]
 
     def paint(self, distance: Tensor, colour: Tensor, strength: Tensor | float = 1.0) -> None:
-        cover = (0.5 - distance * self.size).clamp(0, 1) * torch.as_tensor(strength).reshape(-1, 1, 1)
+        cover = (0.5 - distance * self.size).clamp(0, 1) * torch.as_tensor(strength).reshape(
+            -1, 1, 1
+        )
         self.pixels += (colour.reshape(-1, 3, 1, 1) - self.pixels) * cover[:, None]
 
     def outlined(self, distance: Tensor, colour: Tensor) -> None:
@@ -210,7 +230,9 @@ def _paint_hat(canvas: _Canvas, puppets: Tensor, head: Tensor, side: Tensor, up:
     presence = (6 * hat).clamp(0, 1)
     base = head + up * (0.068 * size)[:, None]
     half = side * (0.110 * size * presence)[:, None]
-    canvas.paint(_segment(canvas, base - half, base + half) - 0.013, torch.tensor(OUTLINE), presence)
+    canvas.paint(
+        _segment(canvas, base - half, base + half) - 0.013, torch.tensor(OUTLINE), presence
+    )
     middle = base + up * (0.075 * size * hat)[:, None]
     across = _along(canvas, middle, side).abs() - (0.070 * size * presence)[:, None, None]
     along = _along(canvas, middle, up).abs() - (0.075 * size * hat)[:, None, None]
@@ -239,8 +261,13 @@ def arm_words(puppets: Tensor) -> list[str]:
     return _nearest(mean, ARMS)
 
 
-def caption(body: str, hat: str | None = None, arms: str | None = None, back: str | None = None) -> str:
-    """The caption grammar: `a red puppet with a cap, arms up, on a blue background`; parts may be left out."""
+def caption(
+    body: str, hat: str | None = None, arms: str | None = None, back: str | None = None
+) -> str:
+    """The caption grammar: `a red puppet with a cap, arms up, on a blue background`.
+
+    Parts may be left out.
+    """
 
     def article(word: str) -> str:
         return f"an {word}" if word[0] in "aeiou" else f"a {word}"

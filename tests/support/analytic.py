@@ -1,4 +1,6 @@
-"""A latent diffusion model whose exact denoiser is known: no network, so that the method can be held to a formula."""
+"""A latent diffusion model whose exact denoiser is known: no network, so that the method can be
+held to a formula.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from diffusion_interpolation.model import Guidance, Text
 
 
 class GaussianModel:
-    """Latents are pictures, drawn from `N(mean(text), spread^2)`; DDIM over every `stride`-th of 1000 timesteps.
+    """Latents are pictures, drawn from `N(mean(text), spread^2)`; DDIM over every `stride`-th of
+    1000 timesteps.
 
     It stands in for a network where a test asks about the method around it.
     """
@@ -58,5 +61,8 @@ class GaussianModel:
         return noisy
 
     def predict_noise(self, noisy: Tensor, levels: Tensor, text: Text) -> Tensor:
-        rows = [self._noise(noisy[i : i + 1], self.scales(float(v)), text.rows([i])) for i, v in enumerate(levels)]
+        rows = [
+            self._noise(noisy[i : i + 1], self.scales(float(v)), text.rows([i]))
+            for i, v in enumerate(levels)
+        ]
         return torch.cat(rows)

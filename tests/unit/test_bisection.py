@@ -17,7 +17,9 @@ SHAPE = (4, 4, 4)
 
 def _texts() -> tuple[Text, Text]:
     generator = torch.Generator().manual_seed(1)
-    return Text(torch.randn(2, 3, 5, generator=generator)), Text(torch.randn(1, 3, 5, generator=generator))
+    return Text(torch.randn(2, 3, 5, generator=generator)), Text(
+        torch.randn(1, 3, 5, generator=generator)
+    )
 
 
 def _keyframes() -> torch.Tensor:
@@ -34,7 +36,9 @@ def _slerp(a: np.ndarray, b: np.ndarray, f: float) -> np.ndarray:
     return (math.sin((1 - f) * angle) * a + math.sin(f * angle) * b) / math.sin(angle)
 
 
-def _by_the_book(latents: dict[int, np.ndarray], model: GaussianModel, seed: int) -> dict[int, np.ndarray]:
+def _by_the_book(
+    latents: dict[int, np.ndarray], model: GaussianModel, seed: int
+) -> dict[int, np.ndarray]:
     """Step 5 of the method for 9 frames, one frame at a time, straight from its formulas."""
     positive, negative = (text.states.double().numpy() for text in _texts())
     for depth, indices in enumerate([[4], [2, 6], [1, 3, 5, 7]], start=1):

@@ -8,14 +8,18 @@ import torch
 from diffusion_interpolation.blend import lerp, noisy_blend, slerp
 
 
-def _pair(seed: int = 0, shape: tuple[int, ...] = (3, 4, 8, 8)) -> tuple[torch.Tensor, torch.Tensor]:
+def _pair(
+    seed: int = 0, shape: tuple[int, ...] = (3, 4, 8, 8)
+) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator), torch.randn(shape, generator=generator)
 
 
 def test_slerp_of_right_angles():
     a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    assert slerp(a, b, 1 / 3)[0].tolist() == pytest.approx([math.cos(math.pi / 6), math.sin(math.pi / 6)])
+    assert slerp(a, b, 1 / 3)[0].tolist() == pytest.approx(
+        [math.cos(math.pi / 6), math.sin(math.pi / 6)]
+    )
 
 
 def test_slerp_takes_every_sample_as_one_vector_with_its_own_weight():
@@ -41,7 +45,9 @@ def test_lerp():
 
 @pytest.mark.parametrize(("kept", "stretch"), [(0.675, 1.23), (0.508, 1.16), (0.278, 1.08)])
 def test_what_each_blend_does_to_shared_noise(kept, stretch):
-    """The paper's slerp stretches the noise, lerp and exact leave it; exact alone keeps the signal's size."""
+    """The paper's slerp stretches the noise, lerp and exact leave it; exact alone keeps the
+    signal's size.
+    """
     a, b = _pair(1, (1, 4, 64, 64))
     noise, _ = _pair(2, (1, 4, 64, 64))
     scales = math.sqrt(kept), math.sqrt(1 - kept)

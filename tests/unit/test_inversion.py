@@ -20,7 +20,9 @@ def _problem(count: int = 2) -> tuple[torch.Tensor, Text, Text]:
 def test_the_loss_falls_and_every_keyframe_learns_its_own_row(guided):
     pictures, positive, negative = _problem(3)
     model = GaussianModel(spread=0.1)
-    result = invert(model, pictures, positive, negative, InversionSettings(steps=60, guided=guided, **FAST))
+    result = invert(
+        model, pictures, positive, negative, InversionSettings(steps=60, guided=guided, **FAST)
+    )
     assert min(result.losses.values()) < 0.7 * result.losses[0]
     assert len(result.positive) == 3
     assert len(result.negative) == 1
@@ -35,14 +37,19 @@ def test_norms_of_tokens_are_held():
     settings = InversionSettings(steps=20, rate=0.05, cfg=2.0, augmentations=0)
     result = invert(GaussianModel(spread=0.1), pictures, positive, negative, settings)
     for learned, start in ((result.positive, positive), (result.negative, negative)):
-        assert torch.allclose(learned.states.norm(dim=-1), start.states.norm(dim=-1).expand(len(learned), -1))
+        assert torch.allclose(
+            learned.states.norm(dim=-1), start.states.norm(dim=-1).expand(len(learned), -1)
+        )
         assert not torch.allclose(learned.states, start.states.expand_as(learned.states))
 
 
 def test_same_seed_same_result_at_any_batch_size():
     pictures, positive, negative = _problem(3)
     settings = InversionSettings(steps=10, **FAST)
-    runs = [invert(GaussianModel(batch_size=n), pictures, positive, negative, settings) for n in (2, 2, 32)]
+    runs = [
+        invert(GaussianModel(batch_size=n), pictures, positive, negative, settings)
+        for n in (2, 2, 32)
+    ]
     assert torch.equal(runs[0].positive.states, runs[1].positive.states)
     assert torch.allclose(runs[0].positive.states, runs[2].positive.states, atol=1e-5)
 
@@ -50,7 +57,9 @@ def test_same_seed_same_result_at_any_batch_size():
 def test_pooled_states_are_learned_too():
     pictures, positive, negative = _problem()
     positive, negative = (Text(text.states, torch.ones(1, 6)) for text in (positive, negative))
-    result = invert(GaussianModel(), pictures, positive, negative, InversionSettings(steps=3, **FAST))
+    result = invert(
+        GaussianModel(), pictures, positive, negative, InversionSettings(steps=3, **FAST)
+    )
     assert result.positive.pooled.shape == (2, 6)
 
 
@@ -95,7 +104,13 @@ def test_numbers_that_are_not_finite_are_reported():
     pictures, positive, negative = _problem()
     pictures[:] = float("nan")
     with pytest.raises(FloatingPointError, match="the loss is nan at step"):
-        invert(GaussianModel(), pictures, positive, negative, InversionSettings(steps=10, augmentations=0))
+        invert(
+            GaussianModel(),
+            pictures,
+            positive,
+            negative,
+            InversionSettings(steps=10, augmentations=0),
+        )
 
 
 def test_augmentation_repeats_with_its_generator_and_leaves_the_global_one():

@@ -54,7 +54,9 @@ def test_too_few_frames_or_keyframes(frames, keyframes):
 
 
 def test_levels_fall_with_depth():
-    assert [noise_level(d, 4, 0.6, 0.3) for d in (1, 2, 3, 4)] == pytest.approx([0.6, 0.5, 0.4, 0.3])
+    assert [noise_level(d, 4, 0.6, 0.3) for d in (1, 2, 3, 4)] == pytest.approx(
+        [0.6, 0.5, 0.4, 0.3]
+    )
     assert noise_level(2, 3, 0.6, 0.2, "convex") == pytest.approx(0.3)
     assert noise_level(2, 3, 0.6, 0.2, "concave") == pytest.approx(0.2 + 0.4 * 0.5**0.5)
     assert noise_level(1, 1, 0.6, 0.2) == 0.6

@@ -24,10 +24,12 @@ def test_joints_lie_in_the_picture_and_limbs_keep_their_lengths():
     puppets = _puppets(2000)
     joints = world.joints(puppets)
     assert joints.shape == (2000, 18, 2)
-    assert 0 < joints.min() and joints.max() < 1
+    assert joints.min() > 0 and joints.max() < 1
     upper_arm = (joints[:, 3] - joints[:, 2]).norm(dim=1) / puppets[:, world.INDEX["size"]]
     assert torch.allclose(upper_arm, torch.full_like(upper_arm, 0.135), atol=1e-5)
-    assert (joints[:, 2, 0] < joints[:, 5, 0]).all(), "a puppet that faces us has its right on our left"
+    assert (joints[:, 2, 0] < joints[:, 5, 0]).all(), (
+        "a puppet that faces us has its right on our left"
+    )
 
 
 def test_what_is_drawn_is_where_the_numbers_say():

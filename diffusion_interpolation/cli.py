@@ -1,0 +1,259 @@
+"""The command `diffusion-interpolation`: two or more pictures in, the frames between them out."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from .job import Job
+
+PROGRAM = "diffusion-interpolation"
+EXAMPLES = f"""examples:
+  {PROGRAM} demo
+  {PROGRAM} a.png b.png --out out --model path/to/stable-diffusion --prompt "a photo of a dog"
+"""
+# The embedded model's own: it knows puppets, and the flaws it was shown.
+DEMO_TEXTS = {"prompts": ["a puppet"], "negative": "a double exposure"}
+DEMO_CFG, USUAL_CFG = 4.0, 7.5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for name in ("httpx", "diffusers", "transformers", "PIL"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run_demo(words[1:]) if words[:1] == ["demo"] else _run_images(words)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what is finished is kept, the same command goes on from it", 130)
+    except (ValueError, FloatingPointError, ImportError) as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(_disk_trouble(error))
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        return _fail("out of memory at batch size 1; try --dtype float16, or smaller pictures")
+
+
+def _fail(text: str, status: int = 1) -> int:
+    print(f"{PROGRAM}: {' '.join(text.split())}", file=sys.stderr)
+    return status
+
+
+def _disk_trouble(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"out: no space left to write{place}; what is finished is kept"
+    return f"{error.strerror or error}{place}"
+
+
+def _run_images(words: list[str]) -> int:
+    options = _parser().parse_args(words)
+    return _finish(options, _job(options))
+
+
+def _run_demo(words: list[str]) -> int:
+    options = _demo_parser().parse_args(words)
+    from .demo.pair import write_pair
+
+    options.images, options.pose = write_pair(options.out / "inputs")
+    options.out = options.out / "run"
+    return _finish(options, _job(options))
+
+
+def _finish(options: argparse.Namespace, job: Job) -> int:
+    from .job import run
+
+    page = run(job)
+    print(f"{job.frames} frames in {job.out / 'frames'}; open {page}")
+    return 0
+
+
+def _job(options: argparse.Namespace) -> Job:
+    """The job that the options describe, with the defaults that depend on others."""
+    from .bisection import Settings
+    from .job import EMBEDDED, Job, ModelChoice
+
+    values = vars(options)
+    embedded = options.model == EMBEDDED
+    if embedded and options.pose:
+        values["controlnet"] = options.controlnet or EMBEDDED
+    if options.cfg is None:
+        values["cfg"] = DEMO_CFG if embedded else USUAL_CFG
+    if options.device is None:
+        values["device"] = _best_device()
+    if options.dtype is None:
+        values["dtype"] = "float16" if options.device.startswith("cuda") else "float32"
+    texts = DEMO_TEXTS if embedded else {"prompts": [""], "negative": ""}
+    values["prompts"] = options.prompt or texts["prompts"]
+    if options.negative is None:
+        values["negative"] = texts["negative"]
+    values["poses"] = options.pose or []
+    values["networks"] = _of(ModelChoice, values)
+    values["bisection"] = _of(Settings, values)
+    return _of(Job, values)
+
+
+def _of(kind: Any, values: dict[str, Any]) -> Any:
+    """An instance of a data class from those of `values` that it has fields for."""
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in values.items() if name in names})
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="2 or more, in order")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    _add_text_options(parser)
+    _add_path_options(parser)
+    _add_picture_options(parser)
+    _add_model_options(parser)
+    parser.set_defaults(model="demo")
+    return parser
+
+
+def _demo_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} demo",
+        description="The frames between two puppets with known poses, on the embedded model.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR")
+    _add_text_options(parser)
+    _add_path_options(parser)
+    _add_picture_options(parser)
+    _add_model_options(parser)
+    return parser
+
+
+def _add_text_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("text")
+    group.add_argument(
+        "--prompt", action="append", metavar="TEXT", help="fits all images; or give one for each"
+    )
+    group.add_argument("--negative-prompt", dest="negative", metavar="TEXT")
+    group.add_argument(
+        "--rerank-prompt", default="", metavar="TEXT", help="what the best candidate is nearest to"
+    )
+    group.add_argument(
+        "--rerank-negative", default="", metavar="TEXT", help="what it is farthest from"
+    )
+    group.add_argument(
+        "--inversion-steps",
+        type=int,
+        default=100,
+        metavar="N",
+        help="of learning how to say the images; 0: keep the prompt's words (100)",
+    )
+    group.add_argument("--inversion-rate", type=float, default=1e-4, metavar="RATE")
+    group.add_argument(
+        "--checkpointing", action="store_true", help="learn slower in less memory"
+    )
+
+
+def _add_path_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("frames")
+    group.add_argument(
+        "--frames", type=int, default=17, metavar="N", help="in all, the inputs among them (17)"
+    )
+    group.add_argument("--steps", type=int, default=50, help="of DDIM over the whole schedule (50)")
+    group.add_argument("--cfg", type=float, help="scale of guidance (7.5; embedded model 4)")
+    group.add_argument(
+        "--levels",
+        type=float,
+        nargs=2,
+        metavar=("HIGH", "LOW"),
+        action=_Levels,
+        help="noise of the middle frame and of the last (0.55 0.3)",
+    )
+    group.add_argument("--shape", choices=("linear", "convex", "concave"), default="linear")
+    group.add_argument("--blend", choices=("slerp", "lerp", "exact"), default="slerp")
+    group.add_argument(
+        "--candidates", type=int, default=8, metavar="N", help="to choose the middle frame from (8)"
+    )
+    group.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(highest=0.55, lowest=0.30)
+
+
+class _Levels(argparse.Action):
+    """Two numbers into the two settings they are."""
+
+    def __call__(self, parser: Any, options: Any, values: Any, flag: Any = None) -> None:
+        options.highest, options.lowest = values
+
+
+def _add_picture_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("pictures and poses")
+    group.add_argument(
+        "--size", type=_size, metavar="WxH", help="of the frames (that of the first image)"
+    )
+    group.add_argument(
+        "--fit",
+        choices=("cover", "contain", "stretch"),
+        default="cover",
+        help="how an image of another size is resized",
+    )
+    group.add_argument(
+        "--pose", nargs="+", type=Path, metavar="JSON", help="OpenPose files, one an image"
+    )
+    group.add_argument("--people", choices=("largest", "all"), default="largest")
+    group.add_argument("--fps", type=float, default=12.0, help="of the WebP and the film (12)")
+    group.add_argument("--overwrite", action="store_true", help="replace an earlier run in DIR")
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("networks")
+    group.add_argument(
+        "--model",
+        default="demo",
+        metavar="PATH",
+        help="folder in diffusers' layout, or a .safetensors with --config (the embedded demo)",
+    )
+    group.add_argument("--config", metavar="DIR", help="configurations for a single file")
+    group.add_argument("--controlnet", metavar="DIR", help="an OpenPose ControlNet, for --pose")
+    group.add_argument(
+        "--reranker", metavar="PATH", help="CLIP: a folder, or a .safetensors file of open-clip"
+    )
+    group.add_argument(
+        "--reranker-architecture", default="ViT-L-14-quickgelu", metavar="NAME", help="of the file"
+    )
+    group.add_argument(
+        "--allow-download", action="store_true", help="--model may be an id on the Hugging Face hub"
+    )
+    group.add_argument("--device", help="cpu or cuda (cuda where there is one)")
+    group.add_argument("--dtype", choices=("float32", "float16", "bfloat16"))
+    group.add_argument("--batch-size", type=int, default=16, help="pictures denoised together (16)")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or not all(int(side) for side in found.groups()):
+        raise argparse.ArgumentTypeError(f"got {text!r}, want WIDTHxHEIGHT, such as 512x512")
+    return int(found[1]), int(found[2])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The two puppets of the demo, as files: their pictures and their poses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..pictures import to_png
+from ..pose import write_poses
+from ..run_folder import write_whole
+from . import world
+from .networks import SIZE
+
+_FIRST = {
+    "x": -0.04,
+    "lean": -0.08,
+    "right_shoulder": 0.45,
+    "left_shoulder": 0.75,
+    "right_elbow": -0.2,
+    "left_elbow": 0.3,
+    "right_hip": 0.15,
+    "left_hip": 0.25,
+}
+_SECOND = {
+    "x": 0.04,
+    "lean": 0.10,
+    "head_tilt": 0.1,
+    "size": 1.05,
+    "right_shoulder": 2.5,
+    "left_shoulder": 2.2,
+    "right_elbow": 0.4,
+    "left_elbow": 0.5,
+    "right_hip": 0.5,
+    "left_hip": 0.55,
+    "right_knee": -0.2,
+    "left_knee": -0.3,
+}
+_LOOKS = {
+    "first": {"body": "red", "back": "yellow", "hat": "no hat"},
+    "second": {"body": "blue", "back": "pink", "hat": "a top hat"},
+}
+
+
+def pair() -> Tensor:
+    """`(2, len(world.NUMBERS))`: the one lets its arms hang, the other throws them up."""
+    rows = []
+    for numbers, looks in zip((_FIRST, _SECOND), _LOOKS.values(), strict=True):
+        row = torch.zeros(len(world.NUMBERS))
+        row[world.INDEX["size"]] = 1.0
+        for name, value in numbers.items():
+            row[world.INDEX[name]] = value
+        row[world.BODY] = torch.tensor(world.COLOURS[looks["body"]])
+        row[world.BACK] = torch.tensor(world.COLOURS[looks["back"]])
+        row[world.HAT] = world.HATS[looks["hat"]]
+        rows.append(row)
+    return torch.stack(rows)
+
+
+def write_pair(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Write both puppets into `folder`; returns the picture files and the pose files."""
+    puppets = pair()
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures, poses = [], []
+    for name, picture, people in zip(
+        _LOOKS, world.render(puppets, SIZE), world.poses(puppets, SIZE), strict=True
+    ):
+        pictures.append(folder / f"{name}.png")
+        poses.append(folder / f"{name}.json")
+        write_whole(pictures[-1], to_png(picture))
+        write_whole(poses[-1], json.dumps(write_poses([people], (SIZE, SIZE))).encode())
+    return pictures, poses

@@ -1,0 +1,144 @@
+"""Reads pictures, brings them to one size, and writes frames and animations."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+Fit = Literal["cover", "contain", "stretch"]
+FITS: tuple[str, ...] = get_args(Fit)
+SMALLEST_ANIMATION = 256
+
+
+def read_picture(path: Path) -> Image.Image:
+    """The picture in a file, upright, in RGB; what is transparent becomes white.
+
+    Raises `ValueError` for what is missing or no picture.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            if not picture.has_transparency_data:
+                return picture.convert("RGB")
+            solid = Image.new("RGBA", picture.size, "white")
+            return Image.alpha_composite(solid, picture.convert("RGBA")).convert("RGB")
+    except FileNotFoundError:
+        raise ValueError(f"image: there is no file {path}") from None
+    except (UnidentifiedImageError, IsADirectoryError) as error:
+        raise ValueError(f"image: {path} is no picture that can be read") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"image: {path} cannot be read: {error}") from error
+
+
+def fit_picture(picture: Image.Image, size: tuple[int, int], how: Fit = "cover") -> Image.Image:
+    """The picture at `size` (width, height).
+
+    `cover` fills it and cuts off what stands over, `contain` shows all on black, `stretch` lets the
+    sides have their own factors.
+    """
+    if picture.size == size:
+        return picture
+    if how == "cover":
+        return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+    if how == "contain":
+        return ImageOps.pad(picture, size, Image.Resampling.LANCZOS, color="black")
+    if how == "stretch":
+        return picture.resize(size, Image.Resampling.LANCZOS)
+    raise ValueError(f"fit is {how!r}; it must be one of {', '.join(FITS)}")
+
+
+def read_keyframes(
+    paths: Sequence[Path], size: tuple[int, int] | None = None, how: Fit = "cover"
+) -> list[Image.Image]:
+    """All pictures at `size` (width, height), or at that of the first; a change is logged."""
+    pictures = [read_picture(path) for path in paths]
+    wanted = size or pictures[0].size
+    for path, picture in zip(paths, pictures, strict=True):
+        if picture.size != wanted:
+            sides = *picture.size, *wanted
+            log.info("%s: %d x %d is resized to %d x %d (--fit %s)", path, *sides, how)
+    return [fit_picture(picture, wanted, how) for picture in pictures]
+
+
+def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
+    """`(n, 3, h, w)` in 0..1 of RGB pictures of one size."""
+    arrays = np.stack([np.asarray(picture) for picture in pictures])
+    return torch.from_numpy(arrays).movedim(-1, 1).float() / 255
+
+
+def to_png(picture: Tensor) -> bytes:
+    """A PNG of `(3, h, w)` in 0..1."""
+    pixels = (picture.movedim(0, -1) * 255).round().to(torch.uint8).numpy()
+    return encode_png(Image.fromarray(pixels))
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def keyframe_png(path: Path, picture: Image.Image) -> bytes:
+    """The bytes of `path` itself where it is a PNG that shows just `picture`, else a PNG of it."""
+    with Image.open(path) as file:
+        same = file.format == "PNG" and file.mode == "RGB" and file.size == picture.size
+        if same and file.tobytes() == picture.tobytes():
+            return path.read_bytes()
+    return encode_png(picture)
+
+
+def write_webp(file: Path, frames: Sequence[Path], fps: float) -> None:
+    """An animated WebP that goes there and back again without end."""
+    there_and_back = [*frames, *frames[-2:0:-1]]
+    options = {"quality": "90", "loop": "0"}
+    _write_film(file, there_and_back, fps, "webp", "libwebp_anim", "bgra", options)
+
+
+def write_mp4(file: Path, frames: Sequence[Path], fps: float) -> None:
+    """An H.264 film of the frames in order; odd sides lose their last row or column."""
+    _write_film(file, frames, fps, "mp4", "libx264", "yuv420p", {"crf": "16"})
+
+
+def _write_film(
+    file: Path,
+    frames: Sequence[Path],
+    fps: float,
+    container: str,
+    codec: str,
+    pixels: str,
+    options: dict[str, str],
+) -> None:
+    """One frame at a time, so that a thousand need no more memory than ten."""
+    import av
+
+    unfinished = file.with_name(f".{file.name}.new")
+    rate = Fraction(fps).limit_denominator(1000)
+    container_options = {"loop": "0"} if container == "webp" else {}
+    with av.open(str(unfinished), "w", format=container, options=container_options) as film:
+        stream = film.add_stream(codec, rate=rate, options=options)
+        stream.pix_fmt = pixels
+        stream.width, stream.height = (side - side % 2 for side in next(_enlarged(frames)).size)
+        for picture in _enlarged(frames):
+            even = picture.crop((0, 0, stream.width, stream.height))
+            film.mux(stream.encode(av.VideoFrame.from_image(even)))
+        film.mux(stream.encode())
+    unfinished.replace(file)
+
+
+def _enlarged(frames: Sequence[Path]) -> Iterator[Image.Image]:
+    """The pictures, small ones made larger by a whole factor, so that they can be seen."""
+    for path in frames:
+        picture = read_picture(path)
+        factor = max(1, SMALLEST_ANIMATION // min(picture.size))
+        yield ImageOps.scale(picture, factor, Image.Resampling.NEAREST)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import logging
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffusion_interpolation.pictures import (
+    encode_png,
+    fit_picture,
+    keyframe_png,
+    read_keyframes,
+    read_picture,
+    to_png,
+    to_tensor,
+    write_mp4,
+    write_webp,
+)
+
+
+def _stripes(width: int = 40, height: int = 20) -> Image.Image:
+    """Black on the left, white on the right."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, width // 2 :] = 255
+    return Image.fromarray(pixels)
+
+
+def _save(picture: Image.Image, file, **options):
+    picture.save(file, **options)
+    return file
+
+
+def test_pictures_are_turned_upright_and_lose_transparency(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held sideways
+    upright = read_picture(_save(_stripes(), tmp_path / "a.jpg", exif=exif, quality=100))
+    assert upright.size == (20, 40)
+    assert max(upright.getpixel((10, 2))) < 20 and min(upright.getpixel((10, 37))) > 235
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert read_picture(_save(clear, tmp_path / "a.png")).getpixel((0, 0)) == (255, 255, 255)
+    grey = Image.new("L", (4, 4), 100)
+    assert read_picture(_save(grey, tmp_path / "g.png")).getpixel((0, 0)) == (100, 100, 100)
+
+
+def test_what_is_no_picture_is_refused(tmp_path):
+    (tmp_path / "text.png").write_text("not a picture")
+    whole = encode_png(_stripes())
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    for name, words in (
+        ("missing.png", "there is no file"),
+        ("text.png", "no picture"),
+        ("cut.png", "cannot be read"),
+        (".", "no picture"),
+    ):
+        with pytest.raises(ValueError, match=f"image: .*{words}"):
+            read_picture(tmp_path / name)
+
+
+def test_ways_to_fit():
+    stripes = _stripes()
+    cover, contain, stretch = (
+        fit_picture(stripes, (20, 20), how) for how in ("cover", "contain", "stretch")
+    )
+    assert cover.size == contain.size == stretch.size == (20, 20)
+    assert cover.getpixel((19, 0)) == (255, 255, 255), "cover leaves no margin"
+    assert contain.getpixel((19, 0)) == (0, 0, 0) and contain.getpixel((19, 10)) == (255, 255, 255)
+    assert stretch.getpixel((19, 0)) == (255, 255, 255)
+    with pytest.raises(ValueError, match="fit is 'crop'"):
+        fit_picture(stripes, (20, 20), "crop")
+
+
+def test_the_first_picture_sets_the_size_and_changes_are_said_aloud(tmp_path, caplog):
+    files = [_save(_stripes(), tmp_path / "a.png"), _save(_stripes(80, 80), tmp_path / "b.png")]
+    with caplog.at_level(logging.INFO):
+        pictures = read_keyframes(files)
+    assert [picture.size for picture in pictures] == [(40, 20), (40, 20)]
+    assert "b.png: 80 x 80 is resized to 40 x 20 (--fit cover)" in caplog.text
+    assert [p.size for p in read_keyframes(files, (16, 16))] == [(16, 16), (16, 16)]
+
+
+def test_tensors_and_pictures_go_there_and_back():
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+    picture = Image.fromarray(pixels)
+    tensor = to_tensor([picture])
+    assert tensor.shape == (1, 3, 8, 12) and tensor.max() <= 1
+    import io
+
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(to_png(tensor[0])))), pixels)
+
+
+def test_keyframes_keep_their_bytes_where_they_can(tmp_path):
+    file = _save(_stripes(), tmp_path / "a.png", compress_level=1)
+    assert keyframe_png(file, read_picture(file)) == file.read_bytes()
+    jpeg = _save(_stripes(), tmp_path / "a.jpg")
+    assert keyframe_png(jpeg, read_picture(jpeg)) == encode_png(read_picture(jpeg))
+    smaller = fit_picture(read_picture(file), (20, 20))
+    assert keyframe_png(file, smaller) == encode_png(smaller)
+
+
+def _frames(folder, size=(33, 21)):
+    files = []
+    for i in range(5):
+        files.append(_save(Image.new("RGB", size, (50 * i, 0, 200)), folder / f"{i}.png"))
+    return files
+
+
+def test_the_webp_goes_there_and_back(tmp_path):
+    write_webp(tmp_path / "a.webp", _frames(tmp_path), fps=10)
+    with Image.open(tmp_path / "a.webp") as film:
+        assert film.n_frames == 8 and film.info["loop"] == 0
+        assert min(film.size) >= 128, "small pictures are enlarged"
+        reds = []
+        for i in range(8):
+            film.seek(i)
+            reds.append(film.convert("RGB").getpixel((50, 50))[0])
+            assert film.info["duration"] == 100
+    assert reds == pytest.approx([0, 50, 100, 150, 200, 150, 100, 50], abs=4)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_film_shows_the_frames_in_order(tmp_path):
+    write_mp4(tmp_path / "a.mp4", _frames(tmp_path, (301, 299)), fps=12)
+    with av.open(str(tmp_path / "a.mp4")) as film:
+        frames = [frame.to_image() for frame in film.decode(video=0)]
+        assert film.streams.video[0].codec_context.name == "h264"
+    assert [frame.size for frame in frames] == [(300, 298)] * 5
+    reds = [frame.getpixel((150, 150))[0] for frame in frames]
+    assert reds == pytest.approx([0, 50, 100, 150, 200], abs=6)
+
+
+def test_pixels_are_rounded_not_cut():
+    picture = torch.full((3, 2, 2), 0.999)
+    import io
+
+    assert Image.open(io.BytesIO(to_png(picture))).getpixel((0, 0)) == (255, 255, 255)

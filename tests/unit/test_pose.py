@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+
+import pytest
+import torch
+
+from diffusion_interpolation.demo import world
+from diffusion_interpolation.pose import (
+    COLOURS,
+    JOINTS,
+    LIMBS,
+    SCORES_KEY,
+    Pose,
+    draw_batch,
+    load_poses,
+    match_people,
+    pose_at,
+    read_poses,
+    write_poses,
+)
+
+SIZE = 96
+
+
+def _puppets(count: int, seed: int = 0, size: int = SIZE) -> list[Pose]:
+    puppets = world.sample(count, torch.Generator().manual_seed(seed))
+    return [people[0] for people in world.poses(puppets, size)]
+
+
+def _only(**joints: tuple[float, float]) -> Pose:
+    """A pose that has nothing but these joints."""
+    points, scores = torch.zeros(18, 2), torch.zeros(18)
+    for name, point in joints.items():
+        points[JOINTS.index(name)] = torch.tensor(point)
+        scores[JOINTS.index(name)] = 0.9
+    return Pose(points, scores)
+
+
+def _at(x: float, y: float = 50.0, size: float = 20.0) -> Pose:
+    """A small whole person around (x, y)."""
+    points = torch.tensor([x, y]) + size * (_puppets(1, size=1)[0].points - 0.5)
+    return Pose(points, torch.ones(18))
+
+
+def _entry(triples: list[float] | None, width: int = 200, height: int = 100, **more) -> dict:
+    person = {"pose_keypoints_2d": triples, "face_keypoints_2d": None, **more}
+    return {"people": [person], "canvas_width": width, "canvas_height": height}
+
+
+def _triples(*present: tuple[float, float, float]) -> list[float]:
+    """18 triples, all missing but the first ones."""
+    return [v for triple in present for v in triple] + [0.0] * 3 * (18 - len(present))
+
+
+def test_a_pose_has_eighteen_joints_and_its_box_is_of_those_present():
+    with pytest.raises(ValueError, match=r"points \(17, 2\).*want \(18, 2\)"):
+        Pose(torch.zeros(17, 2), torch.zeros(18))
+    pose = _only(neck=(10, 20), left_ankle=(40, 60)).scaled(2, 0.5)
+    assert pose.box == (20, 10, 80, 30)
+    assert pose.area == 1200
+    assert pose.middle == (50, 20)
+    assert _only().box == (0, 0, 0, 0)
+
+
+def test_limbs_are_a_tree_over_all_joints_with_a_colour_each():
+    assert len(JOINTS) == len(COLOURS) == len(set(COLOURS)) == 18
+    assert len(LIMBS) == 17
+    seen = {1}
+    for first, last in LIMBS:
+        assert first in seen
+        assert last not in seen
+        seen.add(last)
+    assert seen == set(range(18))
+
+
+def test_normalised_and_pixel_coordinates_give_the_same_pose():
+    pixels, size = read_poses([_entry(_triples((100, 25, 1), (0, 0, 0), (150, 80, 0.3)))])
+    shares, _ = read_poses(_entry(_triples((0.5, 0.25, 1), (0, 0, 0), (0.75, 0.8, 0.3))))
+    assert size == (100, 200)
+    for ((pose,),) in (pixels, shares):
+        assert pose.points[:3].tolist() == [[100, 25], [0, 0], [150, 80]]
+        assert pose.scores[:3].tolist() == pytest.approx([1, 0, 0.3])
+        assert not pose.present[3:].any()
+
+
+def test_a_joint_without_confidence_is_missing_wherever_it_lies():
+    ((pose,),), _ = read_poses(_entry(_triples((0.5, 0.5, 1), (900, 900, 0))))
+    assert pose.points[:2].tolist() == [[100, 50], [0, 0]]
+
+
+def test_people_without_a_body_are_left_out():
+    entry = _entry(None)
+    entry["people"] += _entry(_triples())["people"] + _entry(_triples((5, 5, 1)))["people"]
+    assert [len(people) for people in read_poses([entry])[0]] == [1]
+    assert read_poses({**entry, "people": None})[0] == [[]]
+
+
+def test_other_canvases_are_scaled_to_the_first():
+    small, large = _entry(_triples((20, 10, 1))), _entry(_triples((40, 30, 1)), 400, 300)
+    poses, size = read_poses([small, large])
+    assert size == (100, 200)
+    assert [people[0].points[0].tolist() for people in poses] == [[20, 10], [20, 10]]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("people", "got str, want POSE_KEYPOINT"),
+        (None, "got NoneType"),
+        ([], "got none"),
+        (["x"], "pose 0: got str, want a dict"),
+        ([{"canvas_width": 2, "canvas_height": 2}], "got no 'people'"),
+        ([{"version": "ap10k", "animals": []}], "animal pose"),
+        ([{"people": []}], "'canvas_height': got None"),
+        ([{"people": [], "canvas_height": 9, "canvas_width": 0}], "'canvas_width': got 0"),
+        ([_entry(_triples()), _entry([1.0] * 75)], "pose 1, person 0.*got 75 values, want 54"),
+        ([_entry(_triples((math.nan, 0, 1)))], "NaN or infinite"),
+        ([_entry(_triples((math.inf, 0, 1)))], "NaN or infinite"),
+        ([_entry(["a"] * 54)], "want a list of numbers"),
+        ([_entry(3)], "want a list of numbers"),
+        ([_entry(_triples((5, 5, 1)), **{SCORES_KEY: [1.0]})], "got 1 values, want 18"),
+    ],
+)
+def test_what_is_no_pose_is_refused_by_name(data, message):
+    with pytest.raises(ValueError, match=message):
+        read_poses(data)
+
+
+def test_written_poses_suit_every_reader_and_come_back_with_their_scores():
+    pose = _only(nose=(30.25, 40), right_hip=(50, 60.5))
+    (entry, empty) = write_poses([[pose, pose], []], (120, 80))
+    assert (entry["canvas_height"], entry["canvas_width"], empty["people"]) == (120, 80, [])
+    person = entry["people"][1]
+    assert set(person["pose_keypoints_2d"][2::3]) == {0.0, 1.0}
+    assert person["face_keypoints_2d"] == [0.0] * 210
+    assert person["hand_left_keypoints_2d"] == person["hand_right_keypoints_2d"] == [0.0] * 63
+    poses, size = read_poses(json.loads(json.dumps([entry, empty])))
+    assert (size, [len(people) for people in poses]) == ((120, 80), [2, 0])
+    assert torch.equal(poses[0][0].points, pose.points)
+    assert torch.equal(poses[0][0].scores, pose.scores)
+
+
+def test_files_are_put_in_a_row_and_trouble_names_the_file(tmp_path):
+    one, more, broken = (tmp_path / f"{name}.json" for name in ("one", "more", "broken"))
+    one.write_text(json.dumps(_entry(_triples((10, 10, 1)))))
+    more.write_text(json.dumps([_entry(_triples((x, 10, 1))) for x in (20, 30)]))
+    poses, size = load_poses([one, str(more)])
+    assert size == (100, 200)
+    assert [people[0].points[0, 0].item() for people in poses] == [10, 20, 30]
+    broken.write_text('[\n{"people": [}\n]')
+    with pytest.raises(ValueError, match=r"broken\.json, line 2"):
+        load_poses([one, broken])
+    broken.write_text('{"animals": []}')
+    with pytest.raises(ValueError, match=r"broken\.json: pose 0: got an animal"):
+        load_poses([broken])
+    with pytest.raises(ValueError, match=r"missing\.json: cannot be read"):
+        load_poses([tmp_path / "missing.json"])
+
+
+def test_the_largest_person_is_kept():
+    small, large = _at(20, size=10), _at(70, size=30)
+    assert match_people([[small, large], [large], [large, small]]) == [[large]] * 3
+
+
+def test_people_are_paired_from_left_to_right_and_the_rest_are_dropped(caplog):
+    a, b, c = _at(20), _at(50), _at(80)
+    with caplog.at_level(logging.WARNING):
+        assert match_people([[c, a, b], [b, a]], "all") == [[a, b], [a, b]]
+    (record,) = caplog.records
+    assert "keyframe 0 has 3 people" in record.getMessage()
+
+
+def test_people_can_be_paired_by_distance(caplog):
+    pytest.importorskip("scipy")
+    high, low, far = _at(50, 20), _at(52, 80), _at(5, 50)
+    high_later, low_later = _at(55, 20), _at(49, 80)
+    keyframes = [[far, low, high], [high, low], [low_later, far, high_later]]
+    paired = match_people(keyframes, "all", by="distance")
+    assert paired == [[high, low], [high, low], [high_later, low_later]]
+    assert match_people(keyframes, "all")[2] == [far, low_later]
+
+
+def test_matching_refuses_empty_keyframes_and_unknown_words():
+    with pytest.raises(ValueError, match="keyframe 1"):
+        match_people([[_at(5)], []])
+    with pytest.raises(ValueError, match="people is 'most'"):
+        match_people([[_at(5)]], "most")
+    with pytest.raises(ValueError, match="pairing is 'size'"):
+        match_people([[_at(5)]], "all", by="size")
+
+
+def test_joints_move_on_straight_lines_between_keyframes():
+    a, b, c = _at(20), _at(60), _at(60, 90)
+    keyframes = [[a], [b], [c]]
+    (pose,) = pose_at(keyframes, 0.25)
+    assert torch.allclose(pose.points, a.points + torch.tensor([10.0, 0.0]), atol=1e-4)
+    (pose,) = pose_at(keyframes, 1.5)
+    assert torch.allclose(pose.points, b.points + torch.tensor([0.0, 20.0]), atol=1e-4)
+    assert [pose_at(keyframes, place) for place in (0, 1, 2.0)] == [[a], [b], [c]]
+
+
+def test_a_joint_needs_both_keyframes_unless_it_is_held():
+    keyframes = [[_only(nose=(10, 10), neck=(20, 20))], [_only(neck=(40, 20), left_hip=(50, 50))]]
+    (pose,) = pose_at(keyframes, 0.5)
+    assert pose.present.nonzero().flatten().tolist() == [JOINTS.index("neck")]
+    assert pose.points[1].tolist() == [30, 20]
+    (held,) = pose_at(keyframes, 0.5, hold=True)
+    assert held.points[[0, 1, 11]].tolist() == [[10, 10], [30, 20], [50, 50]]
+    assert held.present.sum() == 3
+
+
+def test_one_keyframe_serves_every_position_and_others_are_checked():
+    a, b = _at(20), _at(60)
+    assert pose_at([[a, b]], 7.5) == [a, b]
+    for position in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="want 0 to 1"):
+            pose_at([[a], [b]], position)
+    with pytest.raises(ValueError, match="1 and 2 people"):
+        pose_at([[a], [a, b]], 0.5)
+    with pytest.raises(ValueError, match="no keyframes"):
+        pose_at([], 0.0)
+
+
+def _colour(joint: int, brightness: float = 1.0) -> list[float]:
+    return pytest.approx([brightness * value / 255 for value in COLOURS[joint]], abs=1e-6)
+
+
+def test_every_joint_and_limb_has_its_colour():
+    pose = Pose(
+        30 * torch.cartesian_prod(torch.arange(1.0, 7), torch.arange(1.0, 4)), torch.ones(18)
+    )
+    picture = draw_batch([[pose]], 128, 220)[0]
+    assert picture.dtype == torch.float32
+    for joint, (x, y) in enumerate(pose.points.long().tolist()):
+        assert picture[:, y, x].tolist() == _colour(joint)
+    for limb, (first, last) in enumerate(LIMBS):
+        ends = pose.points[[first, last]]
+        alone = torch.zeros(18)
+        alone[[first, last]] = 1
+        x, y = ends.mean(0).long().tolist()
+        middle = draw_batch([[Pose(pose.points, alone)]], 128, 220)[0, :, y, x]
+        assert middle.tolist() == _colour(limb, 0.6)
+
+
+def test_limbs_are_nine_pixels_wide_in_the_middle_and_dots_have_radius_four():
+    limb = draw_batch([[_only(neck=(20, 30), right_hip=(80, 30))]], 60, 100)[0, 1]
+    assert limb[:, 50].sum() == pytest.approx(0.6 * 9, abs=0.05)
+    assert limb[:, 35].sum() == pytest.approx(0.6 * (2 * 4 * math.sqrt(0.75) + 1), abs=0.05)
+    dot = draw_batch([[_only(nose=(30, 30))]], 60, 60)[0, 0]
+    assert dot.sum() == pytest.approx(16 * math.pi, rel=0.04)
+    assert dot[30, 24:37].tolist() == pytest.approx(dot[24:37, 30].tolist())
+
+
+def test_shapes_are_where_they_are_to_a_part_of_a_pixel():
+    ticks = torch.arange(60.0)
+    for x, y in ((30, 30), (30.3, 29.6), (31.25, 30.5)):
+        dot = draw_batch([[_only(nose=(x, y))]], 60, 60)[0, 0]
+        centre = (dot.sum(0) @ ticks / dot.sum(), dot.sum(1) @ ticks / dot.sum())
+        assert [float(c) for c in centre] == pytest.approx([x, y], abs=0.01)
+
+
+@pytest.mark.parametrize("shrink", [1.0, 0.3])
+def test_a_tenth_of_a_pixel_changes_no_pixel_much(shrink):
+    for number, pose in enumerate(_puppets(4, seed=3)):
+        points = 20 + shrink * pose.points
+        angles = torch.linspace(0, 2 * math.pi, 18) + number
+        steps = 0.1 * torch.stack([angles.cos(), angles.sin()], dim=1)
+        moved = [[Pose(points + torch.eye(18)[[j]].T * steps, pose.scores)] for j in range(18)]
+        pictures = draw_batch([[Pose(points, pose.scores)], *moved], 128, 128)
+        changes = (pictures[1:] - pictures[0]).abs().amax((1, 2, 3))
+        assert changes.max() < 16 / 255
+        assert changes.min() > 0
+
+
+def test_limbs_without_length_do_not_flip():
+    for angle in (0.0, 1.0, 2.0):
+        way = 0.05 * math.cos(angle), 0.05 * math.sin(angle)
+        ends = [(30 + sign * way[0], 30 + sign * way[1]) for sign in (1, -1)]
+        there, back = draw_batch(
+            [[_only(neck=ends[0], nose=ends[1])], [_only(neck=ends[1], nose=ends[1])]], 60, 60
+        )
+        assert not there[:, :20].any()
+        assert there.isfinite().all()
+        assert (there - back).abs().max() < 16 / 255
+
+
+def test_a_missing_joint_takes_its_limbs_with_it():
+    pose = _puppets(1)[0]
+    scores = pose.scores.clone()
+    scores[JOINTS.index("right_elbow")] = 0
+    points = pose.points.clone()
+    points[JOINTS.index("right_elbow")] = math.nan
+    picture = draw_batch([[Pose(points, scores)]], SIZE, SIZE)
+    assert picture.isfinite().all()
+    alone = _only(right_shoulder=(20, 20), right_wrist=(60, 60))
+    assert draw_batch([[alone]], 80, 80)[0, :, 40, 40].tolist() == [0, 0, 0]
+
+
+def test_a_picture_does_not_depend_on_its_batch():
+    poses = _puppets(5)
+    people = [
+        [poses[0]],
+        [],
+        [poses[1], poses[2]],
+        [_only()],
+        [poses[3].scaled(1.6, 1.6), poses[4]],
+    ]
+    together = draw_batch(people, SIZE, SIZE + 8)
+    assert together.shape == (5, 3, SIZE, SIZE + 8)
+    assert 0 <= together.min() < together.max() <= 1
+    assert not together[1].any() and not together[3].any()
+    for picture, persons in zip(together, people, strict=True):
+        assert torch.allclose(picture, draw_batch([persons], SIZE, SIZE + 8)[0], atol=1e-5)
+    assert draw_batch([], 8, 8).shape == (0, 3, 8, 8)
+
+
+def test_later_people_are_painted_over_earlier_ones():
+    a, b = _only(nose=(20, 20)), _only(neck=(21, 20))
+    for people, top in (([a, b], 1), ([b, a], 0)):
+        assert draw_batch([people], 40, 40)[0, :, 20, 20].tolist() == _colour(top)
+
+
+def test_what_lies_outside_the_picture_is_cut_off():
+    wide = draw_batch([[_only(neck=(-30, 20), right_hip=(70, 25)), _at(300)]], 40, 40)
+    shifted = draw_batch([[_only(neck=(20, 70), right_hip=(120, 75))]], 140, 140)
+    assert torch.allclose(wide[0], shifted[0, :, 50:90, 50:90], atol=1e-5)
+    assert not draw_batch([[_at(-300), _at(20, 1e6)]], 40, 40).any()
+    with pytest.raises(ValueError, match="0 x 40"):
+        draw_batch([], 0, 40)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from diffusion_interpolation.bisection import Frame
+from diffusion_interpolation.conditioning_file import load_inversion, save_inversion
+from diffusion_interpolation.inversion import Inversion
+from diffusion_interpolation.model import Text
+from diffusion_interpolation.run_folder import RunFolder
+
+SETTINGS = {"seed": 1, "size": (8, 8), "levels": [0.55, 0.3]}
+
+
+def _frame(index: int) -> Frame:
+    generator = torch.Generator().manual_seed(index)
+    latent = torch.randn(4, 2, 2, generator=generator)
+    picture = torch.rand(3, 8, 8, generator=generator)
+    return Frame(index, index / 4, 1, latent, picture, candidate=1, scores=(0.25, 0.5))
+
+
+def _folder(place, frames: int = 5, **changes) -> RunFolder:
+    return RunFolder(place / "run", frames, SETTINGS | changes)
+
+
+def test_what_is_saved_is_found_again(tmp_path):
+    first = _folder(tmp_path)
+    first.open()
+    first.save(_frame(2))
+    again = _folder(tmp_path)
+    again.open()
+    assert list(again.finished()) == [2]
+    assert torch.equal(again.finished()[2], _frame(2).latent)
+    facts = {"position": 0.5, "depth": 1, "candidate": 1, "scores": [0.25, 0.5]}
+    assert again.facts(2) == facts
+    assert again.frame(2).name == "002.png"
+    assert not list(tmp_path.rglob(".*.new"))
+
+
+def test_a_frame_without_its_picture_is_not_finished(tmp_path):
+    folder = _folder(tmp_path)
+    folder.open()
+    folder.save(_frame(2))
+    folder.frame(2).unlink()
+    assert folder.finished() == {}
+
+
+def test_the_record_of_a_finished_run_survives_going_on(tmp_path):
+    folder = _folder(tmp_path)
+    folder.open()
+    folder.write_record({"finished": True, "seconds": {"frames": 1.5}})
+    folder.open()
+    record = json.loads((folder.path / "path.json").read_text())
+    assert record["finished"] and record["settings"]["seed"] == 1
+
+
+def test_other_settings_are_named(tmp_path):
+    _folder(tmp_path).open()
+    with pytest.raises(ValueError, match=r"other settings \(levels, seed\).*--overwrite"):
+        _folder(tmp_path, seed=2, levels=[0.6, 0.3]).open()
+
+
+def test_folders_with_other_things_are_left_alone(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="holds other things than a run"):
+        _folder(tmp_path).open()
+    (tmp_path / "run" / "path.json").write_text("{")
+    with pytest.raises(ValueError, match=r"path\.json cannot be read"):
+        _folder(tmp_path).open()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file, want a folder"):
+        RunFolder(tmp_path / "file", 5, SETTINGS).open()
+
+
+def test_a_damaged_latent_is_named(tmp_path):
+    folder = _folder(tmp_path)
+    folder.open()
+    folder.save(_frame(2))
+    file = folder.path / "latents" / "002.safetensors"
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(ValueError, match=r"002\.safetensors cannot be read; remove it"):
+        folder.finished()
+
+
+def test_numbers_are_wide_enough_to_sort(tmp_path):
+    folder = _folder(tmp_path, frames=1025)
+    names = [folder.frame(index).name for index in range(1025)]
+    assert names == sorted(names) and names[-1] == "1024.png"
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_conditioning_goes_there_and_back(tmp_path, pooled):
+    torch.manual_seed(0)
+    rows = [Text(torch.randn(n, 3, 4), torch.randn(n, 2) if pooled else None) for n in (2, 1)]
+    file = tmp_path / "c.safetensors"
+    save_inversion(file, Inversion(*rows, {0: 1.5, 10: 0.5}), {"prompts": ["a"], "cfg": 4.0})
+    loaded, made_for = load_inversion(file)
+    assert made_for == {"prompts": ["a"], "cfg": 4.0} and loaded.losses == {0: 1.5, 10: 0.5}
+    assert torch.equal(loaded.positive.states, rows[0].states)
+    assert torch.equal(loaded.negative.states, rows[1].states)
+    assert (loaded.positive.pooled is not None) == pooled
+    if pooled:
+        assert torch.equal(loaded.negative.pooled, rows[1].pooled)
+
+
+def test_other_files_are_no_conditioning(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    (tmp_path / "text.safetensors").write_text("nothing")
+    for name, words in (
+        ("other", "holds none"),
+        ("text", "cannot be read"),
+        ("missing", "cannot be read"),
+    ):
+        with pytest.raises(ValueError, match=f"conditioning: .*{words}"):
+            load_inversion(tmp_path / f"{name}.safetensors")
