@@ -133,7 +133,7 @@ class Bisection:
         waiting: dict[int, _Candidates] = {}
         for start in range(0, len(jobs), self.model.batch_size):
             batch = jobs[start : start + self.model.batch_size]
-            made = self._denoise(batch, latents)
+            made = _finite(self._denoise(batch, latents))
             pictures = self.model.decode(made)
             scores = self.scorer(pictures).tolist() if self.scorer else [0.0] * len(batch)
             for (slot, candidate), *result in zip(
@@ -159,3 +159,11 @@ class Bisection:
             [slot.position for slot, _ in batch], self.model, tuple(left.shape[2:])
         )
         return self.model.denoise(noisy.to(self.model.device), level, guidance)
+
+
+def _finite(latents: Tensor) -> Tensor:
+    if not latents.isfinite().all():
+        raise FloatingPointError(
+            "frames: the model gave numbers that are not finite; try float32, or a lower cfg"
+        )
+    return latents

@@ -33,6 +33,7 @@ def load_folder(path: str | Path, dtype: torch.dtype, allow_download: bool) -> d
     import diffusers
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     folder = _folder("model", path, allow_download, _fetch_pipeline)
     encoders = _encoder_names(folder)
     kinds = {name: getattr(transformers, _CLASSES[name]) for name in encoders}
@@ -71,9 +72,14 @@ def load_single_file(
     xl = len(encoders) == 2
     pipeline = diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
     unused = dict.fromkeys(("safety_checker", "feature_extractor", "image_encoder"))
+    options = {"config": str(folder), "local_files_only": True}
     with _readable(file):
+        # read in full precision, because that may be what it runs in
+        vae = diffusers.AutoencoderKL.from_single_file(
+            str(file), subfolder="vae", torch_dtype=torch.float32, **options
+        )
         parts = pipeline.from_single_file(
-            str(file), config=str(folder), local_files_only=True, torch_dtype=dtype, **unused
+            str(file), vae=vae, torch_dtype=dtype, **options, **unused
         ).components
     names = ["vae", "unet", *encoders]
     weights = ((name, *item) for name in names for item in parts[name].named_parameters())
@@ -217,6 +223,9 @@ def _readable(place: Path) -> Iterator[None]:
     known = OSError, RuntimeError, ValueError, KeyError, SafetensorError, SingleFileComponentError
     try:
         yield
+    except NotImplementedError as error:
+        # torch's word for moving tensors that were left without data
+        raise ValueError(f"model: {place} lacks weights that its configuration names") from error
     except known as error:
         raise ValueError(f"model: {place} cannot be read: {_first_line(error)}") from error
 

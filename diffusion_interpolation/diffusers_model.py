@@ -171,9 +171,10 @@ class DiffusersModel:
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
-        """Latents `(n, c, h', w')` of pictures `(n, 3, h, w)` in 0..1: the posterior's mode, scaled.
+        """Latents `(n, c, h', w')` of pictures `(n, 3, h, w)` in 0..1.
 
-        Raises `ValueError` for sides that the autoencoder and the denoiser after it cannot halve.
+        They are the posterior's mode, scaled. Raises `ValueError` for sides that the autoencoder
+        and the denoiser after it cannot halve.
         """
         self._check_pictures(pictures)
 
@@ -369,7 +370,7 @@ class Batches:
         self.size = size
 
     def run(self, work: Callable[[list[int]], Tensor], count: int) -> Tensor:
-        """The rows of `work(range(count))`. Raises what `work` raises where one row does not fit."""
+        """The rows of `work(range(count))`. Raises its error where not even one row fits."""
         done, results = 0, []
         while done < count:
             rows = list(range(done, min(done + self.size, count)))
@@ -409,7 +410,7 @@ def _embed(network: ControlNetModel, hints: Tensor) -> Tensor:
     source = [bisect_right(starts, row) - 1 for row in range(len(hints))]
     if network.config.controlnet_conditioning_channel_order == "rgb":
         return network.controlnet_cond_embedding(hints[starts])[source]
-    # such a network turns the channels of all that it is given round: colours, not embeddings, want that
+    # such a network turns the channels of all that it is given round, but only colours want that
     return network.controlnet_cond_embedding(hints[starts].flip(1))[source].flip(1)
 
 
@@ -432,7 +433,9 @@ def _ddim(scheduler: SchedulerMixin | Mapping[str, Any], steps: int) -> DDIMSche
     """
     from diffusers import DDIMScheduler
 
-    config = scheduler if isinstance(scheduler, Mapping) else scheduler.config
+    config = dict(scheduler if isinstance(scheduler, Mapping) else scheduler.config)
+    # for values named there diffusers would take DDIM's defaults, not the other scheduler's
+    config.pop("_use_default_values", None)
     name, kind = config.get("_class_name"), config.get("prediction_type", "epsilon")
     if "beta_schedule" not in config:
         raise ValueError(f"scheduler: {name} has no beta_schedule, want one of Stable Diffusion's")

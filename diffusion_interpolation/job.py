@@ -132,11 +132,10 @@ class Job:
         networks = asdict(self.networks)
         for name in ("allow_download", "batch_size"):
             del networks[name]
-        prints = [hashlib.sha256(picture.tobytes()).hexdigest()[:16] for picture in keyframes]
         return {
             "version": __version__,
-            "images": [str(image) for image in self.images],
-            "pixels": prints,
+            "images": [image.name for image in self.images],
+            "pixels": [_fingerprint(picture.tobytes()) for picture in keyframes],
             "size": keyframes[0].size,
             "frames": self.frames,
             "prompts": self.prompts,
@@ -148,7 +147,7 @@ class Job:
             "inversion_rate": self.inversion_rate,
             "rerank_prompt": self.rerank_prompt,
             "rerank_negative": self.rerank_negative,
-            "poses": poses.identity() if poses else None,
+            "poses": poses.fingerprint() if poses else None,
         }
 
 
@@ -159,8 +158,13 @@ class _Poses:
     people: list[list[Pose]]
     size: tuple[int, int]
 
-    def identity(self) -> list[list[list[list[float]]]]:
-        return [[pose.points.tolist() for pose in people] for people in self.people]
+    def fingerprint(self) -> str:
+        joints = [[pose.points.tolist() for pose in people] for people in self.people]
+        return _fingerprint(repr(joints).encode())
+
+
+def _fingerprint(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 class Stages:
@@ -245,6 +249,7 @@ def _make_frames(
 ) -> None:
     with stages.stage("loading the model"):
         model, pair = job.networks.load(), job.networks.load_reranker()
+    latents = _encode(model, keyframes)
     scorer = _scorer(job, pair)
     learned = _conditioning(job, folder, stages, model, keyframes)
     guide = Guide(
@@ -260,12 +265,18 @@ def _make_frames(
         log.info("going on after %d finished frames", len(finished))
     with stages.stage("frames", sum(work.values())) as bar:
         bar.update(sum(work[index] for index in finished))
-        for made, frame in enumerate(
-            bisection.frames(model.encode(keyframes), finished), start=len(finished) + 1
-        ):
+        frames = bisection.frames(latents, finished)
+        for made, frame in enumerate(frames, start=len(finished) + 1):
             folder.save(frame)
             bar.set_postfix_str(f"frame {made} of {len(work)}", refresh=False)
             bar.update(work[frame.index])
+
+
+def _encode(model: DiffusersModel, keyframes: Tensor) -> Tensor:
+    try:
+        return model.encode(keyframes)
+    except ValueError as error:
+        raise ValueError(f"{error}; --size WIDTHxHEIGHT resizes them") from error
 
 
 def _scorer(job: Job, pair: ClipPair | None) -> Scorer | None:
@@ -307,20 +318,28 @@ def _conditioning(
 
 def _write_outputs(job: Job, path: Path, folder: RunFolder, stages: Stages, resumed: int) -> File:
     files = [folder.frame(index) for index in range(path.frames)]
+    facts = [_facts(path, folder, index) for index in range(path.frames)]
     page = folder.path / "index.html"
     with stages.stage("animation and page", 3) as bar:
         write_webp(folder.path / "path.webp", files, job.fps)
         bar.update()
         write_mp4(folder.path / "path.mp4", files, job.fps)
         bar.update()
-        write_page(page, files, _title(job), _shown_settings(job))
+        write_page(
+            page,
+            files,
+            _title(job),
+            positions=[fact["position"] for fact in facts],
+            prompts=job.prompts,
+            settings=_shown_settings(job),
+        )
     folder.write_record(
         {
             "finished": True,
             "seconds": stages.seconds,
             "frames_made_earlier": resumed,
             "versions": _versions(),
-            "frames": [_facts(path, folder, index) for index in range(path.frames)],
+            "frames": facts,
         }
     )
     return page
@@ -339,7 +358,6 @@ def _title(job: Job) -> str:
 def _shown_settings(job: Job) -> dict[str, str]:
     s = job.bisection
     return {
-        "prompt": " | ".join(job.prompts),
         "negative prompt": job.negative,
         "model": job.networks.model,
         "frames": str(job.frames),

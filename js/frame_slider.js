@@ -642,7 +642,7 @@ const STYLE = `
 }
 .di-controls {
   display: grid; grid-template-columns: auto 1fr; align-items: center; gap: 6px 14px;
-  max-width: clamp(480px, calc(var(--di-height) * var(--di-ratio, 1)), 720px);
+  max-width: clamp(560px, calc(var(--di-height) * var(--di-ratio, 1)), 720px);
   margin: 18px auto 0;
 }
 .di-play {
