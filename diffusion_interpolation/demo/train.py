@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +70,7 @@ class Workshop:
             name: replace(plan, steps=max(1, int(plan.steps * scale)))
             for name, plan in PLANS.items()
         }
+        self.bank = max(64, int(BANK * scale))
         folder.mkdir(parents=True, exist_ok=True)
 
     def generator(self, stage: str, step: int) -> torch.Generator:
@@ -82,42 +84,77 @@ class Workshop:
         module.load_state_dict(state["average"])
         return module.to(self.device).eval().requires_grad_(False)
 
+    def figures(self, stage: str) -> dict[str, float]:
+        """Running means at the end of a stage: its loss, and what else it watches."""
+        state = torch.load(self.folder / f"{stage}.pt", weights_only=True)
+        return {name: round(value, 5) for name, value in state["figures"].items()}
+
     def fit(self, stage: str, module: nn.Module, loss: Callable[[int], dict[str, Tensor]]) -> None:
         """Train `module` on the entry `loss` of `loss(step)`; keep an average of its weights."""
-        plan, path = self.plans[stage], self.folder / f"{stage}.pt"
+        plan = self.plans[stage]
         module.to(self.device, memory_format=torch.channels_last).train()
         precision = _Precision(module, self.device, plan.half)
-        weights = [p for p in module.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(weights, lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.01)
-        average = torch.optim.swa_utils.AveragedModel(
+        training = _Training(module, plan, self.folder / f"{stage}.pt")
+        begun, first = time.monotonic(), training.step
+        while training.step < plan.steps:
+            with precision.reduced():
+                parts = loss(training.step)
+            training.advance(parts)
+            if training.step % 50 == 0:
+                pace = (time.monotonic() - begun) / (training.step - first)
+                figures = " ".join(f"{name} {value:.5f}" for name, value in training.seen.items())
+                log.info("%s %d/%d %s, %.2f s", stage, training.step, plan.steps, figures, pace)
+            if training.step % 200 == 0 or training.step == plan.steps:
+                training.save()
+
+
+class _Training:
+    """A module, its optimiser and the average of its weights, as they are in a checkpoint."""
+
+    def __init__(self, module: nn.Module, plan: Plan, path: Path) -> None:
+        self.module, self.plan, self.path, self.step = module, plan, path, 0
+        self.seen: dict[str, float] = {}
+        self.weights = [weights for weights in module.parameters() if weights.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.01
+        )
+        self.average = torch.optim.swa_utils.AveragedModel(
             module, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.averaging)
         )
-        first = 0
         if path.exists():
-            state = torch.load(path, weights_only=True)
-            first = state["step"]
-            module.load_state_dict(state["module"])
-            average.module.load_state_dict(state["average"])
-            average.n_averaged.fill_(first)
-            optimizer.load_state_dict(state["optimizer"])
-        begun, seen = time.monotonic(), {}
-        for step in range(first, plan.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = plan.rate_at(step)
-            with precision.reduced():
-                parts = loss(step)
-            optimizer.zero_grad(set_to_none=True)
-            parts["loss"].backward()
-            nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            average.update_parameters(module)
-            seen = {k: 0.98 * seen.get(k, v.item()) + 0.02 * v.item() for k, v in parts.items()}
-            if (step + 1) % 50 == 0:
-                pace = (time.monotonic() - begun) / (step + 1 - first)
-                figures = " ".join(f"{k} {v:.5f}" for k, v in seen.items())
-                log.info("%s %d/%d %s, %.2f s a step", stage, step + 1, plan.steps, figures, pace)
-            if (step + 1) % 200 == 0 or step + 1 == plan.steps:
-                _save(path, step + 1, module, average.module, optimizer)
+            self._go_on(torch.load(path, weights_only=True))
+
+    def _go_on(self, state: dict[str, Any]) -> None:
+        self.step, self.seen = state["step"], state["figures"]
+        self.module.load_state_dict(state["module"])
+        self.average.module.load_state_dict(state["average"])
+        self.average.n_averaged.fill_(self.step)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def advance(self, parts: dict[str, Tensor]) -> None:
+        """One step down the gradient of `loss`; all of `parts` are followed by running means."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.rate_at(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts["loss"].backward()
+        nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
+        self.average.update_parameters(self.module)
+        self.step += 1
+        for name, value in parts.items():
+            self.seen[name] = 0.98 * self.seen.get(name, value.item()) + 0.02 * value.item()
+
+    def save(self) -> None:
+        """Write beside, then rename, so that an interrupted write loses nothing."""
+        state = {
+            "step": self.step,
+            "figures": self.seen,
+            "module": self.module.state_dict(),
+            "average": self.average.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, self.path.with_suffix(".new"))
+        self.path.with_suffix(".new").replace(self.path)
 
 
 class _Precision:
@@ -136,20 +173,6 @@ class _Precision:
             if self.device.type == "cpu":
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         return stack
-
-
-def _save(
-    path: Path, step: int, module: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
-    """Write beside, then rename, so that an interrupted write loses nothing."""
-    state = {
-        "step": step,
-        "module": module.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    torch.save(state, path.with_suffix(".new"))
-    path.with_suffix(".new").replace(path)
 
 
 def spoil(pictures: Tensor, generator: torch.Generator) -> tuple[Tensor, list[str]]:
@@ -306,9 +329,9 @@ def make_bank(shop: Workshop) -> None:
         return
     vae = shop.load("vae", networks.autoencoder())
     generator = shop.generator("bank", 0)
-    puppets = world.sample(BANK, generator)
+    puppets = world.sample(shop.bank, generator)
     pictures = torch.cat([world.render(part, networks.SIZE) for part in puppets.split(64)])
-    flawed = BANK // 25
+    flawed = shop.bank // 25
     pictures[:flawed], flaws = spoil(pictures[:flawed], generator)
     standardise(vae, pictures[-2048:].to(shop.device))
     encoded = [
@@ -441,8 +464,11 @@ def export(shop: Workshop) -> None:
     save_file(reader.state_dict(), folder / "reader.safetensors")
     record = {
         "seed": shop.seed,
-        "bank": BANK,
-        "stages": {k: asdict(v) for k, v in shop.plans.items()},
+        "bank": shop.bank,
+        "stages": {
+            stage: {**asdict(plan), "figures": shop.figures(stage)}
+            for stage, plan in shop.plans.items()
+        },
     }
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
 

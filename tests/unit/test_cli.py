@@ -1,0 +1,311 @@
+"""The command, on the embedded model: what it writes, how it goes on, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from diffusion_interpolation import run_folder
+from diffusion_interpolation.cli import main
+from diffusion_interpolation.demo import weights_folder
+from diffusion_interpolation.demo.pair import write_pair
+
+QUICK = ["--frames", "5", "--steps", "10", "--inversion-steps", "3", "--candidates", "4"]
+
+
+def command(folder: Path, *more: object, out: Path | None = None) -> list[str]:
+    """A quick run on the two puppets of `folder`, with their poses."""
+    pictures, poses = write_pair(folder / "inputs")
+    words = [*pictures, "--out", out or folder / "out", "--pose", *poses, *QUICK, *more]
+    return [str(word) for word in words]
+
+
+def pixels(folder: Path) -> np.ndarray:
+    """All frames of a run, `(frames, h, w, 3)`."""
+    files = sorted((folder / "frames").glob("*.png"))
+    return np.stack([np.asarray(Image.open(file)) for file in files])
+
+
+def record(folder: Path) -> dict:
+    return json.loads((folder / "path.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    """The folder of a quick run that went through; its inputs are beside it."""
+    folder = tmp_path_factory.mktemp("done")
+    assert main(command(folder)) == 0
+    return folder / "out"
+
+
+def test_everything_promised_is_written(done):
+    inputs = done.parent / "inputs"
+    assert (done / "frames" / "000.png").read_bytes() == (inputs / "first.png").read_bytes()
+    assert (done / "frames" / "004.png").read_bytes() == (inputs / "second.png").read_bytes()
+    assert pixels(done).shape == (5, 64, 64, 3)
+    with Image.open(done / "path.webp") as film:
+        assert film.n_frames == 8
+    assert (done / "path.mp4").stat().st_size > 1000
+    assert "data:image/png;base64," in (done / "index.html").read_text()
+    facts = record(done)
+    assert facts["finished"] and facts["settings"]["bisection"]["seed"] == 0
+    assert [frame["position"] for frame in facts["frames"]] == [0, 0.25, 0.5, 0.75, 1]
+    assert [len(frame.get("scores", [])) for frame in facts["frames"]] == [0, 3, 4, 3, 0]
+    assert {"textual inversion", "frames"} <= set(facts["seconds"])
+    assert facts["versions"]["torch"] == torch.__version__
+
+
+def test_frames_differ_from_both_inputs_and_from_a_cross_fade(done):
+    frames = pixels(done).astype(float)
+    fade = (frames[0] + frames[-1]) / 2
+    for other in (frames[0], frames[-1], fade):
+        assert np.abs(frames[2] - other).mean() > 3
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(done, tmp_path):
+    assert main(command(tmp_path)) == 0
+    assert np.array_equal(pixels(tmp_path / "out"), pixels(done))
+    assert main(command(tmp_path, "--seed", "1", out=tmp_path / "other")) == 0
+    assert not np.array_equal(pixels(tmp_path / "other")[2], pixels(done)[2])
+
+
+def test_frames_do_not_depend_on_the_batch(done, tmp_path):
+    assert main(command(tmp_path, "--batch-size", "1")) == 0
+    one, many = record(tmp_path / "out")["frames"], record(done)["frames"]
+    assert [f.get("candidate") for f in one] == [f.get("candidate") for f in many]
+    for index in (1, 2, 3):
+        name = f"latents/{index:03}.safetensors"
+        a, b = (load_file(folder / name)["latent"] for folder in (tmp_path / "out", done))
+        assert torch.allclose(a, b, atol=1e-3)
+
+
+def test_a_finished_run_is_not_made_again(done):
+    times = {file: file.stat().st_mtime_ns for file in (done / "latents").iterdir()}
+    assert main(command(done.parent)) == 0
+    assert times == {file: file.stat().st_mtime_ns for file in (done / "latents").iterdir()}
+    assert record(done)["frames_made_earlier"] == 3
+
+
+def test_going_on_after_a_stop_gives_the_same_frames(done, tmp_path, monkeypatch, capsys):
+    save = run_folder.RunFolder.save
+
+    def save_once(self, frame):
+        if frame.depth > 1:
+            raise KeyboardInterrupt
+        save(self, frame)
+
+    monkeypatch.setattr(run_folder.RunFolder, "save", save_once)
+    assert main(command(tmp_path)) == 130
+    assert "interrupted; what is finished is kept" in capsys.readouterr().err
+    assert len(list((tmp_path / "out" / "latents").iterdir())) == 1
+    monkeypatch.undo()
+    assert main(command(tmp_path)) == 0
+    assert record(tmp_path / "out")["frames_made_earlier"] == 1
+    assert np.array_equal(pixels(tmp_path / "out"), pixels(done))
+
+
+def test_ctrl_c_ends_with_one_line_and_keeps_what_is_finished(tmp_path):
+    words = [sys.executable, "-m", "diffusion_interpolation.cli", *command(tmp_path)]
+    words[words.index("--steps") + 1] = "200"
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        latents = tmp_path / "out" / "latents"
+        deadline = time.monotonic() + 120
+        while not (latents.is_dir() and any(latents.glob("*.safetensors"))):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert errors.strip().splitlines()[-1].endswith("the same command goes on from it")
+    assert any(latents.glob("*.safetensors"))
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path, capsys):
+    """The kernel's limit on the size of a file stands in for a disk without room."""
+    words = command(tmp_path)
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
+    try:
+        status = main(words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert status == 1
+    assert "out: no space left to write" in capsys.readouterr().err
+    assert main(words) == 0, "with room again, the same command goes through"
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(done, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = command(tmp_path, "--inversion-steps", "0")
+    assert main(words) == 0
+    (out / "notes.txt").write_text("mine")
+    changed = [*words, "--seed", "3"]
+    assert main(changed) == 1
+    assert "other settings (bisection)" in capsys.readouterr().err
+    assert main([*changed, "--overwrite"]) == 0
+    assert record(out)["settings"]["bisection"]["seed"] == 3
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_chain_and_other_numbers_of_frames(tmp_path):
+    (first, second), _ = write_pair(tmp_path)
+    words = [first, second, first, "--out", tmp_path / "out", "--frames", 8, "--steps", 4]
+    words += ["--inversion-steps", 0, "--candidates", 1]
+    assert main([str(word) for word in words]) == 0
+    facts = record(tmp_path / "out")["frames"]
+    assert [frame["index"] for frame in facts if frame.get("keyframe")] == [0, 4, 7]
+    assert facts[5]["position"] == pytest.approx(4 / 3)
+
+
+def test_pictures_of_another_size_are_fitted_and_that_is_said(tmp_path, caplog):
+    (first, second), _ = write_pair(tmp_path)
+    wide = Image.open(second).resize((128, 96))
+    wide.save(tmp_path / "wide.jpg")
+    words = [first, tmp_path / "wide.jpg", "--out", tmp_path / "out", *QUICK]
+    with caplog.at_level("INFO"):
+        assert main([str(word) for word in words]) == 0
+    assert "wide.jpg: 128 x 96 is resized to 64 x 64 (--fit cover)" in caplog.text
+
+
+def _pose(folder: Path, change) -> Path:
+    """The first puppet's pose file, changed."""
+    _, (file, _) = write_pair(folder / "inputs")
+    data = json.loads(file.read_text())
+    change(data)
+    other = folder / "changed.json"
+    other.write_text(json.dumps(data))
+    return other
+
+
+def _weights(folder: Path, change) -> Path:
+    """A copy of the embedded model with changed weights of its denoiser."""
+    import shutil
+
+    shutil.copytree(weights_folder(), folder / "model")
+    file = folder / "model" / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file, {"format": "pt"})
+    return folder / "model"
+
+
+def _text(folder: Path, name: str) -> Path:
+    (folder / name).write_text("no picture, no weights")
+    return folder / name
+
+
+def _grey(folder: Path, size: tuple[int, int]) -> Path:
+    Image.new("RGB", size, "grey").save(folder / "grey.png")
+    return folder / "grey.png"
+
+
+BAD_IMAGES = {
+    "not an image": (lambda f: [_text(f, "a.png"), _text(f, "b.png")], "no picture"),
+    "missing": (lambda f: [f / "a.png", f / "b.png"], "there is no file"),
+    "a single one": (lambda f: [_grey(f, (64, 64))], "images: got 1"),
+    "another size than the model's": (
+        lambda f: [_grey(f, (512, 512))] * 2,
+        "are 512 x 512, but the embedded demo model draws puppets of 64 x 64",
+    ),
+}
+BAD_OPTIONS = {
+    "few frames": (lambda f: ["--frames", 2], "frames: got 2, want at least 3"),
+    "levels the wrong way round": (lambda f: ["--levels", 0.3, 0.5], "noise levels: got"),
+    "a level above 1": (lambda f: ["--levels", 1.2, 0.5], "noise levels: got highest 1.2"),
+    "no candidates": (lambda f: ["--candidates", 0], "candidates: got 0"),
+    "too many prompts": (lambda f: ["--prompt", "a"] * 3, "prompt: got 3, want 1 or as many"),
+    "a long prompt": (lambda f: ["--prompt", "puppet " * 40], "prompt: has 42 tokens"),
+    "too few poses": (
+        lambda f: ["--pose", write_pair(f)[1][0], write_pair(f)[1][0], write_pair(f)[1][0]],
+        "pose: got 3 for 2 images",
+    ),
+    "no people": (
+        lambda f: ["--pose", *[_pose(f, lambda d: d[0].update(people=[]))] * 2],
+        "no person",
+    ),
+    "too few points": (
+        lambda f: [
+            "--pose",
+            *[_pose(f, lambda d: d[0]["people"][0]["pose_keypoints_2d"].pop())] * 2,
+        ],
+        "want 54",
+    ),
+    "a file that is no pose": (lambda f: ["--pose", *[_text(f, "p.json")] * 2], "p.json"),
+    "no such model": (lambda f: ["--model", f / "none"], "there is no folder"),
+    "a hub id": (lambda f: ["--model", "someone/some-model"], "--allow-download"),
+    "weights that are no safetensors": (
+        lambda f: ["--model", _text(f, "model.safetensors"), "--config", weights_folder()],
+        "model.safetensors cannot be read",
+    ),
+    "a pickle": (lambda f: ["--model", _text(f, "model.ckpt")], "is a file, want a folder"),
+    "a single file without configuration": (
+        lambda f: ["--model", _text(f, "model.safetensors")],
+        "config: got none",
+    ),
+    "weights that lack keys": (
+        lambda f: ["--model", _weights(f, lambda t: t.pop("conv_in.weight"))],
+        "lacks the weights conv_in.weight",
+    ),
+    "weights that hold NaN": (
+        lambda f: ["--model", _weights(f, lambda t: t["conv_in.weight"].fill_(float("nan")))],
+        "unet: conv_in.weight holds NaN",
+    ),
+    "a reranker that is none": (lambda f: ["--reranker", f], "is not a folder with a CLIP"),
+    "an output that is a file": (lambda f: ["--out", _text(f, "out.txt")], "is a file"),
+}
+
+
+def _fails(words: list[object], capsys) -> str:
+    """What the command says, once it has failed as it should."""
+    status = main([str(word) for word in words])
+    said = capsys.readouterr().err
+    assert status == 1 and "Traceback" not in said
+    return said.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("case", BAD_IMAGES)
+def test_bad_images_get_one_clear_line(case, tmp_path, capsys):
+    make, words = BAD_IMAGES[case]
+    assert words in _fails([*make(tmp_path), "--out", tmp_path / "run"], capsys)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_bad_options_get_one_clear_line(case, tmp_path, capsys):
+    make, words = BAD_OPTIONS[case]
+    inputs, _ = write_pair(tmp_path / "good")
+    options = ["--out", tmp_path / "run", "--inversion-steps", 0, *make(tmp_path)]
+    assert words in _fails([*inputs, *options], capsys)
+
+
+def test_a_model_whose_sides_do_not_fit_names_the_option(tmp_path, capsys):
+    model = _weights(tmp_path, lambda tensors: None)
+    words = [*[_grey(tmp_path, (70, 64))] * 2, "--model", model, "--out", tmp_path / "run"]
+    said = _fails(words, capsys)
+    assert "got 70 x 64 pixels, both sides must be multiples of 16; --size" in said
+
+
+def test_unknown_words_end_with_the_usage(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["a.png", "b.png", "--out", "x", "--size", "big"])
+    assert ended.value.code == 2
+    assert "want WIDTHxHEIGHT" in capsys.readouterr().err
+
+
+def test_help_needs_none_of_the_heavy_libraries():
+    code = "import sys, diffusion_interpolation.cli as c\ntry: c.main(['--help'])\n"
+    code += "except SystemExit: print(sorted({'torch', 'diffusers', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--allow-download" in done.stdout and done.stdout.strip().endswith("[]")

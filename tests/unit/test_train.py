@@ -1,0 +1,91 @@
+"""The training of the embedded model, cut down to a few steps a stage."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from diffusion_interpolation.demo import train, world
+from diffusion_interpolation.demo.networks import SIZE
+from diffusion_interpolation.diffusers_model import DiffusersModel
+from diffusion_interpolation.rerank import transformers_pair
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """What a training of a few steps exports."""
+    work = tmp_path_factory.mktemp("training")
+    train.main(["--work", str(work), "--scale", "0.0004", "--device", "cpu"])
+    return work / "weights"
+
+
+def test_what_is_exported_is_a_model_with_all_its_parts(weights):
+    model = DiffusersModel.from_folder(weights, controlnet=weights / "controlnet", steps=2)
+    pictures = world.render(world.sample(2, torch.Generator().manual_seed(0)), SIZE)
+    latents = model.encode(pictures)
+    assert latents.shape == (2, 4, SIZE // 4, SIZE // 4)
+    assert model.decode(latents).shape == pictures.shape
+    assert model.encode_text(["a red puppet"]).states.isfinite().all()
+    pair = transformers_pair(weights / "clip")
+    assert pair.embed_pictures(pictures).shape == pair.embed_texts(["a", "b"]).shape
+    record = json.loads((weights / "training.json").read_text())
+    assert record["seed"] == 0 and record["stages"]["unet"]["steps"] == 2
+    assert record["stages"]["vae"]["figures"]["psnr"] > 0
+
+
+def test_latents_are_standardised(weights):
+    """On many pictures their mean is 0 and their variance 1, as Stable Diffusion's are."""
+    model = DiffusersModel.from_folder(weights, steps=2)
+    latents = model.encode(world.render(world.sample(64, torch.Generator().manual_seed(1)), SIZE))
+    assert latents.mean((0, 2, 3)).abs().max() < 0.5
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.5
+
+
+def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
+    plan = train.Plan(steps=6, batch=4, rate=1e-2)
+
+    def advance(training: train._Training, until: int) -> None:
+        while training.step < until:
+            generator = torch.Generator().manual_seed(training.step)
+            pictures = torch.randn(4, 3, generator=generator)
+            training.advance({"loss": training.module(pictures).square().mean()})
+
+    def module() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Linear(3, 2)
+
+    unbroken = train._Training(module(), plan, tmp_path / "a.pt")
+    advance(unbroken, 6)
+    first = train._Training(module(), plan, tmp_path / "b.pt")
+    advance(first, 3)
+    first.save()
+    second = train._Training(module(), plan, tmp_path / "b.pt")
+    assert second.step == 3
+    advance(second, 6)
+    assert torch.equal(unbroken.module.weight, second.module.weight)
+    assert torch.equal(unbroken.average.module.weight, second.average.module.weight)
+    assert unbroken.seen == second.seen
+
+
+def test_the_rate_rises_holds_and_falls():
+    plan = train.Plan(steps=1000, batch=1, rate=1.0)
+    assert plan.rate_at(0) == 0.01 and plan.rate_at(99) == 1 and plan.rate_at(600) == 1
+    assert plan.rate_at(800) == 0.5 and plan.rate_at(1000) == 0
+
+
+def test_flawed_copies_are_flawed_as_they_say():
+    generator = torch.Generator().manual_seed(0)
+    pictures = world.render(world.sample(30, generator), SIZE)
+    spoiled, words = train.spoil(pictures, generator)
+    assert set(words) == set(train.FLAWS)
+    assert ((spoiled - pictures).abs().mean((1, 2, 3)) > 0.005).all()
+
+
+def test_loose_captions_leave_parts_out():
+    generator = torch.Generator().manual_seed(0)
+    words = train.loose_captions(world.sample(400, generator), generator)
+    with_arms = sum("arms" in text for text in words) / len(words)
+    assert 0.4 < with_arms < 0.6 and all("puppet" in text for text in words)
