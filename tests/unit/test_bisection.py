@@ -119,3 +119,8 @@ def test_finished_frames_are_taken_as_they_are():
 def test_another_number_of_keyframes_is_refused():
     with pytest.raises(ValueError, match="keyframes: got 3, the path has 2"):
         next(_bisection(GaussianModel()).frames(torch.zeros(3, *SHAPE)))
+
+
+def test_numbers_that_are_not_finite_end_the_run():
+    with pytest.raises(FloatingPointError, match="frames: the model gave numbers"):
+        list(_bisection(GaussianModel(spread=float("nan"))).frames(_keyframes()))
