@@ -151,7 +151,7 @@ def main() -> None:
     options.add_argument("--repeat", type=int, default=3)
     args = options.parse_args()
     model = load_model(steps=args.steps, device="cpu")
-    scorer = reranker().scorer("a puppet", "a double exposure")
+    scorer = reranker().scorer(["a puppet"], "a double exposure")
     bisection, keyframes = prepare(model, args.frames, scorer, args.seed)
     reference = Reference(bisection)
     runs: dict[str, list[tuple[float, float, int]]] = {"one at a time": [], "ours": []}

@@ -2,16 +2,17 @@
 
 Pairs of held-out puppets are noised to a level and denoised again, under the prompt and under the
 conditioning learned from that prompt. The distance is the root mean squared error of the pictures,
-over several draws of noise.
+over several draws of noise that the learning has not seen.
 """
 
 from __future__ import annotations
 
 import torch
-from demo_model import SIZE, held_out
+from demo_model import HELD_OUT, SIZE, held_out
 from report import parser, publish
 from torch import Tensor
 
+from diffusion_interpolation.cli import DEMO_CFG, DEMO_RATE, DEMO_TEXTS
 from diffusion_interpolation.demo import load_model, world
 from diffusion_interpolation.diffusers_model import DiffusersModel
 from diffusion_interpolation.inversion import InversionSettings, invert
@@ -24,7 +25,7 @@ def distance(model: DiffusersModel, picture: Tensor, positive: Text, negative: T
     latent = model.encode(picture[None])
     signal, sigma = model.scales(args.level)
     noise = torch.stack(
-        [draw_noise(latent.shape[1:], args.seed, 0.0, n) for n in range(args.draws)]
+        [draw_noise(latent.shape[1:], args.seed + HELD_OUT, 0.0, n) for n in range(args.draws)]
     ).to(latent)
     back = model.denoise(
         signal * latent + sigma * noise, args.level, Guidance(positive, negative, args.cfg)
@@ -38,7 +39,7 @@ def pair_distances(
     """Distance under the prompt and under the learned conditioning, of both pictures of a pair."""
     positive, negative = model.encode_text(words), model.encode_text([args.negative])
     settings = InversionSettings(
-        steps=args.inversion_steps, rate=args.rate, cfg=args.cfg, seed=args.seed
+        steps=args.inversion_steps, learning_rate=args.learning_rate, cfg=args.cfg, seed=args.seed
     )
     learned = invert(model, pictures, positive, negative, settings)
     return [
@@ -54,12 +55,12 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--puppets", type=int, default=20)
     options.add_argument("--level", type=float, default=0.55)
-    options.add_argument("--cfg", type=float, default=4.0)
+    options.add_argument("--cfg", type=float, default=DEMO_CFG)
     options.add_argument("--steps", type=int, default=50)
     options.add_argument("--inversion-steps", type=int, default=100)
-    options.add_argument("--rate", type=float, default=InversionSettings.rate)
+    options.add_argument("--learning-rate", type=float, default=DEMO_RATE)
     options.add_argument("--draws", type=int, default=4)
-    options.add_argument("--negative", default="")
+    options.add_argument("--negative", default=DEMO_TEXTS["negative"])
     args = options.parse_args()
     model = load_model(steps=args.steps, device=args.device, controlnet=False)
     puppets = held_out(args.puppets, args.seed)

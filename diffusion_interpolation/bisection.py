@@ -11,7 +11,7 @@ from torch import Tensor
 from .blend import Blend, noisy_blend
 from .guide import Guide
 from .model import LatentDiffusionModel
-from .path import Path, Shape, Slot, candidate_count, draw_noise, noise_level
+from .path import Curve, Path, Slot, candidate_count, draw_noise, noise_level
 
 Scorer = Callable[[Tensor], Tensor]
 """Maps pictures `(n, 3, h, w)` in 0..1 to one number each `(n,)`; the highest wins."""
@@ -26,7 +26,7 @@ class Settings:
 
     highest: float = 0.55
     lowest: float = 0.30
-    shape: Shape = "linear"
+    curve: Curve = "linear"
     candidates: int = 8
     least_candidates: int = 3
     blend: Blend = "slerp"
@@ -125,17 +125,20 @@ class Bisection:
     def level(self, slot: Slot) -> float:
         """The level a frame is noised to."""
         s = self.settings
-        return noise_level(slot.depth, self.path.depths, s.highest, s.lowest, s.shape)
+        return noise_level(slot.depth, self.path.depths, s.highest, s.lowest, s.curve)
 
     def _depth(self, slots: list[Slot], latents: Mapping[int, Tensor]) -> Iterator[Frame]:
         """Frames of one depth, whose neighbours are all in `latents`."""
         jobs = [(slot, candidate) for slot in slots for candidate in range(self.count(slot))]
         waiting: dict[int, _Candidates] = {}
-        for start in range(0, len(jobs), self.model.batch_size):
-            batch = jobs[start : start + self.model.batch_size]
+        done = 0
+        while done < len(jobs):
+            # the model's batch may shrink on the way
+            batch = jobs[done : done + self.model.batch_size]
+            done += len(batch)
             made = _finite(self._denoise(batch, latents))
             pictures = self.model.decode(made)
-            scores = self.scorer(pictures).tolist() if self.scorer else [0.0] * len(batch)
+            scores = self._scores(pictures)
             for (slot, candidate), *result in zip(
                 batch, made.cpu(), pictures.cpu(), scores, strict=True
             ):
@@ -143,6 +146,15 @@ class Bisection:
                 group.add(candidate, *result)
                 if group.complete:
                     yield waiting.pop(slot.index).frame(scored=self.scorer is not None)
+
+    def _scores(self, pictures: Tensor) -> list[float]:
+        """One number a picture; zeros without a scorer."""
+        if self.scorer is None:
+            return [0.0] * len(pictures)
+        scores = self.scorer(pictures)
+        if not scores.isfinite().all():
+            raise FloatingPointError("reranker: it gave scores that are not finite")
+        return scores.tolist()
 
     def _denoise(self, batch: list[tuple[Slot, int]], latents: Mapping[int, Tensor]) -> Tensor:
         """Clean latents of candidates (slot, number), all of one depth."""

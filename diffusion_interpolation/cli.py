@@ -25,6 +25,7 @@ EXAMPLES = f"""examples:
 # The embedded model's own: it knows puppets, and the flaws it was shown.
 DEMO_TEXTS = {"prompts": ["a puppet"], "negative": "a double exposure"}
 DEMO_CFG, USUAL_CFG = 4.0, 7.5
+DEMO_RATE, USUAL_RATE = 1e-2, 1e-4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,14 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run_demo(words[1:]) if words[:1] == ["demo"] else _run_images(words)
     except KeyboardInterrupt:
         return _fail("interrupted; what is finished is kept, the same command goes on from it", 130)
-    except (ValueError, FloatingPointError, ImportError) as error:
+    except (ValueError, FloatingPointError) as error:
         return _fail(str(error))
+    except ImportError as error:
+        return _fail(f"{error}; the command needs the extra 'cli': pip install \".[cli]\"")
     except OSError as error:
         return _fail(_disk_trouble(error))
     except RuntimeError as error:
-        if "memory" not in str(error):
+        from .memory import out_of_memory
+
+        if not out_of_memory(error):
             raise
-        return _fail("out of memory at batch size 1; try --dtype float16, or smaller pictures")
+        return _fail("out of memory; try --dtype float16, --checkpointing, or a smaller --size")
 
 
 def _fail(text: str, status: int = 1) -> int:
@@ -68,6 +73,8 @@ def _run_demo(words: list[str]) -> int:
     options = _demo_parser().parse_args(words)
     from .demo.pair import write_pair
 
+    if options.out.exists() and not options.out.is_dir():
+        raise ValueError(f"out: {options.out} is a file, want a folder")
     options.images, options.pose = write_pair(options.out / "inputs")
     options.out = options.out / "run"
     return _finish(options, _job(options))
@@ -86,24 +93,31 @@ def _job(options: argparse.Namespace) -> Job:
     from .bisection import Settings
     from .job import EMBEDDED, Job, ModelChoice
 
-    values = vars(options)
-    embedded = options.model == EMBEDDED
-    if embedded and options.pose:
-        values["controlnet"] = options.controlnet or EMBEDDED
-    if options.cfg is None:
-        values["cfg"] = DEMO_CFG if embedded else USUAL_CFG
-    if options.device is None:
-        values["device"] = _best_device()
-    if options.dtype is None:
-        values["dtype"] = "float16" if options.device.startswith("cuda") else "float32"
+    embedded, device = options.model == EMBEDDED, options.device or _best_device()
     texts = DEMO_TEXTS if embedded else {"prompts": [""], "negative": ""}
-    values["prompts"] = options.prompt or texts["prompts"]
-    if options.negative is None:
-        values["negative"] = texts["negative"]
-    values["poses"] = options.pose or []
-    values["networks"] = _of(ModelChoice, values)
-    values["bisection"] = _of(Settings, values)
-    return _of(Job, values)
+    values = {
+        **vars(options),
+        "device": device,
+        "dtype": options.dtype or ("float16" if device.startswith("cuda") else "float32"),
+        "cfg": _given(options.cfg, DEMO_CFG if embedded else USUAL_CFG),
+        "learning_rate": _given(options.learning_rate, DEMO_RATE if embedded else USUAL_RATE),
+        "prompts": options.prompt or texts["prompts"],
+        "negative": texts["negative"] if options.negative is None else options.negative,
+        "poses": options.pose or [],
+    }
+    if embedded and values.get("controlnet"):
+        raise ValueError(
+            f"controlnet: got {options.controlnet}, but the embedded model has its own"
+        )
+    if embedded:
+        values["controlnet"] = EMBEDDED if options.pose else None
+    return _of(
+        Job, {**values, "networks": _of(ModelChoice, values), "bisection": _of(Settings, values)}
+    )
+
+
+def _given(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
 
 
 def _of(kind: Any, values: dict[str, Any]) -> Any:
@@ -130,8 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_text_options(parser)
     _add_path_options(parser)
     _add_picture_options(parser)
+    _add_output_options(parser)
     _add_model_options(parser)
-    parser.set_defaults(model="demo")
+    _add_machine_options(parser)
     return parser
 
 
@@ -143,8 +158,9 @@ def _demo_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR")
     _add_text_options(parser)
     _add_path_options(parser)
-    _add_picture_options(parser)
-    _add_model_options(parser)
+    _add_output_options(parser)
+    _add_machine_options(parser)
+    parser.set_defaults(model="demo")
     return parser
 
 
@@ -167,10 +183,10 @@ def _add_text_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of learning how to say the images; 0: keep the prompt's words (100)",
     )
-    group.add_argument("--inversion-rate", type=float, default=1e-4, metavar="RATE")
     group.add_argument(
-        "--checkpointing", action="store_true", help="learn slower in less memory"
+        "--learning-rate", type=float, metavar="X", help="of it (1e-4; embedded model 1e-2)"
     )
+    group.add_argument("--checkpointing", action="store_true", help="learn slower in less memory")
 
 
 def _add_path_options(parser: argparse.ArgumentParser) -> None:
@@ -188,7 +204,7 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         action=_Levels,
         help="noise of the middle frame and of the last (0.55 0.3)",
     )
-    group.add_argument("--shape", choices=("linear", "convex", "concave"), default="linear")
+    group.add_argument("--curve", choices=("linear", "convex", "concave"), default="linear")
     group.add_argument("--blend", choices=("slerp", "lerp", "exact"), default="slerp")
     group.add_argument(
         "--candidates", type=int, default=8, metavar="N", help="to choose the middle frame from (8)"
@@ -219,8 +235,13 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         "--pose", nargs="+", type=Path, metavar="JSON", help="OpenPose files, one an image"
     )
     group.add_argument("--people", choices=("largest", "all"), default="largest")
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
     group.add_argument("--fps", type=float, default=12.0, help="of the WebP and the film (12)")
     group.add_argument("--overwrite", action="store_true", help="replace an earlier run in DIR")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -240,12 +261,17 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--reranker-architecture", default="ViT-L-14-quickgelu", metavar="NAME", help="of the file"
     )
     group.add_argument(
-        "--allow-download", action="store_true", help="--model may be an id on the Hugging Face hub"
+        "--allow-download",
+        action="store_true",
+        help="--model, --config, --controlnet may be ids on the Hugging Face hub",
     )
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("machine")
     group.add_argument("--device", help="cpu or cuda (cuda where there is one)")
     group.add_argument("--dtype", choices=("float32", "float16", "bfloat16"))
     group.add_argument("--batch-size", type=int, default=16, help="pictures denoised together (16)")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
 def _size(text: str) -> tuple[int, int]:

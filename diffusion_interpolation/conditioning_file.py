@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors.torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from .files import write_whole
 from .inversion import Inversion
 from .model import Text
 
@@ -28,9 +29,7 @@ def save_inversion(file: Path, inversion: Inversion, made_for: Mapping[str, obje
             tensors[pooled] = text.pooled
     tensors = {key: tensor.detach().float().cpu().contiguous() for key, tensor in tensors.items()}
     metadata = {"losses": json.dumps(inversion.losses), "made_for": json.dumps(made_for)}
-    unfinished = file.with_name(f".{file.name}.new")
-    save_file(tensors, unfinished, metadata)
-    unfinished.replace(file)
+    write_whole(file, safetensors.torch.save(tensors, metadata))
 
 
 def load_inversion(file: Path) -> tuple[Inversion, dict[str, object]]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .diffusers_files import load_controlnet, load_folder, load_single_file
+from .memory import Batches
 from .model import Guidance, Text, stack
 
 if TYPE_CHECKING:
@@ -361,46 +362,6 @@ class DiffusersModel:
             raise ValueError(f"hint: got {tuple(hint.shape)}, these latents want {want}")
         if strength is not None and strength.shape != (count,):
             raise ValueError(f"strength: got {tuple(strength.shape)}, the hints want ({count},)")
-
-
-class Batches:
-    """Runs work in batches of `size` rows; one that does not fit is halved, as are all after it."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def run(self, work: Callable[[list[int]], Tensor], count: int) -> Tensor:
-        """The rows of `work(range(count))`. Raises its error where not even one row fits."""
-        done, results = 0, []
-        while done < count:
-            rows = list(range(done, min(done + self.size, count)))
-            result = self._attempt(work, rows)
-            if result is None:
-                self._halve(len(rows))
-                continue
-            results.append(result)
-            done += len(rows)
-        return torch.cat(results)
-
-    def _attempt(self, work: Callable[[list[int]], Tensor], rows: list[int]) -> Tensor | None:
-        """The result, or None where memory ran out: the error, and what it held, end here."""
-        try:
-            return work(rows)
-        except RuntimeError as error:
-            if len(rows) == 1 or not _out_of_memory(error):
-                raise
-            return None
-
-    def _halve(self, rows: int) -> None:
-        self.size = rows // 2
-        log.info("a batch of %d does not fit in memory, going on with %d", rows, self.size)
-        torch.cuda.empty_cache()
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    # the CPU's allocator has no error class of its own
-    cpu = "DefaultCPUAllocator" in str(error)
-    return cpu or isinstance(error, torch.cuda.OutOfMemoryError)
 
 
 def _embed(network: ControlNetModel, hints: Tensor) -> Tensor:

@@ -30,6 +30,10 @@ class Guide:
     strength_at_keyframes: float = 1.0
     strength_half_way: float = 1.5
 
+    def __post_init__(self) -> None:
+        if self.poses is not None and min(self.pose_size) < 1:
+            raise ValueError(f"pose size: got {self.pose_size}, want pixels of (height, width)")
+
     def at(
         self, positions: Sequence[float], model: LatentDiffusionModel, grid: tuple[int, int]
     ) -> Guidance:

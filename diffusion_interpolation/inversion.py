@@ -8,8 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .memory import Batches
 from .model import LatentDiffusionModel, Text, move, stack
 from .path import draw_noise
+
+# Adam does not see a factor on its gradients, but half precision does: it keeps them off zero.
+GRADIENT_SCALE = 1024.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class InversionSettings:
     """
 
     steps: int = 100
-    rate: float = 1e-4
+    learning_rate: float = 1e-4
     cfg: float = 7.5
     guided: bool = True
     lowest: float = 1 / 3
@@ -66,7 +70,9 @@ class Inverter:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.clean = model.encode(pictures).detach().clone()
         self.latents = torch.stack([self.clean, *self._augmented(pictures)], dim=1)
-        self.optimizer = torch.optim.Adam(self._tensors(), lr=settings.rate)
+        # both halves of guidance go in one forward pass
+        self.batches = Batches(max(1, model.batch_size // 2))
+        self.optimizer = torch.optim.Adam(self._tensors(), lr=settings.learning_rate)
 
     def _tensors(self) -> list[Tensor]:
         texts = (self.positive, self.negative)
@@ -80,9 +86,11 @@ class Inverter:
         return [self.model.encode(part).detach().clone() for part in altered]
 
     def loss(self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int]) -> Tensor:
-        """`|| eps_hat - noise ||^2` per element for latents `(n, c, h', w')` of the keyframes
-        `rows` at `places` in 0..1 between the lowest and the highest level; `eps_hat` is guided
-        unless the settings say otherwise."""
+        """`|| eps_hat - noise ||^2` per element, `(n,)`, for latents `(n, c, h', w')`.
+
+        The latents are of the keyframes `rows`, noised at `places` in 0..1 between the lowest and
+        the highest level. `eps_hat` is guided unless the settings say otherwise.
+        """
         s = self.settings
         levels = s.lowest + (s.highest - s.lowest) * places
         scales = torch.tensor([self.model.scales(level) for level in levels.tolist()]).to(latents)
@@ -90,26 +98,39 @@ class Inverter:
         noisy = signal * latents + sigma * noise
         positive = self.positive.rows(rows)
         if not s.guided or s.cfg == 1:
-            return (self.model.predict_noise(noisy, levels, positive) - noise).square().mean()
-        both = stack([self.negative.rows([0] * len(rows)), positive])
-        predicted = self.model.predict_noise(noisy.repeat(2, 1, 1, 1), levels.repeat(2), both)
-        negative, positive_noise = predicted.chunk(2)
-        guided = negative + s.cfg * (positive_noise - negative)
-        return (guided - noise).square().mean()
+            predicted = self.model.predict_noise(noisy, levels, positive)
+        else:
+            both = stack([self.negative.rows([0] * len(rows)), positive])
+            halves = self.model.predict_noise(noisy.repeat(2, 1, 1, 1), levels.repeat(2), both)
+            away, towards = halves.chunk(2)
+            predicted = away + s.cfg * (towards - away)
+        return (predicted - noise).square().mean((1, 2, 3))
 
     def step(self) -> None:
-        """One step of Adam over all keyframes, in parts that fit the model's batches."""
+        """One step of Adam over all keyframes, in batches that fit in memory."""
         noise = torch.randn(self.clean.shape, generator=self.generator).to(self.clean)
         places = torch.rand(self.count, generator=self.generator)
         picks = torch.randint(self.latents.shape[1], (self.count,), generator=self.generator)
         latents = self.latents[torch.arange(self.count), picks]
         self.optimizer.zero_grad(set_to_none=True)
-        for rows in torch.arange(self.count).split(max(1, self.model.batch_size // 2)):
-            part = self.loss(latents[rows], noise[rows], places[rows], rows.tolist())
-            (part * len(rows) / self.count).backward()
+
+        def descend(rows: list[int]) -> Tensor:
+            losses = self.loss(latents[rows], noise[rows], places[rows], rows)
+            self._add_gradients(losses.sum() / self.count)
+            return losses.detach()
+
+        self.batches.run(descend, self.count)
         self.optimizer.step()
         if self.settings.hold_norms:
             self._restore_norms()
+
+    def _add_gradients(self, loss: Tensor) -> None:
+        """Add those of `loss`, once all are there: a batch that does not fit leaves no trace."""
+        tensors = self._tensors()
+        gradients = torch.autograd.grad(loss * GRADIENT_SCALE, tensors, allow_unused=True)
+        for tensor, gradient in zip(tensors, gradients, strict=True):
+            if gradient is not None:
+                tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
 
     @torch.no_grad()
     def _restore_norms(self) -> None:
@@ -119,18 +140,18 @@ class Inverter:
     @torch.no_grad()
     def evaluate(self, draws: int = 4) -> float:
         """The loss on the clean keyframes with fixed noise, at `draws` levels over the range."""
-        total = 0.0
-        for row in range(self.count):
-            noise = [
-                draw_noise(self.clean.shape[1:], self.settings.seed, float(row), n)
-                for n in range(draws)
-            ]
-            places = (torch.arange(draws) + 0.5) / draws
-            latents = self.clean[row].expand(draws, -1, -1, -1)
-            total += self.loss(
-                latents, torch.stack(noise).to(latents), places, [row] * draws
-            ).item()
-        return total / self.count
+        cases = [(row, n) for row in range(self.count) for n in range(draws)]
+        shape, seed = self.clean.shape[1:], self.settings.seed
+
+        def losses(chosen: list[int]) -> Tensor:
+            rows, numbers = zip(*(cases[i] for i in chosen), strict=True)
+            drawn = zip(rows, numbers, strict=True)
+            noise = [draw_noise(shape, seed, float(row), n) for row, n in drawn]
+            places = (torch.tensor(numbers) + 0.5) / draws
+            latents = self.clean[list(rows)]
+            return self.loss(latents, torch.stack(noise).to(latents), places, list(rows))
+
+        return self.batches.run(losses, len(cases)).mean().item()
 
     def snapshot(self) -> tuple[Text, Text]:
         """Copies of the positive and negative conditioning as they are now."""
@@ -174,7 +195,7 @@ def invert(
 def _finite(loss: float, step: int) -> float:
     if loss != loss or loss in (float("inf"), float("-inf")):
         raise FloatingPointError(
-            f"inversion: the loss is {loss} at step {step}; use float32 or a lower rate"
+            f"inversion: the loss is {loss} at step {step}; use float32 or a lower learning rate"
         )
     return loss
 

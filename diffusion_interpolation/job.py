@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path as File
 from typing import Any
@@ -23,11 +25,21 @@ from .bisection import Bisection, Scorer, Settings
 from .conditioning_file import load_inversion, save_inversion
 from .demo.networks import SIZE
 from .diffusers_model import DiffusersModel
+from .files import write_whole
 from .guide import Guide
 from .inversion import Inversion, InversionSettings, invert
 from .page import write_page
 from .path import Path, check_levels
-from .pictures import Fit, keyframe_png, read_keyframes, to_tensor, write_mp4, write_webp
+from .pictures import (
+    Fit,
+    Placement,
+    fit_keyframes,
+    keyframe_png,
+    read_picture,
+    to_tensor,
+    write_mp4,
+    write_webp,
+)
 from .pose import Pose, load_poses, match_people
 from .rerank import ClipPair, open_clip_pair, transformers_pair
 from .run_folder import RunFolder
@@ -54,7 +66,8 @@ class ModelChoice:
     batch_size: int = 16
 
     def load(self) -> DiffusersModel:
-        """The diffusion model. Raises `ValueError` for what cannot be read."""
+        """The diffusion model. Raises `ValueError` for what cannot be read, or run here."""
+        _check_device(self.device)
         options: dict[str, Any] = {
             "steps": self.steps,
             "batch_size": self.batch_size,
@@ -62,7 +75,7 @@ class ModelChoice:
             "dtype": getattr(torch, self.dtype),
         }
         if self.model == EMBEDDED:
-            return demo.load_model(controlnet=self.controlnet == EMBEDDED, **options)
+            return demo.load_model(self.controlnet == EMBEDDED, **options)
         if File(self.model).suffix == ".safetensors":
             if not self.config:
                 raise ValueError(
@@ -99,7 +112,7 @@ class Job:
     networks: ModelChoice = field(default_factory=ModelChoice)
     bisection: Settings = field(default_factory=Settings)
     inversion_steps: int = 100
-    inversion_rate: float = InversionSettings.rate
+    learning_rate: float = InversionSettings.learning_rate
     checkpointing: bool = False
     rerank_prompt: str = ""
     rerank_negative: str = ""
@@ -110,10 +123,13 @@ class Job:
     fps: float = 12.0
     overwrite: bool = False
 
-    def check(self) -> Path:
+    def path(self) -> Path:
         """The path; raises `ValueError` for settings that cannot be run."""
         if len(self.images) < 2:
             raise ValueError(f"images: got {len(self.images)}, a path needs at least 2")
+        inside = [image for image in self.images if self.out.resolve() in image.resolve().parents]
+        if inside:
+            raise ValueError(f"images: {inside[0]} lies in the output folder {self.out}")
         if self.frames < 3:
             raise ValueError(f"frames: got {self.frames}, want at least 3, the inputs among them")
         if len(self.prompts) not in (1, len(self.images)):
@@ -125,7 +141,21 @@ class Job:
             raise ValueError(f"candidates: got {self.bisection.candidates}, want at least 1")
         if self.poses and not self.networks.controlnet:
             raise ValueError("pose: got poses, but no --controlnet, which takes them")
+        self._check_numbers()
         return Path.of(self.frames, len(self.images))
+
+    def _check_numbers(self) -> None:
+        for name, value in (
+            ("cfg", self.cfg),
+            ("fps", self.fps),
+            ("learning rate", self.learning_rate),
+        ):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name}: got {value}, want a finite number above 0")
+        if self.inversion_steps < 0:
+            raise ValueError(f"inversion steps: got {self.inversion_steps}, want 0 or more")
+        if not 0 <= self.bisection.seed < 2**63:
+            raise ValueError(f"seed: got {self.bisection.seed}, want 0 or more, less than 2^63")
 
     def identity(self, keyframes: list[Image.Image], poses: _Poses | None) -> dict[str, Any]:
         """What two runs must share for one to go on where the other stopped."""
@@ -142,9 +172,9 @@ class Job:
             "negative": self.negative,
             "cfg": self.cfg,
             **networks,
-            "bisection": asdict(self.bisection),
+            **asdict(self.bisection),
             "inversion_steps": self.inversion_steps,
-            "inversion_rate": self.inversion_rate,
+            "learning_rate": self.learning_rate,
             "rerank_prompt": self.rerank_prompt,
             "rerank_negative": self.rerank_negative,
             "poses": poses.fingerprint() if poses else None,
@@ -174,13 +204,46 @@ class Stages:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def stage(self, name: str, total: float | None = None) -> Iterator[tqdm]:
+    def stage(self, name: str, total: float = 1, done: float = 0) -> Iterator[tqdm]:
+        """A bar from `done` to `total`, whatever they count."""
         begun = time.perf_counter()
         form = "{desc:<22} {percentage:3.0f}% |{bar:30}| {elapsed}, {remaining} left{postfix}"
-        with tqdm(total=total or 1, desc=name, bar_format=form, mininterval=0.2) as bar:
-            yield bar
-            bar.update(bar.total - bar.n)
-        self.seconds[name] = round(time.perf_counter() - begun, 2)
+        try:
+            with tqdm(total=total, initial=done, desc=name, bar_format=form) as bar:
+                yield bar
+                bar.update(bar.total - bar.n)
+        finally:
+            seconds = self.seconds.get(name, 0) + time.perf_counter() - begun
+            self.seconds[name] = round(seconds, 2)
+
+
+class _Networks:
+    """The networks of a job, loaded when first asked for."""
+
+    def __init__(self, job: Job, stages: Stages) -> None:
+        self.job, self.stages = job, stages
+
+    @cached_property
+    def model(self) -> DiffusersModel:
+        with self.stages.stage("loading the model"):
+            return self.job.networks.load()
+
+    @cached_property
+    def scorer(self) -> Scorer | None:
+        """What ranks candidates; None, said aloud, where there is nothing to rank by."""
+        job = self.job
+        if job.bisection.candidates == 1:
+            return None
+        positives = [job.rerank_prompt] if job.rerank_prompt else job.prompts
+        negative = job.rerank_negative or job.negative
+        if not any(positives) and not negative:
+            log.info("no prompt to rank candidates by: one candidate a frame")
+            return None
+        pair = job.networks.load_reranker()
+        if pair is None:
+            log.info("no --reranker: one candidate a frame")
+            return None
+        return pair.scorer(positives, negative)
 
 
 def run(job: Job) -> File:
@@ -189,68 +252,70 @@ def run(job: Job) -> File:
     A folder with the finished part of the very same run is gone on with. Raises `ValueError` for
     what the user can mend.
     """
-    path, stages = job.check(), Stages()
-    pictures = read_keyframes(job.images, job.size, job.fit)
+    path, stages = job.path(), Stages()
+    networks = _Networks(job, stages)
+    originals = [read_picture(image) for image in job.images]
+    pictures = fit_keyframes(job.images, originals, job.size, job.fit)
     _check_size(job, pictures[0].size)
-    poses = _read_poses(job, pictures[0].size)
+    poses = _read_poses(job, originals, pictures[0].size)
     folder = RunFolder(job.out, path.frames, job.identity(pictures, poses))
-    if job.overwrite:
-        _remove_run(folder)
+    if job.overwrite and networks.model:  # nothing is removed for a run that cannot begin
+        folder.clear()
     folder.open()
-    for index, file, picture in zip(path.keyframes, job.images, pictures, strict=True):
-        folder.save_picture(index, keyframe_png(file, picture))
+    stages.seconds |= folder.seconds()
+    for index, image, picture in zip(path.keyframes, job.images, pictures, strict=True):
+        write_whole(folder.frame(index), keyframe_png(image, picture))
     finished = folder.finished()
     if len(finished) < path.frames - len(path.keyframes):
-        _make_frames(job, path, folder, stages, to_tensor(pictures), poses, finished)
-    return _write_outputs(job, path, folder, stages, resumed=len(finished))
+        try:
+            _make_frames(job, path, folder, networks, to_tensor(pictures), poses, finished)
+        finally:
+            folder.write_record({"finished": False, "seconds": stages.seconds})
+    return _write_outputs(job, path, folder, stages, made_earlier=len(finished))
 
 
-def _remove_run(folder: RunFolder) -> None:
-    """Remove the files of an earlier run, and nothing else."""
-    import shutil
-
-    if (folder.path / "path.json").is_file():
-        for name in ("frames", "latents"):
-            shutil.rmtree(folder.path / name, ignore_errors=True)
-        for name in ("path.json", folder.conditioning.name, "index.html", "path.webp", "path.mp4"):
-            (folder.path / name).unlink(missing_ok=True)
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device: {name} cannot be used ({reason})") from error
 
 
 def _check_size(job: Job, size: tuple[int, int]) -> None:
-    side = SIZE
-    if job.networks.model == EMBEDDED and size != (side, side):
+    if job.networks.model == EMBEDDED and size != (SIZE, SIZE):
         raise ValueError(
             f"images: are {size[0]} x {size[1]}, but the embedded demo model draws puppets of "
-            f"{side} x {side} only; give your own model with --model, or --size {side}x{side}"
+            f"{SIZE} x {SIZE} only; give your own model with --model, or --size {SIZE}x{SIZE}"
         )
 
 
-def _read_poses(job: Job, size: tuple[int, int]) -> _Poses | None:
-    """Poses scaled to pictures of `size` (width, height), one list of paired people a keyframe."""
+def _read_poses(job: Job, originals: list[Image.Image], size: tuple[int, int]) -> _Poses | None:
+    """Poses of pictures fitted to `size` (width, height), one list of paired people a keyframe."""
     if not job.poses:
         return None
     poses, (height, width) = load_poses(job.poses)
-    if len(poses) not in (1, len(job.images)):
-        raise ValueError(f"pose: got {len(poses)} for {len(job.images)} images, want one for each")
-    matched = match_people(poses, job.people)
-    factors = size[0] / width, size[1] / height
-    scaled = [[pose.scaled(*factors) for pose in people] for people in matched]
-    return _Poses(scaled, (size[1], size[0]))
+    if len(poses) != len(originals):
+        raise ValueError(f"pose: got {len(poses)} for {len(originals)} images, want one for each")
+    people = []
+    for original, persons in zip(originals, match_people(poses, job.people), strict=True):
+        shares = [pose.scaled(1 / width, 1 / height) for pose in persons]
+        placement = Placement.of(original.size, size, job.fit)
+        people.append([pose.scaled(*original.size).scaled(*placement) for pose in shares])
+    return _Poses(people, (size[1], size[0]))
 
 
 def _make_frames(
     job: Job,
     path: Path,
     folder: RunFolder,
-    stages: Stages,
+    networks: _Networks,
     keyframes: Tensor,
     poses: _Poses | None,
     finished: dict[int, Tensor],
 ) -> None:
-    with stages.stage("loading the model"):
-        model, pair = job.networks.load(), job.networks.load_reranker()
+    model, stages = networks.model, networks.stages
     latents = _encode(model, keyframes)
-    scorer = _scorer(job, pair)
     learned = _conditioning(job, folder, stages, model, keyframes)
     guide = Guide(
         learned.positive,
@@ -259,12 +324,12 @@ def _make_frames(
         poses=poses and poses.people,
         pose_size=poses.size if poses else (0, 0),
     )
-    bisection = Bisection(model, path, guide, job.bisection, scorer)
+    bisection = Bisection(model, path, guide, job.bisection, networks.scorer)
     work = {slot.index: bisection.cost(slot) for slots in path.slots() for slot in slots}
     if finished:
         log.info("going on after %d finished frames", len(finished))
-    with stages.stage("frames", sum(work.values())) as bar:
-        bar.update(sum(work[index] for index in finished))
+    done = sum(work[index] for index in finished)
+    with stages.stage("frames", sum(work.values()), done) as bar:
         frames = bisection.frames(latents, finished)
         for made, frame in enumerate(frames, start=len(finished) + 1):
             folder.save(frame)
@@ -279,15 +344,6 @@ def _encode(model: DiffusersModel, keyframes: Tensor) -> Tensor:
         raise ValueError(f"{error}; --size WIDTHxHEIGHT resizes them") from error
 
 
-def _scorer(job: Job, pair: ClipPair | None) -> Scorer | None:
-    if pair is None:
-        log.info("no --reranker: one candidate a frame")
-        return None
-    if job.bisection.candidates == 1:
-        return None
-    return pair.scorer(job.rerank_prompt or job.prompts[0], job.rerank_negative or job.negative)
-
-
 def _conditioning(
     job: Job, folder: RunFolder, stages: Stages, model: DiffusersModel, keyframes: Tensor
 ) -> Inversion:
@@ -297,7 +353,7 @@ def _conditioning(
     positive, negative = model.encode_text(job.prompts), model.encode_text([job.negative])
     settings = InversionSettings(
         steps=job.inversion_steps,
-        rate=job.inversion_rate,
+        learning_rate=job.learning_rate,
         cfg=job.cfg,
         seed=job.bisection.seed,
     )
@@ -316,7 +372,9 @@ def _conditioning(
     return learned
 
 
-def _write_outputs(job: Job, path: Path, folder: RunFolder, stages: Stages, resumed: int) -> File:
+def _write_outputs(
+    job: Job, path: Path, folder: RunFolder, stages: Stages, made_earlier: int
+) -> File:
     files = [folder.frame(index) for index in range(path.frames)]
     facts = [_facts(path, folder, index) for index in range(path.frames)]
     page = folder.path / "index.html"
@@ -337,7 +395,7 @@ def _write_outputs(job: Job, path: Path, folder: RunFolder, stages: Stages, resu
         {
             "finished": True,
             "seconds": stages.seconds,
-            "frames_made_earlier": resumed,
+            "frames_made_earlier": made_earlier,
             "versions": _versions(),
             "frames": facts,
         }
@@ -361,7 +419,7 @@ def _shown_settings(job: Job) -> dict[str, str]:
         "negative prompt": job.negative,
         "model": job.networks.model,
         "frames": str(job.frames),
-        "noise levels": f"{s.highest:g} to {s.lowest:g}, {s.shape}",
+        "noise levels": f"{s.highest:g} to {s.lowest:g}, {s.curve}",
         "steps": str(job.networks.steps),
         "cfg": f"{job.cfg:g}",
         "inversion steps": str(job.inversion_steps),

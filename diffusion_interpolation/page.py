@@ -11,12 +11,12 @@ import hashlib
 import html
 import io
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from string import Template
+
+from .files import replacing
 
 Picture = Path | bytes
 """A picture: a file, or the bytes of one."""
@@ -63,20 +63,11 @@ def write_page(
     facts = {"label": title, "autoplay": autoplay}
     if positions is not None:
         facts["positions"] = [float(position) for position in positions]
-    _write_whole(file, _page(title, prompts, settings or {}, facts, urls))
-
-
-def _write_whole(file: Path, parts: Iterable[str]) -> None:
-    """Write beside `file` first: an interrupted run leaves no half page and no lost old one."""
-    partial = file.with_name(file.name + ".part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(parts)
-        os.replace(partial, file)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            partial.unlink()
-        raise
+    with (
+        replacing(file) as unfinished,
+        unfinished.open("w", encoding="utf-8", newline="\n") as page,
+    ):
+        page.writelines(_page(title, prompts, settings or {}, facts, urls))
 
 
 def _page(

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Shape = Literal["linear", "convex", "concave"]
-SHAPES: tuple[str, ...] = get_args(Shape)
+Curve = Literal["linear", "convex", "concave"]
+CURVES: tuple[str, ...] = get_args(Curve)
 _BEND = {"linear": 1.0, "convex": 2.0, "concave": 0.5}
 
 
@@ -104,7 +104,7 @@ def _halve(gap: int, first: int, last: int) -> list[Slot]:
 
 
 def noise_level(
-    depth: int, depths: int, highest: float, lowest: float, shape: Shape = "linear"
+    depth: int, depths: int, highest: float, lowest: float, curve: Curve = "linear"
 ) -> float:
     """Level of `depth` (1..depths): `highest` at depth 1 down to `lowest` (method, step 4).
 
@@ -113,10 +113,10 @@ def noise_level(
     shape.
     """
     check_levels(highest, lowest)
-    if shape not in _BEND:
-        raise ValueError(f"level shape is {shape!r}; it must be one of {', '.join(SHAPES)}")
+    if curve not in _BEND:
+        raise ValueError(f"level curve is {curve!r}; it must be one of {', '.join(CURVES)}")
     place = 1.0 if depths == 1 else (depths - depth) / (depths - 1)
-    return lowest + (highest - lowest) * place ** _BEND[shape]
+    return lowest + (highest - lowest) * place ** _BEND[curve]
 
 
 def check_levels(highest: float, lowest: float) -> None:
@@ -131,13 +131,17 @@ def check_levels(highest: float, lowest: float) -> None:
 def candidate_count(depth: int, most: int, least: int = 3) -> int:
     """Candidates of a frame: `most` at depth 1, one fewer each depth, never under `least`.
 
-    (Method, step 6.)
+    Raises `ValueError` for no candidates. (Method, step 6.)
     """
+    if most < 1:
+        raise ValueError(f"candidates: got {most}, want at least 1")
     return max(most - (depth - 1), min(least, most))
 
 
 def draw_noise(shape: Sequence[int], seed: int, position: float, candidate: int) -> Tensor:
     """Standard normal noise on the CPU that depends on its arguments alone, not on the batch."""
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed: got {seed}, want 0 or more, and less than 2^63")
     key = struct.pack("<qdq", seed, position, candidate)
     number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(number))

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from .files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ def read_picture(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
+            picture = _eight_bits(ImageOps.exif_transpose(file), path)
             if not picture.has_transparency_data:
                 return picture.convert("RGB")
             solid = Image.new("RGBA", picture.size, "white")
@@ -39,6 +41,15 @@ def read_picture(path: Path) -> Image.Image:
         raise ValueError(f"image: {path} is no picture that can be read") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"image: {path} cannot be read: {error}") from error
+
+
+def _eight_bits(picture: Image.Image, path: Path) -> Image.Image:
+    """Grey pictures of 16 bits brought to 8, which Pillow would cut off instead."""
+    if picture.mode == "F":
+        raise ValueError(f"image: {path} holds floating-point numbers, want 8 or 16 bits")
+    if not picture.mode.startswith("I"):
+        return picture
+    return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
 
 
 def fit_picture(picture: Image.Image, size: tuple[int, int], how: Fit = "cover") -> Image.Image:
@@ -58,11 +69,30 @@ def fit_picture(picture: Image.Image, size: tuple[int, int], how: Fit = "cover")
     raise ValueError(f"fit is {how!r}; it must be one of {', '.join(FITS)}")
 
 
-def read_keyframes(
-    paths: Sequence[Path], size: tuple[int, int] | None = None, how: Fit = "cover"
+class Placement(NamedTuple):
+    """Where a point (x, y) of a picture lies once that is fitted: `x_factor * x + x_shift`, ..."""
+
+    x_factor: float
+    y_factor: float
+    x_shift: float
+    y_shift: float
+
+    @classmethod
+    def of(cls, source: tuple[int, int], size: tuple[int, int], how: Fit) -> Placement:
+        """For a picture of `source` fitted to `size`, both (width, height)."""
+        x, y = size[0] / source[0], size[1] / source[1]
+        if how != "stretch":
+            x = y = max(x, y) if how == "cover" else min(x, y)
+        return cls(x, y, (size[0] - x * source[0]) / 2, (size[1] - y * source[1]) / 2)
+
+
+def fit_keyframes(
+    paths: Sequence[Path],
+    pictures: Sequence[Image.Image],
+    size: tuple[int, int] | None = None,
+    how: Fit = "cover",
 ) -> list[Image.Image]:
     """All pictures at `size` (width, height), or at that of the first; a change is logged."""
-    pictures = [read_picture(path) for path in paths]
     wanted = size or pictures[0].size
     for path, picture in zip(paths, pictures, strict=True):
         if picture.size != wanted:
@@ -84,6 +114,7 @@ def to_png(picture: Tensor) -> bytes:
 
 
 def encode_png(picture: Image.Image) -> bytes:
+    """A PNG of a picture."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
@@ -99,14 +130,14 @@ def keyframe_png(path: Path, picture: Image.Image) -> bytes:
 
 
 def write_webp(file: Path, frames: Sequence[Path], fps: float) -> None:
-    """An animated WebP that goes there and back again without end."""
+    """An animated WebP that goes there and back again without end; odd sides lose a pixel."""
     there_and_back = [*frames, *frames[-2:0:-1]]
     options = {"quality": "90", "loop": "0"}
     _write_film(file, there_and_back, fps, "webp", "libwebp_anim", "bgra", options)
 
 
 def write_mp4(file: Path, frames: Sequence[Path], fps: float) -> None:
-    """An H.264 film of the frames in order; odd sides lose their last row or column."""
+    """An H.264 film of the frames in order; odd sides lose a pixel."""
     _write_film(file, frames, fps, "mp4", "libx264", "yuv420p", {"crf": "16"})
 
 
@@ -119,13 +150,15 @@ def _write_film(
     pixels: str,
     options: dict[str, str],
 ) -> None:
-    """One frame at a time, so that a thousand need no more memory than ten."""
+    """One frame at a time, so that a thousand need no more memory than ten; sides made even."""
     import av
 
-    unfinished = file.with_name(f".{file.name}.new")
     rate = Fraction(fps).limit_denominator(1000)
     container_options = {"loop": "0"} if container == "webp" else {}
-    with av.open(str(unfinished), "w", format=container, options=container_options) as film:
+    with (
+        replacing(file) as unfinished,
+        av.open(str(unfinished), "w", format=container, options=container_options) as film,
+    ):
         stream = film.add_stream(codec, rate=rate, options=options)
         stream.pix_fmt = pixels
         stream.width, stream.height = (side - side % 2 for side in next(_enlarged(frames)).size)
@@ -133,7 +166,6 @@ def _write_film(
             even = picture.crop((0, 0, stream.width, stream.height))
             film.mux(stream.encode(av.VideoFrame.from_image(even)))
         film.mux(stream.encode())
-    unfinished.replace(file)
 
 
 def _enlarged(frames: Sequence[Path]) -> Iterator[Image.Image]:

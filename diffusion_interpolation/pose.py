@@ -107,9 +107,12 @@ class Pose:
         left, top, right, bottom = self.box
         return (left + right) / 2, (top + bottom) / 2
 
-    def scaled(self, x_factor: float, y_factor: float) -> Pose:
-        """The pose in a picture resized by these factors: plain products, as with shares."""
-        return Pose(self.points * self.points.new_tensor([x_factor, y_factor]), self.scores)
+    def scaled(
+        self, x_factor: float, y_factor: float, x_shift: float = 0.0, y_shift: float = 0.0
+    ) -> Pose:
+        """The pose in a picture resized by these factors, then shifted: `x_factor x + x_shift`."""
+        factors = self.points.new_tensor([x_factor, y_factor])
+        return Pose(self.points * factors + factors.new_tensor([x_shift, y_shift]), self.scores)
 
 
 def read_poses(data: Any) -> tuple[list[list[Pose]], tuple[int, int]]:

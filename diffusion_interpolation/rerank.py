@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from safetensors import SafetensorError
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -27,14 +28,16 @@ class ClipPair:
     embed_pictures: Callable[[Tensor], Tensor]
     embed_texts: Callable[[list[str]], Tensor]
 
-    def scorer(self, positive: str, negative: str) -> Callable[[Tensor], Tensor]:
-        """`cos(clip(picture), clip(positive)) - cos(clip(picture), clip(negative))`, the paper's
-        score.
+    def scorer(self, positives: list[str], negative: str) -> Callable[[Tensor], Tensor]:
+        """`cos(clip(picture), clip(positive)) - cos(clip(picture), clip(negative))` (the paper's).
+
+        With several positive prompts, the mean of their cosines.
         """
-        towards, away = self.embed_texts([positive, negative])
+        *towards, away = self.embed_texts([*positives, negative])
+        direction = torch.stack(towards).mean(0) - away
 
         def score(pictures: Tensor) -> Tensor:
-            return self.embed_pictures(pictures) @ (towards - away)
+            return self.embed_pictures(pictures) @ direction
 
         return score
 
@@ -45,9 +48,11 @@ def normalise(
     mean: tuple[float, ...] = CLIP_MEAN,
     std: tuple[float, ...] = CLIP_STD,
 ) -> Tensor:
-    """Pictures `(n, 3, h, w)` in 0..1 as CLIP was trained on them: the shorter side resized
-    (bicubic) to `size`, the middle `(size, size)` cut out, mean and standard deviation taken
-    off."""
+    """Pictures `(n, 3, h, w)` in 0..1 as CLIP was trained on them, `(n, 3, size, size)`.
+
+    The shorter side is resized (bicubic) to `size`, the middle cut out, mean and standard
+    deviation are taken off.
+    """
     height, width = pictures.shape[2:]
     if (height, width) != (size, size):
         wanted = (size * height // min(height, width), size * width // min(height, width))
@@ -79,14 +84,10 @@ def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu")
         model, _, _ = open_clip.create_model_and_transforms(
             name, pretrained=str(weights), device=device
         )
-    except (RuntimeError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"reranker: {weights} is not a {name} CLIP of open-clip ({reason})"
-        ) from error
-    model.eval().requires_grad_(False)
-    tokenizer = open_clip.get_tokenizer(name)
-    visual = model.visual
+    except (RuntimeError, KeyError, ValueError, SafetensorError) as error:
+        raise _no_clip(weights, f"a {name} CLIP of open-clip", error) from error
+    _check_finite(weights, model)
+    tokenizer, visual = open_clip.get_tokenizer(name), model.visual
     size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
 
     @torch.no_grad()
@@ -96,6 +97,7 @@ def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu")
 
     @torch.no_grad()
     def embed_texts(texts: list[str]) -> Tensor:
+        _check_lengths([len(tokenizer.encode(text)) + 2 for text in texts], model.context_length)
         return model.encode_text(tokenizer(texts).to(device), normalize=True)
 
     return ClipPair(embed_pictures, embed_texts)
@@ -104,21 +106,21 @@ def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu")
 def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipPair:
     """A CLIP in a local folder as transformers saves it: safetensors, config and tokenizer.
 
-    Raises `ValueError` where the folder holds none.
+    Raises `ValueError` where the folder holds none, or not all of it.
     """
     from transformers import CLIPModel, CLIPTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
+    options = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     try:
-        model = CLIPModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
+        model, report = CLIPModel.from_pretrained(folder, dtype=torch.float32, **options)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"reranker: {folder} is not a folder with a CLIP of transformers ({reason})"
-        ) from error
-    model.to(device).eval().requires_grad_(False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _no_clip(folder, "a folder with a CLIP of transformers", error) from error
+    if report["missing_keys"]:
+        raise ValueError(f"reranker: {folder} lacks the weights {min(report['missing_keys'])}")
+    _check_finite(folder, model.to(device))
     size, length = (
         model.config.vision_config.image_size,
         model.config.text_config.max_position_embeddings,
@@ -131,11 +133,26 @@ def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipP
 
     @torch.no_grad()
     def embed_texts(texts: list[str]) -> Tensor:
-        tokens = tokenizer(
-            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )
-        return F.normalize(
-            model.get_text_features(tokens.input_ids.to(device)).pooler_output, dim=-1
-        )
+        _check_lengths([len(ids) for ids in tokenizer(texts, verbose=False).input_ids], length)
+        tokens = tokenizer(texts, padding="max_length", max_length=length, return_tensors="pt")
+        features = model.get_text_features(tokens.input_ids.to(device)).pooler_output
+        return F.normalize(features, dim=-1)
 
     return ClipPair(embed_pictures, embed_texts)
+
+
+def _no_clip(place: Path, wanted: str, error: Exception) -> ValueError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return ValueError(f"reranker: {place} is not {wanted} ({reason})")
+
+
+def _check_finite(place: Path, model: nn.Module) -> None:
+    model.eval().requires_grad_(False)
+    for key, weights in model.named_parameters():
+        if not weights.isfinite().all():
+            raise ValueError(f"reranker: {place}, {key} holds NaN or infinity")
+
+
+def _check_lengths(lengths: list[int], limit: int) -> None:
+    if max(lengths) > limit:
+        raise ValueError(f"rerank prompt: has {max(lengths)} tokens, CLIP reads at most {limit}")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .bisection import Frame
+from .files import UNFINISHED, write_whole
 from .pictures import to_png
 
 RECORD = "path.json"
+OUTPUTS = ("path.webp", "path.mp4", "index.html")
+_NUMBERED = re.compile(r"\d{3,}\.(png|safetensors)")
 
 
 @dataclass(frozen=True)
@@ -29,32 +33,67 @@ class RunFolder:
     def open(self) -> None:
         """Make the folder, or go on with it where it holds this very run.
 
-        Raises `ValueError` for a folder of another run or with other things in it.
+        Raises `ValueError` for a folder of another run that has made something, or with other
+        things in it.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"out: {self.path} is a file, want a folder")
-        if self.path.is_dir() and any(self.path.iterdir()):
-            self._check_same()
-        for folder in (self.path / "frames", self.path / "latents"):
-            folder.mkdir(parents=True, exist_ok=True)
-        if not (self.path / RECORD).exists():
+        if not self._record_of_this_run():
+            self.path.mkdir(parents=True, exist_ok=True)
             self.write_record({"finished": False})
+        for folder in (self.path / "frames", self.path / "latents"):
+            folder.mkdir(exist_ok=True)
 
-    def _check_same(self) -> None:
-        hint = "choose another --out, or --overwrite to replace it"
-        if not (self.path / RECORD).is_file():
+    def _record_of_this_run(self) -> bool:
+        """Whether there is one. Another's may be replaced as long as that run has made nothing."""
+        if not self._present():
+            return False
+        settings = self._read_record()["settings"]
+        changes = _changes(settings, json.loads(json.dumps(self.settings)))
+        if changes and any(self._made()):
             raise ValueError(
-                f"out: {self.path} holds other things than a run; choose another --out"
+                f"out: {self.path} holds a run with other settings ({changes}); choose another "
+                "--out, or --overwrite to replace it"
             )
+        return not changes
+
+    def _present(self) -> bool:
+        """Whether there is a record; if not, nothing else may be there."""
+        if (self.path / RECORD).is_file():
+            return True
+        others = self.path.iterdir() if self.path.is_dir() else ()
+        if any(not other.name.endswith(UNFINISHED) for other in others):
+            raise ValueError(f"out: {self.path} holds other things than a run, want a new folder")
+        return False
+
+    def _read_record(self) -> dict[str, Any]:
+        file = self.path / RECORD
         try:
-            settings = json.loads((self.path / RECORD).read_text(encoding="utf-8"))["settings"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"out: {self.path / RECORD} cannot be read; {hint}") from error
-        wanted = json.loads(json.dumps(self.settings))
-        changed = [key for key in {**settings, **wanted} if settings.get(key) != wanted.get(key)]
-        if changed:
-            names = ", ".join(sorted(changed))
-            raise ValueError(f"out: {self.path} holds a run with other settings ({names}); {hint}")
+            record = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"out: {file} cannot be read; choose another --out") from error
+        if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+            raise ValueError(f"out: {file} is no record of a run; choose another --out")
+        return record
+
+    def _made(self) -> Iterator[Path]:
+        """What cost time: latents and the conditioning."""
+        yield from (self.path / "latents").glob("*.safetensors")
+        if self.conditioning.is_file():
+            yield self.conditioning
+
+    def clear(self) -> None:
+        """Remove what an earlier run made, whatever its settings, and nothing else."""
+        if not self._present():
+            return
+        self._read_record()
+        for folder in (self.path / "latents", self.path / "frames"):
+            for file in folder.iterdir() if folder.is_dir() else ():
+                if _NUMBERED.fullmatch(file.name):
+                    file.unlink()
+        for name in (*OUTPUTS, self.conditioning.name):
+            (self.path / name).unlink(missing_ok=True)
+        self.write_record({"finished": False})
 
     def frame(self, index: int) -> Path:
         """The picture of a frame."""
@@ -71,22 +110,18 @@ class RunFolder:
     def _latent(self, index: int) -> Path:
         return self.path / "latents" / f"{self._number(index)}.safetensors"
 
-    def save_picture(self, index: int, png: bytes) -> None:
-        write_whole(self.frame(index), png)
-
     def save(self, frame: Frame) -> None:
         """Write a frame; it counts as finished once its latent is there, which comes last."""
-        self.save_picture(frame.index, to_png(frame.picture))
+        write_whole(self.frame(frame.index), to_png(frame.picture))
         facts = {
             "position": frame.position,
             "depth": frame.depth,
             "candidate": frame.candidate,
             "scores": list(frame.scores),
         }
-        file = self._latent(frame.index)
-        unfinished = file.with_name(f".{file.name}.new")
-        save_file({"latent": frame.latent.contiguous()}, unfinished, {"frame": json.dumps(facts)})
-        unfinished.replace(file)
+        tensors = {"latent": frame.latent.contiguous()}
+        content = safetensors.torch.save(tensors, {"frame": json.dumps(facts)})
+        write_whole(self._latent(frame.index), content)
 
     def finished(self) -> dict[int, Tensor]:
         """The latents of the frames that are finished, by number."""
@@ -109,14 +144,17 @@ class RunFolder:
         except (OSError, SafetensorError) as error:
             raise ValueError(f"out: {file} cannot be read; remove it to make it anew") from error
 
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage, of all runs in this folder so far."""
+        return self._read_record().get("seconds", {})
+
     def write_record(self, facts: Mapping[str, Any]) -> None:
         """Write `path.json`: the settings, then `facts`."""
         text = json.dumps({"settings": self.settings, **facts}, indent=1)
         write_whole(self.path / RECORD, text.encode())
 
 
-def write_whole(file: Path, content: bytes) -> None:
-    """Write beside, then rename, so that no half-written file is ever found under the name."""
-    unfinished = file.with_name(f".{file.name}.new")
-    unfinished.write_bytes(content)
-    unfinished.replace(file)
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs, in words; empty if nothing does."""
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return ", ".join(f"{n}: {old.get(n)!r:.60} there, {new.get(n)!r:.60} now" for n in names)

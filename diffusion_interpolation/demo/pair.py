@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..files import write_whole
 from ..pictures import to_png
 from ..pose import write_poses
-from ..run_folder import write_whole
 from . import world
 from .networks import SIZE
 

@@ -121,6 +121,24 @@ def test_another_number_of_keyframes_is_refused():
         next(_bisection(GaussianModel()).frames(torch.zeros(3, *SHAPE)))
 
 
+def test_a_batch_that_shrinks_on_the_way_loses_nothing():
+    class Shrinking(GaussianModel):
+        def denoise(self, noisy, level, guidance):
+            if len(noisy) > 12:
+                self.batch_size = 8
+            return super().denoise(noisy, level, guidance)
+
+    keyframes = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(2))
+    positive, negative = _texts()
+    path, guide = Path.of(33, 5), Guide(positive.rows([0]), negative)
+    found = []
+    for model in (Shrinking(batch_size=16), GaussianModel(batch_size=4)):
+        bisection = Bisection(model, path, guide, scorer=lambda p: p.mean((1, 2, 3)))
+        found.append({f.index: f.latent for f in bisection.frames(keyframes)})
+    assert len(found[0]) == 28
+    assert all(torch.allclose(found[0][i], found[1][i], atol=1e-6) for i in found[1])
+
+
 def test_numbers_that_are_not_finite_end_the_run():
     with pytest.raises(FloatingPointError, match="frames: the model gave numbers"):
         list(_bisection(GaussianModel(spread=float("nan"))).frames(_keyframes()))

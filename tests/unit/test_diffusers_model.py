@@ -482,7 +482,7 @@ def test_text_of_another_number_of_rows(sd1):
 def _guide(model: DiffusersModel) -> Guide:
     """Learned conditioning of two pictures, and poses of two puppets."""
     positive, negative = model.encode_text(["a red puppet"]), model.encode_text([""])
-    settings = InversionSettings(steps=2, rate=0.01, cfg=3.0, augmentations=1)
+    settings = InversionSettings(steps=2, learning_rate=0.01, cfg=3.0, augmentations=1)
     learned = invert(model, _pictures(2), positive, negative, settings)
     assert not torch.allclose(learned.positive.states[0], learned.positive.states[1])
     poses = world.poses(world.sample(2, torch.Generator().manual_seed(0)), 16)

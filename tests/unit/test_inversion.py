@@ -7,7 +7,7 @@ from analytic import GaussianModel
 from diffusion_interpolation.inversion import InversionSettings, augment, invert
 from diffusion_interpolation.model import Text
 
-FAST = {"rate": 0.05, "cfg": 2.0, "augmentations": 2, "hold_norms": False}
+FAST = {"learning_rate": 0.05, "cfg": 2.0, "augmentations": 2, "hold_norms": False}
 
 
 def _problem(count: int = 2) -> tuple[torch.Tensor, Text, Text]:
@@ -34,7 +34,7 @@ def test_the_loss_falls_and_every_keyframe_learns_its_own_row(guided):
 def test_norms_of_tokens_are_held():
     pictures, positive, negative = _problem()
     negative = Text(torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(3)))
-    settings = InversionSettings(steps=20, rate=0.05, cfg=2.0, augmentations=0)
+    settings = InversionSettings(steps=20, learning_rate=0.05, cfg=2.0, augmentations=0)
     result = invert(GaussianModel(spread=0.1), pictures, positive, negative, settings)
     for learned, start in ((result.positive, positive), (result.negative, negative)):
         assert torch.allclose(

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from diffusion_interpolation.pictures import (
+    Placement,
     encode_png,
+    fit_keyframes,
     fit_picture,
     keyframe_png,
-    read_keyframes,
     read_picture,
     to_png,
     to_tensor,
@@ -74,11 +75,30 @@ def test_ways_to_fit():
 
 def test_the_first_picture_sets_the_size_and_changes_are_said_aloud(tmp_path, caplog):
     files = [_save(_stripes(), tmp_path / "a.png"), _save(_stripes(80, 80), tmp_path / "b.png")]
+    originals = [read_picture(file) for file in files]
     with caplog.at_level(logging.INFO):
-        pictures = read_keyframes(files)
+        pictures = fit_keyframes(files, originals)
     assert [picture.size for picture in pictures] == [(40, 20), (40, 20)]
     assert "b.png: 80 x 80 is resized to 40 x 20 (--fit cover)" in caplog.text
-    assert [p.size for p in read_keyframes(files, (16, 16))] == [(16, 16), (16, 16)]
+    assert [p.size for p in fit_keyframes(files, originals, (16, 16))] == [(16, 16), (16, 16)]
+
+
+@pytest.mark.parametrize("how", ["cover", "contain", "stretch"])
+def test_points_are_placed_where_the_fitted_picture_has_them(how):
+    picture = Image.new("RGB", (120, 80))
+    picture.paste((255, 255, 255), (66, 46, 75, 55))  # around (70.5, 50.5)
+    fitted = np.asarray(fit_picture(picture, (60, 60), how)).astype(float).sum(2)
+    ys, xs = np.mgrid[:60, :60] + 0.5
+    found = (xs * fitted).sum() / fitted.sum(), (ys * fitted).sum() / fitted.sum()
+    place = Placement.of((120, 80), (60, 60), how)
+    wanted = place.x_factor * 70.5 + place.x_shift, place.y_factor * 50.5 + place.y_shift
+    assert found == pytest.approx(wanted, abs=0.1)
+
+
+def test_sixteen_bits_are_scaled_not_cut(tmp_path):
+    deep = Image.fromarray(np.full((4, 4), 257 * 100, np.uint16))
+    deep.save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png").getpixel((0, 0)) == (100, 100, 100)
 
 
 def test_tensors_and_pictures_go_there_and_back():

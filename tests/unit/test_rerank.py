@@ -38,7 +38,8 @@ def test_the_score_is_positive_minus_negative():
     )
     pictures = torch.zeros(3, 3, 2, 2)
     pictures[0, 0] = pictures[1, 1] = pictures[2, 2] = 1
-    assert pair.scorer("red", "green")(pictures).tolist() == [1, -1, 0]
+    assert pair.scorer(["red"], "green")(pictures).tolist() == [1, -1, 0]
+    assert pair.scorer(["red", "blue"], "green")(pictures).tolist() == [0.5, -1, 0.5]
 
 
 def test_normalisation_is_that_of_open_clip():
@@ -64,7 +65,7 @@ def test_open_clip_from_a_file(tiny_open_clip):
         texts = model.encode_text(open_clip.get_tokenizer(name)(["a dog", "a cat"]), normalize=True)
         seen = model.encode_image(normalise(pictures, 32), normalize=True)
     want = seen @ texts[0] - seen @ texts[1]
-    assert torch.allclose(pair.scorer("a dog", "a cat")(pictures), want, atol=1e-5)
+    assert torch.allclose(pair.scorer(["a dog"], "a cat")(pictures), want, atol=1e-5)
 
 
 @pytest.mark.parametrize("missing", ["nowhere.safetensors", "weights.bin"])

@@ -7,6 +7,7 @@ import torch
 
 from diffusion_interpolation.bisection import Frame
 from diffusion_interpolation.conditioning_file import load_inversion, save_inversion
+from diffusion_interpolation.files import replacing, write_whole
 from diffusion_interpolation.inversion import Inversion
 from diffusion_interpolation.model import Text
 from diffusion_interpolation.run_folder import RunFolder
@@ -56,10 +57,56 @@ def test_the_record_of_a_finished_run_survives_going_on(tmp_path):
     assert record["finished"] and record["settings"]["seed"] == 1
 
 
-def test_other_settings_are_named(tmp_path):
+def test_other_settings_are_named_with_both_values(tmp_path):
+    first = _folder(tmp_path)
+    first.open()
+    first.save(_frame(2))
+    with pytest.raises(
+        ValueError, match=r"\(seed: 1 there, 2 now\); choose another --out, or --ov"
+    ):
+        _folder(tmp_path, seed=2).open()
+    assert list(first.finished()) == [2]
+
+
+def test_a_run_that_made_nothing_yet_may_change_its_settings(tmp_path):
     _folder(tmp_path).open()
-    with pytest.raises(ValueError, match=r"other settings \(levels, seed\).*--overwrite"):
-        _folder(tmp_path, seed=2, levels=[0.6, 0.3]).open()
+    _folder(tmp_path, seed=2).open()
+    record = json.loads((tmp_path / "run" / "path.json").read_text())
+    assert record["settings"]["seed"] == 2
+
+
+def test_leftovers_of_a_stopped_write_are_no_obstacle(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".path.json.new").write_text("{")
+    _folder(tmp_path).open()
+    assert (tmp_path / "run" / "path.json").is_file()
+
+
+def test_a_failed_write_leaves_the_old_file_and_names_it(tmp_path):
+    file = tmp_path / "a"
+    write_whole(file, b"old")
+    with pytest.raises(OSError) as caught, replacing(file) as unfinished:
+        unfinished.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(file)
+    assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
+
+
+def test_clearing_removes_a_run_and_nothing_else(tmp_path):
+    folder = _folder(tmp_path)
+    folder.open()
+    folder.save(_frame(2))
+    mine = folder.path / "frames" / "best.png"
+    mine.write_text("kept")
+    other = _folder(tmp_path, seed=2)
+    other.clear()
+    other.open()
+    assert mine.read_text() == "kept" and not folder.frame(2).exists()
+    assert other.finished() == {}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "path.json").write_text('{"path": "not ours"}')
+    with pytest.raises(ValueError, match="is no record of a run"):
+        RunFolder(tmp_path / "other", 5, SETTINGS).clear()
 
 
 def test_folders_with_other_things_are_left_alone(tmp_path):
