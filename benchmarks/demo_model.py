@@ -1,6 +1,4 @@
-"""How good the embedded demo model is, on puppets it has never seen: `python
-benchmarks/demo_model.py`.
-"""
+"""How good is the embedded model, on puppets it has not seen? `python benchmarks/demo_model.py`"""
 
 from __future__ import annotations
 

@@ -46,7 +46,12 @@ def main() -> None:
     found = {frames: peak(frames, args.steps, args.device) for frames in args.frames}
     first = found[args.frames[0]][0]
     rows = [
-        {"frames": n, "peak, MiB": memory, "ratio": memory / first, "seconds": seconds}
+        {
+            "frames": n,
+            "peak, MiB": memory,
+            "ratio, wanted <= 1.2": memory / first,
+            "seconds": seconds,
+        }
         for n, (memory, seconds) in found.items()
     ]
     publish(rows, args.json)

@@ -229,6 +229,11 @@ class DiffusersModel:
         alphabar = self._scheduler.alphas_cumprod[self._timestep(level)].item()
         return alphabar**0.5, (1 - alphabar) ** 0.5
 
+    def timesteps(self, level: float) -> list[int]:
+        """Those that `denoise` visits from `level` on, the noisiest first."""
+        first = self._timestep(level)
+        return [timestep for timestep in reversed(self._grid) if timestep <= first]
+
     def _timestep(self, level: float) -> int:
         if not 0 < level <= 1:
             raise ValueError(f"noise level: got {level}, it must be above 0 and at most 1")
@@ -244,8 +249,7 @@ class DiffusersModel:
         or hint do not match the latents.
         """
         self._check_guidance(noisy, guidance)
-        first = self._timestep(level)
-        timesteps = [timestep for timestep in reversed(self._grid) if timestep <= first]
+        timesteps = self.timesteps(level)
 
         def work(rows: list[int]) -> Tensor:
             latents = noisy[rows].to(self._device, torch.float32)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..files import replacing
 from ..rerank import normalise
 from . import networks, world
 
@@ -80,13 +81,15 @@ class Workshop:
 
     def load(self, stage: str, module: nn.Module) -> nn.Module:
         """`module` with the averaged weights of a finished stage, frozen."""
-        state = torch.load(self.folder / f"{stage}.pt", weights_only=True)
+        state, wanted = _read(self.folder / f"{stage}.pt"), self.plans[stage].steps
+        if state["step"] != wanted:
+            raise ValueError(f"{stage}: is at step {state['step']} of {wanted}; finish it first")
         module.load_state_dict(state["average"])
         return module.to(self.device).eval().requires_grad_(False)
 
     def figures(self, stage: str) -> dict[str, float]:
         """Running means at the end of a stage: its loss, and what else it watches."""
-        state = torch.load(self.folder / f"{stage}.pt", weights_only=True)
+        state = _read(self.folder / f"{stage}.pt")
         return {name: round(value, 5) for name, value in state["figures"].items()}
 
     def fit(self, stage: str, module: nn.Module, loss: Callable[[int], dict[str, Tensor]]) -> None:
@@ -122,7 +125,7 @@ class _Training:
             module, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(plan.averaging)
         )
         if path.exists():
-            self._go_on(torch.load(path, weights_only=True))
+            self._go_on(_read(path))
 
     def _go_on(self, state: dict[str, Any]) -> None:
         self.step, self.seen = state["step"], state["figures"]
@@ -145,7 +148,7 @@ class _Training:
             self.seen[name] = 0.98 * self.seen.get(name, value.item()) + 0.02 * value.item()
 
     def save(self) -> None:
-        """Write beside, then rename, so that an interrupted write loses nothing."""
+        """Write a checkpoint."""
         state = {
             "step": self.step,
             "figures": self.seen,
@@ -153,8 +156,16 @@ class _Training:
             "average": self.average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        torch.save(state, self.path.with_suffix(".new"))
-        self.path.with_suffix(".new").replace(self.path)
+        _write(self.path, state)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True, map_location="cpu")
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    with replacing(path) as unfinished:
+        torch.save(state, unfinished)
 
 
 class _Precision:
@@ -337,18 +348,20 @@ def make_bank(shop: Workshop) -> None:
     encoded = [
         vae.encode(p.to(shop.device) * 2 - 1).latent_dist.mean.cpu() for p in pictures.split(64)
     ]
-    torch.save(vae.state_dict(), shop.folder / "vae_standard.pt")
-    torch.save(
-        {"puppets": puppets, "latents": torch.cat(encoded) * networks.LATENT_SCALE, "flaws": flaws},
-        path,
-    )
+    latents = torch.cat(encoded) * networks.LATENT_SCALE
+    _write(shop.folder / "vae_standard.pt", vae.state_dict())
+    _write(path, {"puppets": puppets, "latents": latents, "flaws": flaws})
 
 
 class Bank:
     """Batches of clean latents with the text tower's states of their captions."""
 
     def __init__(self, shop: Workshop) -> None:
-        bank = torch.load(shop.folder / "bank.pt", weights_only=True)
+        bank = _read(shop.folder / "bank.pt")
+        if len(bank["latents"]) != shop.bank:
+            raise ValueError(
+                f"bank: holds {len(bank['latents'])}, want {shop.bank}; remove bank.pt"
+            )
         self.puppets, self.latents, self.flaws = bank["puppets"], bank["latents"], bank["flaws"]
         self.shop, self.tokenizer = shop, _tokenizer(shop)
         self.text = shop.load("clip", networks.clip(len(self.tokenizer))).text_model
@@ -442,7 +455,7 @@ def export(shop: Workshop) -> None:
     folder, tokenizer = shop.folder / "weights", _tokenizer(shop)
     clip = shop.load("clip", networks.clip(len(tokenizer)))
     vae = networks.autoencoder()
-    vae.load_state_dict(torch.load(shop.folder / "vae_standard.pt", weights_only=True))
+    vae.load_state_dict(_read(shop.folder / "vae_standard.pt"))
     unet = shop.load("unet", networks.unet())
     pipeline = StableDiffusionPipeline(
         vae=vae,

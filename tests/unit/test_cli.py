@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import signal
@@ -16,10 +17,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from diffusion_interpolation import run_folder
+from diffusion_interpolation import diffusers_model, job, run_folder
 from diffusion_interpolation.cli import main
-from diffusion_interpolation.demo import weights_folder
+from diffusion_interpolation.demo import load_model, weights_folder
 from diffusion_interpolation.demo.pair import write_pair
+from diffusion_interpolation.files import write_whole
 
 QUICK = ["--frames", "5", "--steps", "10", "--inversion-steps", "3", "--candidates", "4"]
 
@@ -80,21 +82,27 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(done, tmp_path):
     assert not np.array_equal(pixels(tmp_path / "other")[2], pixels(done)[2])
 
 
-def test_frames_do_not_depend_on_the_batch(done, tmp_path):
-    assert main(command(tmp_path, "--batch-size", "1")) == 0
-    one, many = record(tmp_path / "out")["frames"], record(done)["frames"]
+def test_frames_do_not_depend_on_the_batch(tmp_path):
+    folders = [tmp_path / size for size in ("1", "32")]
+    for folder in folders:
+        assert main(command(tmp_path, "--batch-size", folder.name, out=folder)) == 0
+    one, many = (record(folder)["frames"] for folder in folders)
     assert [f.get("candidate") for f in one] == [f.get("candidate") for f in many]
+    model = load_model()
     for index in (1, 2, 3):
         name = f"latents/{index:03}.safetensors"
-        a, b = (load_file(folder / name)["latent"] for folder in (tmp_path / "out", done))
-        assert torch.allclose(a, b, atol=1e-3)
+        latents = torch.stack([load_file(folder / name)["latent"] for folder in folders])
+        first, second = model.decode(latents)
+        assert (first - second).abs().max() < 1e-3
 
 
 def test_a_finished_run_is_not_made_again(done):
     times = {file: file.stat().st_mtime_ns for file in (done / "latents").iterdir()}
     assert main(command(done.parent)) == 0
     assert times == {file: file.stat().st_mtime_ns for file in (done / "latents").iterdir()}
-    assert record(done)["frames_made_earlier"] == 3
+    facts = record(done)
+    assert facts["frames_made_earlier"] == 3
+    assert {"textual inversion", "frames"} <= set(facts["seconds"]), "of the run that made them"
 
 
 def test_going_on_after_a_stop_gives_the_same_frames(done, tmp_path, monkeypatch, capsys):
@@ -110,8 +118,25 @@ def test_going_on_after_a_stop_gives_the_same_frames(done, tmp_path, monkeypatch
     assert "interrupted; what is finished is kept" in capsys.readouterr().err
     assert len(list((tmp_path / "out" / "latents").iterdir())) == 1
     monkeypatch.undo()
+    (tmp_path / "out" / "frames" / ".003.png.new").write_bytes(b"half a picture")
+    learned = (tmp_path / "out" / "conditioning.safetensors").stat().st_mtime_ns
     assert main(command(tmp_path)) == 0
+    assert (tmp_path / "out" / "conditioning.safetensors").stat().st_mtime_ns == learned
     assert record(tmp_path / "out")["frames_made_earlier"] == 1
+    assert np.array_equal(pixels(tmp_path / "out"), pixels(done))
+
+
+@pytest.mark.parametrize("stage", ["load_controlnet", "invert", "write_mp4", "write_page"])
+def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, capsys, stage):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    place = diffusers_model if stage == "load_controlnet" else job
+    monkeypatch.setattr(place, stage, stop)
+    assert main(command(tmp_path)) == 130
+    assert "Traceback" not in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(command(tmp_path)) == 0
     assert np.array_equal(pixels(tmp_path / "out"), pixels(done))
 
 
@@ -130,6 +155,21 @@ def test_ctrl_c_ends_with_one_line_and_keeps_what_is_finished(tmp_path):
     assert "Traceback" not in errors
     assert errors.strip().splitlines()[-1].endswith("the same command goes on from it")
     assert any(latents.glob("*.safetensors"))
+
+
+def test_room_that_ends_with_the_latents_is_said_too(done, tmp_path, monkeypatch, capsys):
+    def no_room(file, content):
+        if file.suffix == ".safetensors":
+            raise OSError(errno.ENOSPC, "No space left on device", str(file))
+        write_whole(file, content)
+
+    monkeypatch.setattr(run_folder, "write_whole", no_room)
+    assert main(command(tmp_path)) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "no space left to write" in said and "002.safetensors" in said
+    monkeypatch.undo()
+    assert main(command(tmp_path)) == 0
+    assert np.array_equal(pixels(tmp_path / "out"), pixels(done))
 
 
 def test_a_full_disk_is_said_in_one_line(tmp_path, capsys):
@@ -153,7 +193,7 @@ def test_overwrite_replaces_a_run_and_nothing_else(done, tmp_path, capsys):
     (out / "notes.txt").write_text("mine")
     changed = [*words, "--seed", "3"]
     assert main(changed) == 1
-    assert "other settings (bisection)" in capsys.readouterr().err
+    assert "other settings (seed: 0 there, 3 now)" in capsys.readouterr().err
     assert main([*changed, "--overwrite"]) == 0
     assert record(out)["settings"]["bisection"]["seed"] == 3
     assert (out / "notes.txt").read_text() == "mine"
@@ -215,6 +255,10 @@ BAD_IMAGES = {
     "not an image": (lambda f: [_text(f, "a.png"), _text(f, "b.png")], "no picture"),
     "missing": (lambda f: [f / "a.png", f / "b.png"], "there is no file"),
     "a single one": (lambda f: [_grey(f, (64, 64))], "images: got 1"),
+    "in the output folder": (
+        lambda f: [*[_grey(f, (64, 64))] * 2, "--out", f],
+        "lies in the output folder",
+    ),
     "another size than the model's": (
         lambda f: [_grey(f, (512, 512))] * 2,
         "are 512 x 512, but the embedded demo model draws puppets of 64 x 64",
@@ -227,10 +271,18 @@ BAD_OPTIONS = {
     "no candidates": (lambda f: ["--candidates", 0], "candidates: got 0"),
     "too many prompts": (lambda f: ["--prompt", "a"] * 3, "prompt: got 3, want 1 or as many"),
     "a long prompt": (lambda f: ["--prompt", "puppet " * 40], "prompt: has 42 tokens"),
-    "too few poses": (
-        lambda f: ["--pose", write_pair(f)[1][0], write_pair(f)[1][0], write_pair(f)[1][0]],
-        "pose: got 3 for 2 images",
-    ),
+    "too few poses": (lambda f: ["--pose", write_pair(f)[1][0]], "pose: got 1 for 2 images"),
+    "a device that is none": (lambda f: ["--device", "toaster"], "device: toaster cannot be used"),
+    "a seed below 0": (lambda f: ["--seed", -1], "seed: got -1"),
+    "a seed of 64 bits": (lambda f: ["--seed", 2**63], "seed: got 9223372036854775808"),
+    "no speed": (lambda f: ["--fps", 0], "fps: got 0.0"),
+    "endless guidance": (lambda f: ["--cfg", "inf"], "cfg: got inf"),
+    "no rate": (lambda f: ["--learning-rate", 0], "learning rate: got 0.0"),
+    "steps back": (lambda f: ["--inversion-steps", -1], "inversion steps: got -1"),
+    "no steps": (lambda f: ["--steps", 0], "steps: got 0"),
+    "no batch": (lambda f: ["--batch-size", 0], "batch size: got 0"),
+    "a ControlNet beside the embedded one": (lambda f: ["--controlnet", f], "controlnet: got"),
+    "a long rerank prompt": (lambda f: ["--rerank-prompt", "puppet " * 40], "rerank prompt: has"),
     "no people": (
         lambda f: ["--pose", *[_pose(f, lambda d: d[0].update(people=[]))] * 2],
         "no person",
@@ -278,7 +330,7 @@ def _fails(words: list[object], capsys) -> str:
 @pytest.mark.parametrize("case", BAD_IMAGES)
 def test_bad_images_get_one_clear_line(case, tmp_path, capsys):
     make, words = BAD_IMAGES[case]
-    assert words in _fails([*make(tmp_path), "--out", tmp_path / "run"], capsys)
+    assert words in _fails(["--out", tmp_path / "run", *make(tmp_path)], capsys)
     assert not (tmp_path / "run").exists()
 
 
@@ -295,6 +347,35 @@ def test_a_model_whose_sides_do_not_fit_names_the_option(tmp_path, capsys):
     words = [*[_grey(tmp_path, (70, 64))] * 2, "--model", model, "--out", tmp_path / "run"]
     said = _fails(words, capsys)
     assert "got 70 x 64 pixels, both sides must be multiples of 16; --size" in said
+
+
+def test_a_failed_start_does_not_lock_the_folder(tmp_path, capsys):
+    inputs, _ = write_pair(tmp_path / "good")
+    words = [*inputs, "--out", tmp_path / "run", *QUICK]
+    _fails([*words, "--prompt", "puppet " * 40], capsys)
+    assert main([str(word) for word in words]) == 0
+
+
+def test_poses_move_with_pictures_that_are_cut(tmp_path):
+    """A wide picture loses its sides; the pose of what is left is that of the square one."""
+    (first, second), (pose, other) = write_pair(tmp_path / "in")
+    wide = Image.new("RGB", (128, 64))
+    wide.paste(Image.open(second), (32, 0))
+    wide.save(tmp_path / "wide.png")
+    data = json.loads(other.read_text())
+    person = data[0]["people"][0]
+    person["pose_keypoints_2d"] = [
+        value + 32 if index % 3 == 0 else value
+        for index, value in enumerate(person["pose_keypoints_2d"])
+    ]
+    data[0]["canvas_width"] = 128
+    (tmp_path / "wide.json").write_text(json.dumps(data))
+    words = ["--size", "64x64", *QUICK, "--pose", pose]
+    for name, picture, last in (("a", second, other), ("b", "wide.png", "wide.json")):
+        line = [first, tmp_path / picture, "--out", tmp_path / name, *words, tmp_path / last]
+        assert main([str(word) for word in line]) == 0
+    difference = pixels(tmp_path / "a").astype(int) - pixels(tmp_path / "b")
+    assert np.abs(difference).max() <= 2
 
 
 def test_unknown_words_end_with_the_usage(capsys):
