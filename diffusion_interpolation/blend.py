@@ -18,18 +18,15 @@ def _per_sample(weight: float | Tensor, like: Tensor) -> Tensor:
 
 
 def lerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
-    """`(1 - w) a + w b` for samples `(n, ...)`; `weight` is a number or `(n,)`. Computed in
-    float64.
-    """
+    """`(1 - w) a + w b` in float64, for samples `(n, ...)` and a number or `(n,)` as `weight`."""
     share = _per_sample(weight, a)
     return ((1 - share) * a.double() + share * b.double()).to(a.dtype)
 
 
 def slerp(a: Tensor, b: Tensor, weight: float | Tensor, clamp: float = 1e-4) -> Tensor:
-    """`(sin((1 - w) o) a + sin(w o) b) / sin(o)`, `o` the angle between whole samples, for `(n,
-    ...)`.
+    """`(sin((1 - w) o) a + sin(w o) b) / sin(o)`, `o` the angle between whole samples.
 
-    `weight` is a number or `(n,)`. Computed in float64; the angle stays `clamp` radians away from 0
+    For samples `(n, ...)`; `weight` is a number or `(n,)`. Computed in float64; the angle stays `clamp` radians away from 0
     and pi, and at the ends the result is exactly `a` or `b`. (Shoemake 1985; method, step 5.)
     """
     share = _per_sample(weight, a)
@@ -50,8 +47,7 @@ def noisy_blend(
     scales: tuple[float, float],
     how: Blend = "slerp",
 ) -> Tensor:
-    """A noisy latent between clean latents `a` and `b` `(n, c, h, w)` that share one `noise` of
-    that shape.
+    """A noisy latent between clean latents `a` and `b` that share one `noise`, all `(n, c, h, w)`.
 
     With `scales = (s, n)`:
 

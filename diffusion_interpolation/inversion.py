@@ -217,9 +217,11 @@ def _parameters(text: Text) -> Text:
 
 
 def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Copies of pictures `(n, 3, h, w)` with the authors' changes: brightness 0.1, contrast 0.2,
-    saturation 0.2, hue 0.1, and a crop of 70 to 100 % of the area at nearly its own aspect
-    ratio."""
+    """Copies of pictures `(n, 3, h, w)` with the authors' changes.
+
+    Brightness 0.1, contrast 0.2, saturation 0.2, hue 0.1, and a crop of 70 to 100 % of the area at
+    nearly its own aspect ratio.
+    """
     from torchvision.transforms import v2
 
     height, width = pictures.shape[2:]

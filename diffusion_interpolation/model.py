@@ -35,9 +35,7 @@ class Text:
         return self.map(lambda tensor: tensor[wanted])
 
     def at(self, positions: Tensor) -> Text:
-        """One row per position, on the great circle between its two keyframes' rows (method, step
-        5).
-        """
+        """A row a position, on the great circle between two keyframes' rows (method, step 5)."""
         if len(self) == 1:
             return self.rows([0] * len(positions))
         left = positions.floor().clamp(0, len(self) - 2).long()

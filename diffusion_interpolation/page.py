@@ -41,10 +41,9 @@ def write_page(
     autoplay: bool = False,
     large: int = LARGE,
 ) -> None:
-    """Write `file`, a page that shows `pictures` (frames in order, files or their bytes) in a
-    slider.
+    """Write `file`, a page that shows `pictures` in a slider.
 
-    `positions` are in keyframes (0 the first, 1 the second), rising, one a frame; without them the
+    The pictures are the frames in order, files or their bytes. `positions` are in keyframes (0 the first, 1 the second), rising, one a frame; without them the
     frames lie evenly between two keyframes. `prompts` (one for all, or one a keyframe) stand
     under the title and `settings` (name to value) at the foot. `autoplay` starts playback, unless
     the reader's system asks for less motion. Above `large` bytes of pictures in all, PNG files are
@@ -120,9 +119,7 @@ def _size(picture: Picture) -> int:
 
 
 def _data_url(picture: Picture, index: int, shrink: bool) -> str:
-    """The picture as a `data:` URL; a format that browsers do not show, or a PNG if `shrink`, as
-    WebP.
-    """
+    """The picture as a `data:` URL: as WebP if browsers do not show it, or if `shrink` a PNG."""
     data = picture if isinstance(picture, bytes) else picture.read_bytes()
     kind = _kind(data)
     if kind is None or (shrink and kind == "image/png"):

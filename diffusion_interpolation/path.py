@@ -1,6 +1,4 @@
-"""Where the frames of a path lie, in which order they are made, and how much noise and choice each
-gets.
-"""
+"""Where the frames of a path lie, their order, and how much noise and choice each gets."""
 
 from __future__ import annotations
 
@@ -52,9 +50,7 @@ class Path:
 
     @classmethod
     def of(cls, frames: int, keyframes: int) -> Path:
-        """`frames` in all, the keyframes among them, spread over the gaps as evenly as whole
-        numbers allow.
-        """
+        """`frames` in all, the keyframes among them, spread over the gaps as evenly as may be."""
         if keyframes < 2:
             raise ValueError(f"keyframes: got {keyframes}, a path needs at least 2")
         if frames <= keyframes:

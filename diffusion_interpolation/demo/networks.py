@@ -1,5 +1,4 @@
-"""The networks of the demo: a Stable Diffusion in miniature, a CLIP pair, and the reader that
-measures.
+"""The networks of the demo: a Stable Diffusion in miniature, a CLIP pair, and a reader.
 
 All but the reader are the ordinary classes of diffusers and transformers with small configurations,
 so that the weights load wherever Stable Diffusion weights load. Pictures are 64 x 64, latents `(n,
@@ -100,9 +99,7 @@ def clip(vocabulary: int) -> CLIPModel:
 
 
 def write_tokenizer(corpus: Iterable[str], folder: Path) -> None:
-    """Learn a byte-level CLIP vocabulary in which every word of `corpus` is one token; write it in
-    CLIP's files.
-    """
+    """Write a byte-level vocabulary in which every word of `corpus` is one token, as CLIP does."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))

@@ -291,9 +291,7 @@ def _weathered(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train_vae(shop: Workshop) -> None:
-    """Squared error and a little KL; afterwards latents are scaled to unit variance times Stable
-    Diffusion's factor.
-    """
+    """Squared error and a little KL; the latents are scaled when the bank is made."""
     model = networks.autoencoder()
     # begin almost without noise in the latents: it would drown the signal for the first thousand
     # steps

@@ -56,8 +56,9 @@ OUTLINE_WIDTH = 0.011
 
 
 def sample(count: int, generator: torch.Generator) -> Tensor:
-    """`(count, len(NUMBERS))` puppets. Most looks lie near a word of the caption, a fifth lie in
-    between.
+    """`(count, len(NUMBERS))` puppets.
+
+    Most looks lie near a word of the caption, a fifth lie in between.
     """
     poses = torch.rand(count, len(POSE_RANGES), generator=generator)
     low, high = (torch.tensor(ends) for ends in zip(*POSE_RANGES.values(), strict=True))
@@ -152,9 +153,7 @@ def poses(puppets: Tensor, size: int) -> list[list[Pose]]:
 
 
 def _along(canvas: _Canvas, start: Tensor, direction: Tensor) -> Tensor:
-    """`(n, h, w)` dot product of `direction` with the way from `start` to every pixel, both `(n,
-    2)`.
-    """
+    """Dot product `(n, h, w)` of `direction` and the way from `start`, both `(n, 2)`, to a pixel."""
     x, y = direction[:, 0, None, None], direction[:, 1, None, None]
     return (canvas.x * x + canvas.y * y) - (start * direction).sum(1)[:, None, None]
 
