@@ -26,8 +26,9 @@ def lerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
 def slerp(a: Tensor, b: Tensor, weight: float | Tensor, clamp: float = 1e-4) -> Tensor:
     """`(sin((1 - w) o) a + sin(w o) b) / sin(o)`, `o` the angle between whole samples.
 
-    For samples `(n, ...)`; `weight` is a number or `(n,)`. Computed in float64; the angle stays `clamp` radians away from 0
-    and pi, and at the ends the result is exactly `a` or `b`. (Shoemake 1985; method, step 5.)
+    For samples `(n, ...)`; `weight` is a number or `(n,)`. Computed in float64; the angle stays
+    `clamp` radians away from 0 and pi, and at the ends the result is exactly `a` or `b`.
+    (Shoemake 1985; method, step 5.)
     """
     share = _per_sample(weight, a)
     first, second = a.double(), b.double()

@@ -43,12 +43,12 @@ def write_page(
 ) -> None:
     """Write `file`, a page that shows `pictures` in a slider.
 
-    The pictures are the frames in order, files or their bytes. `positions` are in keyframes (0 the first, 1 the second), rising, one a frame; without them the
-    frames lie evenly between two keyframes. `prompts` (one for all, or one a keyframe) stand
-    under the title and `settings` (name to value) at the foot. `autoplay` starts playback, unless
-    the reader's system asks for less motion. Above `large` bytes of pictures in all, PNG files are
-    embedded as WebP of quality 90. One picture at a time is in memory, and `file` appears when it
-    is complete.
+    The pictures are the frames in order, files or their bytes. `positions` are in keyframes (0 the
+    first, 1 the second), rising, one a frame; without them the frames lie evenly between two
+    keyframes. `prompts` (one for all, or one a keyframe) stand under the title and `settings` (name
+    to value) at the foot. `autoplay` starts playback, unless the reader's system asks for less
+    motion. Above `large` bytes of pictures in all, PNG files are embedded as WebP of quality 90.
+    One picture at a time is in memory, and `file` appears when it is complete.
 
     Raises `ValueError` for no pictures, a wrong number of positions, or a picture that cannot be
     read, and `FileNotFoundError` for a file that is not there.

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 SIZE = 64
 TOKENS = 24
-LATENT_SCALE = (
-    0.18215  # Stable Diffusion 1's; the autoencoder is trained to fit it, not the reverse
-)
+# Stable Diffusion 1's; the autoencoder is made to fit it, not the reverse
+LATENT_SCALE = 0.18215
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 

@@ -153,7 +153,7 @@ def poses(puppets: Tensor, size: int) -> list[list[Pose]]:
 
 
 def _along(canvas: _Canvas, start: Tensor, direction: Tensor) -> Tensor:
-    """Dot product `(n, h, w)` of `direction` and the way from `start`, both `(n, 2)`, to a pixel."""
+    """Dot product `(n, h, w)` of `direction` and the way from `start` `(n, 2)` to each pixel."""
     x, y = direction[:, 0, None, None], direction[:, 1, None, None]
     return (canvas.x * x + canvas.y * y) - (start * direction).sum(1)[:, None, None]
 
