@@ -57,7 +57,7 @@ PLANS = {
     "reader": Plan(steps=3000, batch=64, rate=1.5e-3),
     "vae": Plan(steps=9000, batch=8, rate=1.5e-3, half=True),
     "unet": Plan(steps=7000, batch=32, rate=8e-4, averaging=0.999, half=True),
-    "controlnet": Plan(steps=1500, batch=32, rate=5e-4, averaging=0.995, half=True),
+    "controlnet": Plan(steps=1500, batch=32, rate=8e-4, averaging=0.995, half=True),
 }
 ORDER = ("tokenizer", "clip", "reader", "vae", "bank", "unet", "controlnet", "export")
 

@@ -1,0 +1,39 @@
+"""Every benchmark runs, prints a table and writes its figures; here in the shortest way it can."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+import pytest
+
+RUNS = {
+    "demo_model": ["--count", "4", "--steps", "2"],
+    "inversion": ["--puppets", "2", "--steps", "4", "--inversion-steps", "2", "--draws", "1"],
+    "batching": ["--frames", "3", "--steps", "4", "--repeat", "1"],
+    "memory": ["--frames", "3", "5", "--steps", "4"],
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_benchmark(name, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "figures.json"
+    words = [name, *RUNS[name], "--device", "cpu", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", words)
+    importlib.import_module(name).main()
+    rows = json.loads(file.read_text())["rows"]
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(rows) >= 2 and len(table) == len(rows) + 2
+    assert all(
+        str(next(iter(row.values()))) in line for row, line in zip(rows, table[2:], strict=True)
+    )
+
+
+def test_the_readme_and_ci_run_the_same_tests():
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    command = 'pip install -e ".[test]" && pytest'
+    assert command in (root / "README.md").read_text()
+    assert command in (root / ".ci" / "run").read_text().splitlines()
