@@ -56,7 +56,7 @@ PLANS = {
     "clip": Plan(steps=900, batch=96, rate=1e-3),
     "reader": Plan(steps=3000, batch=64, rate=1.5e-3),
     "vae": Plan(steps=9000, batch=8, rate=1.5e-3, half=True),
-    "unet": Plan(steps=7000, batch=32, rate=8e-4, averaging=0.999, half=True),
+    "unet": Plan(steps=8000, batch=32, rate=8e-4, averaging=0.999, half=True),
     "controlnet": Plan(steps=1500, batch=32, rate=8e-4, averaging=0.995, half=True),
 }
 ORDER = ("tokenizer", "clip", "reader", "vae", "bank", "unet", "controlnet", "export")
