@@ -81,7 +81,7 @@ def _run_demo(words: list[str]) -> int:
 
 
 def _finish(options: argparse.Namespace, job: Job) -> int:
-    from .job import run
+    from .run import run
 
     page = run(job)
     print(f"{job.frames} frames in {job.out / 'frames'}; open {page}")

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from diffusion_interpolation import diffusers_model, job, run_folder
+from diffusion_interpolation import diffusers_model, run_folder
+from diffusion_interpolation import run as run_module
 from diffusion_interpolation.cli import main
 from diffusion_interpolation.demo import load_model, weights_folder
 from diffusion_interpolation.demo.pair import write_pair
@@ -132,7 +133,7 @@ def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, ca
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    place = diffusers_model if stage == "load_controlnet" else job
+    place = diffusers_model if stage == "load_controlnet" else run_module
     monkeypatch.setattr(place, stage, stop)
     assert main(command(tmp_path)) == 130
     assert "Traceback" not in capsys.readouterr().err
