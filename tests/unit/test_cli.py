@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-import resource
+import os
 import signal
 import subprocess
 import sys
@@ -142,6 +142,7 @@ def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, ca
     assert np.array_equal(pixels(tmp_path / "out"), pixels(done))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal to send")
 def test_ctrl_c_ends_with_one_line_and_keeps_what_is_finished(tmp_path):
     words = [sys.executable, "-m", "diffusion_interpolation.cli", *command(tmp_path)]
     words[words.index("--steps") + 1] = "200"
@@ -176,6 +177,7 @@ def test_room_that_ends_with_the_latents_is_said_too(done, tmp_path, monkeypatch
 
 def test_a_full_disk_is_said_in_one_line(tmp_path, capsys):
     """The kernel's limit on the size of a file stands in for a disk without room."""
+    resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
     words = command(tmp_path)
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
