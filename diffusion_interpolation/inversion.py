@@ -22,8 +22,9 @@ class InversionSettings:
 
     `cfg` is the guidance scale of the later sampling, to which the learned negative is tied;
     `guided` False trains on the plain prediction, as the paper's text says, instead of the guided
-    one of the authors' code. Levels are drawn evenly from `lowest` to `highest`. `hold_norms` keeps
-    every token's norm, so that only directions are learned.
+    one of the authors' code. A step takes `draws` of noise and level a keyframe, levels evenly from
+    `lowest` to `highest`, and one of the keyframe and its `augmentations` each time. `hold_norms`
+    keeps every token's norm, so that only directions are learned.
     """
 
     steps: int = 100
@@ -32,6 +33,7 @@ class InversionSettings:
     guided: bool = True
     lowest: float = 1 / 3
     highest: float = 2 / 3
+    draws: int = 1
     augmentations: int = 16
     hold_norms: bool = True
     evaluate_every: int = 10
@@ -106,22 +108,33 @@ class Inverter:
             predicted = away + s.cfg * (towards - away)
         return (predicted - noise).square().mean((1, 2, 3))
 
-    def step(self) -> None:
-        """One step of Adam over all keyframes, in batches that fit in memory."""
-        noise = torch.randn(self.clean.shape, generator=self.generator).to(self.clean)
-        places = torch.rand(self.count, generator=self.generator)
-        picks = torch.randint(self.latents.shape[1], (self.count,), generator=self.generator)
-        latents = self.latents[torch.arange(self.count), picks]
+    def step(self, share: float) -> None:
+        """One step of Adam over all keyframes, in batches that fit in memory.
+
+        `share` is how much of the way is behind: the rate holds for the first half, then falls to
+        zero, so that the noise of single draws averages out.
+        """
+        s = self.settings
+        rows = [row for row in range(self.count) for _ in range(s.draws)]
+        shape = len(rows), *self.clean.shape[1:]
+        noise = torch.randn(shape, generator=self.generator).to(self.clean)
+        # stratified: the draws of a keyframe share the range of levels evenly
+        strata = torch.arange(s.draws).repeat(self.count)
+        places = (strata + torch.rand(len(rows), generator=self.generator)) / s.draws
+        picks = torch.randint(self.latents.shape[1], (len(rows),), generator=self.generator)
+        latents = self.latents[rows, picks]
+        self.optimizer.param_groups[0]["lr"] = s.learning_rate * min(1.0, 2 * (1 - share))
         self.optimizer.zero_grad(set_to_none=True)
 
-        def descend(rows: list[int]) -> Tensor:
-            losses = self.loss(latents[rows], noise[rows], places[rows], rows)
-            self._add_gradients(losses.sum() / self.count)
+        def descend(part: list[int]) -> Tensor:
+            named = [rows[i] for i in part]
+            losses = self.loss(latents[part], noise[part], places[part], named)
+            self._add_gradients(losses.sum() / len(rows))
             return losses.detach()
 
-        self.batches.run(descend, self.count)
+        self.batches.run(descend, len(rows))
         self.optimizer.step()
-        if self.settings.hold_norms:
+        if s.hold_norms:
             self._restore_norms()
 
     def _add_gradients(self, loss: Tensor) -> None:
@@ -182,7 +195,7 @@ def invert(
         losses = {0: inverter.evaluate()}
         best = inverter.snapshot()
         for step in range(1, settings.steps + 1):
-            inverter.step()
+            inverter.step((step - 1) / settings.steps)
             if step % settings.evaluate_every == 0 or step == settings.steps:
                 losses[step] = _finite(inverter.evaluate(), step)
                 if losses[step] == min(losses.values()):
@@ -203,6 +216,9 @@ def _finite(loss: float, step: int) -> float:
 def _check(settings: InversionSettings, pictures: int, positive: Text) -> None:
     if settings.steps < 0:
         raise ValueError(f"inversion steps: got {settings.steps}, want 0 or more")
+    if settings.draws < 1 or settings.augmentations < 0:
+        got = f"{settings.draws} and {settings.augmentations}"
+        raise ValueError(f"draws and augmentations: got {got}, want at least 1 and 0")
     if not 0 < settings.lowest < settings.highest <= 1:
         got = f"{settings.lowest} to {settings.highest}"
         raise ValueError(f"inversion levels: got {got}, want 0 < lowest < highest <= 1")
