@@ -14,7 +14,7 @@ from demo_model import HELD_OUT, SIZE, held_out
 from report import parser, publish
 from torch import Tensor
 
-from diffusion_interpolation.cli import DEMO_CFG, DEMO_RATE, DEMO_TEXTS
+from diffusion_interpolation.cli import EMBEDDED_DEFAULTS
 from diffusion_interpolation.demo import load_model, world
 from diffusion_interpolation.diffusers_model import DiffusersModel
 from diffusion_interpolation.inversion import InversionSettings, invert
@@ -25,11 +25,11 @@ from diffusion_interpolation.path import draw_noise
 def distance(
     model: DiffusersModel, picture: Tensor, positive: Text, negative: Text, args: Namespace
 ) -> float:
-    """RMSE between a picture `(3, h, w)` and what it comes back as from `args.draws` noises."""
+    """RMSE between a picture `(3, h, w)` and what it comes back as from `args.noises` noises."""
     latent = model.encode(picture[None])
     signal, sigma = model.scales(args.level)
     noise = torch.stack(
-        [draw_noise(latent.shape[1:], args.seed + HELD_OUT, 0.0, n) for n in range(args.draws)]
+        [draw_noise(latent.shape[1:], args.seed + HELD_OUT, 0.0, n) for n in range(args.noises)]
     ).to(latent)
     back = model.denoise(
         signal * latent + sigma * noise, args.level, Guidance(positive, negative, args.cfg)
@@ -43,7 +43,12 @@ def pair_distances(
     """Distance under the prompt and under the learned conditioning, of both pictures of a pair."""
     positive, negative = model.encode_text(words), model.encode_text([args.negative])
     settings = InversionSettings(
-        steps=args.inversion_steps, learning_rate=args.learning_rate, cfg=args.cfg, seed=args.seed
+        steps=args.inversion_steps,
+        learning_rate=args.learning_rate,
+        draws=args.draws,
+        augmentations=args.augmentations,
+        cfg=args.cfg,
+        seed=args.seed,
     )
     learned = invert(model, pictures, positive, negative, settings)
     return [
@@ -59,12 +64,13 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--puppets", type=int, default=20)
     options.add_argument("--level", type=float, default=0.55)
-    options.add_argument("--cfg", type=float, default=DEMO_CFG)
     options.add_argument("--steps", type=int, default=50)
     options.add_argument("--inversion-steps", type=int, default=100)
-    options.add_argument("--learning-rate", type=float, default=DEMO_RATE)
-    options.add_argument("--draws", type=int, default=4)
-    options.add_argument("--negative", default=DEMO_TEXTS["negative"])
+    options.add_argument("--noises", type=int, default=4, help="to measure with")
+    for name in ("cfg", "learning_rate", "draws", "augmentations", "negative"):
+        default = EMBEDDED_DEFAULTS[name]
+        flag = "--" + name.replace("_", "-")
+        options.add_argument(flag, type=type(default), default=default)
     args = options.parse_args()
     model = load_model(steps=args.steps, device=args.device, controlnet=False)
     puppets = held_out(args.puppets, args.seed)

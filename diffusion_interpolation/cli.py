@@ -22,10 +22,24 @@ EXAMPLES = f"""examples:
   {PROGRAM} demo
   {PROGRAM} a.png b.png --out out --model path/to/stable-diffusion --prompt "a photo of a dog"
 """
-# The embedded model's own: it knows puppets, and the flaws it was shown.
-DEMO_TEXTS = {"prompts": ["a puppet"], "negative": "a double exposure"}
-DEMO_CFG, USUAL_CFG = 4.0, 7.5
-DEMO_RATE, USUAL_RATE = 1e-2, 1e-4
+# What is used where an option is not given. The embedded model knows puppets and the flaws it was
+# shown, and learns faster than a large one.
+DEFAULTS = {
+    "prompt": [""],
+    "negative": "",
+    "cfg": 7.5,
+    "learning_rate": 1e-4,
+    "draws": 1,
+    "augmentations": 16,
+}
+EMBEDDED_DEFAULTS = {
+    "prompt": ["a puppet"],
+    "negative": "a double exposure",
+    "cfg": 4.0,
+    "learning_rate": 0.1,
+    "draws": 4,
+    "augmentations": 0,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,33 +105,30 @@ def _finish(options: argparse.Namespace, job: Job) -> int:
 def _job(options: argparse.Namespace) -> Job:
     """The job that the options describe, with the defaults that depend on others."""
     from .bisection import Settings
+    from .inversion import InversionSettings
     from .job import EMBEDDED, Job, ModelChoice
 
-    embedded, device = options.model == EMBEDDED, options.device or _best_device()
-    texts = DEMO_TEXTS if embedded else {"prompts": [""], "negative": ""}
-    values = {
-        **vars(options),
-        "device": device,
-        "dtype": options.dtype or ("float16" if device.startswith("cuda") else "float32"),
-        "cfg": _given(options.cfg, DEMO_CFG if embedded else USUAL_CFG),
-        "learning_rate": _given(options.learning_rate, DEMO_RATE if embedded else USUAL_RATE),
-        "prompts": options.prompt or texts["prompts"],
-        "negative": texts["negative"] if options.negative is None else options.negative,
-        "poses": options.pose or [],
-    }
-    if embedded and values.get("controlnet"):
+    embedded = options.model == EMBEDDED
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    values = (EMBEDDED_DEFAULTS if embedded else DEFAULTS) | given
+    device = values.setdefault("device", _best_device())
+    values.setdefault("dtype", "float16" if device.startswith("cuda") else "float32")
+    values |= {"prompts": values["prompt"], "poses": values.get("pose", [])}
+    if embedded and "controlnet" in values:
         raise ValueError(
             f"controlnet: got {options.controlnet}, but the embedded model has its own"
         )
-    if embedded:
-        values["controlnet"] = EMBEDDED if options.pose else None
-    return _of(
-        Job, {**values, "networks": _of(ModelChoice, values), "bisection": _of(Settings, values)}
+    if embedded and values["poses"]:
+        values["controlnet"] = EMBEDDED
+    values["networks"], values["bisection"] = _of(ModelChoice, values), _of(Settings, values)
+    values["inversion"] = InversionSettings(
+        steps=values["inversion_steps"],
+        **{
+            name: values[name]
+            for name in ("learning_rate", "draws", "augmentations", "cfg", "seed")
+        },
     )
-
-
-def _given(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
+    return _of(Job, values)
 
 
 def _of(kind: Any, values: dict[str, Any]) -> Any:
@@ -184,7 +195,16 @@ def _add_text_options(parser: argparse.ArgumentParser) -> None:
         help="of learning how to say the images; 0: keep the prompt's words (100)",
     )
     group.add_argument(
-        "--learning-rate", type=float, metavar="X", help="of it (1e-4; embedded model 1e-2)"
+        "--learning-rate", type=float, metavar="X", help="of it (1e-4; embedded model 0.1)"
+    )
+    group.add_argument(
+        "--draws", type=int, metavar="N", help="of noise, a step and image (1; embedded model 4)"
+    )
+    group.add_argument(
+        "--augmentations",
+        type=int,
+        metavar="N",
+        help="altered copies to learn from, an image (16; embedded model 0)",
     )
     group.add_argument("--checkpointing", action="store_true", help="learn slower in less memory")
 

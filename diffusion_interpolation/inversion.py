@@ -39,6 +39,18 @@ class InversionSettings:
     evaluate_every: int = 10
     seed: int = 0
 
+    def check(self) -> None:
+        """Raise `ValueError` for settings out of range."""
+        if self.steps < 0:
+            raise ValueError(f"inversion steps: got {self.steps}, want 0 or more")
+        if self.draws < 1:
+            raise ValueError(f"draws: got {self.draws}, want at least 1")
+        if self.augmentations < 0:
+            raise ValueError(f"augmentations: got {self.augmentations}, want 0 or more")
+        if not 0 < self.lowest < self.highest <= 1:
+            got = f"{self.lowest} to {self.highest}"
+            raise ValueError(f"inversion levels: got {got}, want 0 < lowest < highest <= 1")
+
 
 @dataclass(frozen=True)
 class Inversion:
@@ -189,7 +201,8 @@ def invert(
     that are not finite.
     """
     settings = settings or InversionSettings()
-    _check(settings, len(pictures), positive)
+    settings.check()
+    _check_rows(len(pictures), positive)
     with torch.enable_grad():
         inverter = Inverter(model, pictures, positive, negative, settings)
         losses = {0: inverter.evaluate()}
@@ -213,15 +226,7 @@ def _finite(loss: float, step: int) -> float:
     return loss
 
 
-def _check(settings: InversionSettings, pictures: int, positive: Text) -> None:
-    if settings.steps < 0:
-        raise ValueError(f"inversion steps: got {settings.steps}, want 0 or more")
-    if settings.draws < 1 or settings.augmentations < 0:
-        got = f"{settings.draws} and {settings.augmentations}"
-        raise ValueError(f"draws and augmentations: got {got}, want at least 1 and 0")
-    if not 0 < settings.lowest < settings.highest <= 1:
-        got = f"{settings.lowest} to {settings.highest}"
-        raise ValueError(f"inversion levels: got {got}, want 0 < lowest < highest <= 1")
+def _check_rows(pictures: int, positive: Text) -> None:
     if len(positive) not in (1, pictures):
         raise ValueError(
             f"positive: got {len(positive)} rows for {pictures} keyframes, want 1 or {pictures}"

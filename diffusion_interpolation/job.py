@@ -72,7 +72,10 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a run needs to know. `size` is (width, height)."""
+    """Everything that a run needs to know.
+
+    `size` is (width, height); the cfg and the seed of `inversion` should be those of the sampling.
+    """
 
     images: list[File]
     out: File
@@ -82,8 +85,7 @@ class Job:
     cfg: float = 7.5
     networks: ModelChoice = field(default_factory=ModelChoice)
     bisection: Settings = field(default_factory=Settings)
-    inversion_steps: int = 100
-    learning_rate: float = InversionSettings.learning_rate
+    inversion: InversionSettings = field(default_factory=InversionSettings)
     checkpointing: bool = False
     rerank_prompt: str = ""
     rerank_negative: str = ""
@@ -119,12 +121,11 @@ class Job:
         for name, value in (
             ("cfg", self.cfg),
             ("fps", self.fps),
-            ("learning rate", self.learning_rate),
+            ("learning rate", self.inversion.learning_rate),
         ):
             if not 0 < value < math.inf:
                 raise ValueError(f"{name}: got {value}, want a finite number above 0")
-        if self.inversion_steps < 0:
-            raise ValueError(f"inversion steps: got {self.inversion_steps}, want 0 or more")
+        self.inversion.check()
         if not 0 <= self.bisection.seed < 2**63:
             raise ValueError(f"seed: got {self.bisection.seed}, want 0 or more, less than 2^63")
 
@@ -141,8 +142,10 @@ class Job:
             "cfg": self.cfg,
             **networks,
             **asdict(self.bisection),
-            "inversion_steps": self.inversion_steps,
-            "learning_rate": self.learning_rate,
+            "inversion_steps": self.inversion.steps,
+            "learning_rate": self.inversion.learning_rate,
+            "draws": self.inversion.draws,
+            "augmentations": self.inversion.augmentations,
             "rerank_prompt": self.rerank_prompt,
             "rerank_negative": self.rerank_negative,
         }

@@ -24,7 +24,7 @@ from .demo.networks import SIZE
 from .diffusers_model import DiffusersModel
 from .files import write_whole
 from .guide import Guide
-from .inversion import Inversion, InversionSettings, invert
+from .inversion import Inversion, invert
 from .job import EMBEDDED, Job
 from .page import write_page
 from .pictures import (
@@ -170,22 +170,16 @@ class _Run:
             return load_inversion(file)[0]
         positive = self.model.encode_text(job.prompts)
         negative = self.model.encode_text([job.negative])
-        if not job.inversion_steps:
+        if not job.inversion.steps:
             return Inversion(positive, negative, {})
-        settings = InversionSettings(
-            steps=job.inversion_steps,
-            learning_rate=job.learning_rate,
-            cfg=job.cfg,
-            seed=job.bisection.seed,
-        )
         self.model.checkpointing(job.checkpointing)
-        with self.stages.stage("textual inversion", job.inversion_steps) as bar:
+        with self.stages.stage("textual inversion", job.inversion.steps) as bar:
 
             def show(_: int, loss: float) -> None:
                 bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
                 bar.update()
 
-            learned = invert(self.model, pictures, positive, negative, settings, show)
+            learned = invert(self.model, pictures, positive, negative, job.inversion, show)
         made_for = {"prompts": job.prompts, "negative": job.negative, "cfg": job.cfg}
         save_inversion(file, learned, {**made_for, "model": job.networks.model})
         return learned
@@ -271,7 +265,7 @@ def _shown_settings(job: Job) -> dict[str, str]:
         "noise levels": f"{s.highest:g} to {s.lowest:g}, {s.curve}",
         "steps": str(job.networks.steps),
         "cfg": f"{job.cfg:g}",
-        "inversion steps": str(job.inversion_steps),
+        "inversion steps": str(job.inversion.steps),
         "candidates": str(s.candidates),
         "poses": "yes" if job.poses else "no",
         "seed": str(s.seed),

@@ -283,6 +283,7 @@ BAD_OPTIONS = {
     "endless guidance": (lambda f: ["--cfg", "inf"], "cfg: got inf"),
     "no rate": (lambda f: ["--learning-rate", 0], "learning rate: got 0.0"),
     "steps back": (lambda f: ["--inversion-steps", -1], "inversion steps: got -1"),
+    "no draws": (lambda f: ["--draws", 0], "draws: got 0, want at least 1"),
     "no steps": (lambda f: ["--steps", 0], "steps: got 0"),
     "no batch": (lambda f: ["--batch-size", 0], "batch size: got 0"),
     "a ControlNet beside the embedded one": (lambda f: ["--controlnet", f], "controlnet: got"),
