@@ -36,7 +36,7 @@ EMBEDDED_DEFAULTS = {
     "prompt": ["a puppet"],
     "negative": "a double exposure",
     "cfg": 4.0,
-    "learning_rate": 0.1,
+    "learning_rate": 0.25,
     "draws": 4,
     "augmentations": 0,
 }
@@ -195,7 +195,7 @@ def _add_text_options(parser: argparse.ArgumentParser) -> None:
         help="of learning how to say the images; 0: keep the prompt's words (100)",
     )
     group.add_argument(
-        "--learning-rate", type=float, metavar="X", help="of it (1e-4; embedded model 0.1)"
+        "--learning-rate", type=float, metavar="X", help="of it (1e-4; embedded model 0.25)"
     )
     group.add_argument(
         "--draws", type=int, metavar="N", help="of noise, a step and image (1; embedded model 4)"
