@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,17 @@ from torch import Tensor
 from .blend import Blend, noisy_blend
 from .guide import Guide
 from .model import LatentDiffusionModel
-from .path import Curve, Path, Slot, candidate_count, draw_noise, noise_level
+from .path import (
+    Curve,
+    Path,
+    Slot,
+    candidate_count,
+    check_levels,
+    check_seed,
+    draw_noise,
+    noise_level,
+    row_seed,
+)
 
 Scorer = Callable[[Tensor], Tensor]
 """Maps pictures `(n, 3, h, w)` in 0..1 to one number each `(n,)`; the highest wins."""
@@ -31,6 +41,16 @@ class Settings:
     least_candidates: int = 3
     blend: Blend = "slerp"
     seed: int = 0
+
+    def check(self) -> None:
+        """Raise `ValueError` for settings out of range."""
+        check_levels(self.highest, self.lowest)
+        candidate_count(1, self.candidates, self.least_candidates)
+        check_seed(self.seed)
+
+
+class DecodeError(RuntimeError):
+    """Finished latents could not be made pictures; the frames before them are not lost."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +116,10 @@ class Bisection:
         latent) are taken as they are and not yielded. All candidates of one depth go through the
         model in batches of its size; a frame depends on the seed, its position and its neighbours,
         not on the batch. Raises `ValueError` where the number of keyframes is not the path's, or a
-        setting is out of range.
+        setting is out of range, `FloatingPointError` for a model whose numbers are not finite, and
+        `DecodeError` for an autoencoder that fails.
         """
+        self.settings.check()
         if len(keyframes) != len(self.path.keyframes):
             raise ValueError(
                 f"keyframes: got {len(keyframes)}, the path has {len(self.path.keyframes)}"
@@ -137,7 +159,7 @@ class Bisection:
             batch = jobs[done : done + self.model.batch_size]
             done += len(batch)
             made = _finite(self._denoise(batch, latents))
-            pictures = self.model.decode(made)
+            pictures = self._decode(made)
             scores = self._scores(pictures)
             for (slot, candidate), *result in zip(
                 batch, made.cpu(), pictures.cpu(), scores, strict=True
@@ -170,7 +192,16 @@ class Bisection:
         guidance = self.guide.at(
             [slot.position for slot, _ in batch], self.model, tuple(left.shape[2:])
         )
-        return self.model.denoise(noisy.to(self.model.device), level, guidance)
+        seeds = [row_seed(self.settings.seed, slot.position, n) for slot, n in batch]
+        return self.model.denoise(
+            noisy.to(self.model.device), level, replace(guidance, seeds=seeds)
+        )
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        try:
+            return self.model.decode(latents)
+        except RuntimeError as error:
+            raise DecodeError(f"frames: a candidate cannot be decoded ({error})") from error
 
 
 def _finite(latents: Tensor) -> Tensor:

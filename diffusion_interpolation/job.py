@@ -13,7 +13,7 @@ from . import demo
 from .bisection import Settings
 from .diffusers_model import DiffusersModel
 from .inversion import InversionSettings
-from .path import Path, check_levels
+from .path import Path
 from .pictures import Fit
 from .pose import People
 from .rerank import ClipPair, open_clip_pair, transformers_pair
@@ -109,9 +109,7 @@ class Job:
             raise ValueError(
                 f"prompt: got {len(self.prompts)}, want 1 or as many as images ({len(self.images)})"
             )
-        check_levels(self.bisection.highest, self.bisection.lowest)
-        if self.bisection.candidates < 1:
-            raise ValueError(f"candidates: got {self.bisection.candidates}, want at least 1")
+        self.bisection.check()
         if self.poses and not self.networks.controlnet:
             raise ValueError("pose: got poses, but no --controlnet, which takes them")
         self._check_numbers()
@@ -126,8 +124,6 @@ class Job:
             if not 0 < value < math.inf:
                 raise ValueError(f"{name}: got {value}, want a finite number above 0")
         self.inversion.check()
-        if not 0 <= self.bisection.seed < 2**63:
-            raise ValueError(f"seed: got {self.bisection.seed}, want 0 or more, less than 2^63")
 
     def frame_settings(self) -> dict[str, Any]:
         """All but the pictures and the poses that frames depend on, in JSON's types."""

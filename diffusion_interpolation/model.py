@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -49,7 +49,7 @@ class Guidance:
 
     `positive` and `negative` have `n` rows or one; `cfg` is the scale of classifier-free guidance
     (1: none). `hint` `(n, 3, H, W)` in 0..1 goes to the ControlNet with the strengths `(n,)`, for
-    both halves of guidance.
+    both halves of guidance. `seeds`, one a row, are for samplers that add noise on the way.
     """
 
     positive: Text
@@ -57,6 +57,7 @@ class Guidance:
     cfg: float
     hint: Tensor | None = None
     strength: Tensor | None = None
+    seeds: Sequence[int] | None = None
 
     def rows(self, index: list[int]) -> Guidance:
         """The guidance of some of the rows."""
@@ -66,6 +67,7 @@ class Guidance:
             negative=self.negative.rows(index),
             hint=None if self.hint is None else self.hint[index],
             strength=None if self.strength is None else self.strength[index],
+            seeds=None if self.seeds is None else [self.seeds[i] for i in index],
         )
 
 

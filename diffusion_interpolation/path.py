@@ -13,6 +13,7 @@ from torch import Tensor
 
 Curve = Literal["linear", "convex", "concave"]
 CURVES: tuple[str, ...] = get_args(Curve)
+MOST_SEED = 2**63 - 1
 _BEND = {"linear": 1.0, "convex": 2.0, "concave": 0.5}
 
 
@@ -134,10 +135,20 @@ def candidate_count(depth: int, most: int, least: int = 3) -> int:
     return max(most - (depth - 1), min(least, most))
 
 
+def check_seed(seed: int) -> None:
+    """Raise `ValueError` unless `0 <= seed <= MOST_SEED`."""
+    if not 0 <= seed <= MOST_SEED:
+        raise ValueError(f"seed: got {seed}, want 0 or more, and less than 2^63")
+
+
+def row_seed(seed: int, position: float, candidate: int) -> int:
+    """A seed of its own for every candidate of every frame, below 2^64."""
+    check_seed(seed)
+    key = struct.pack("<qdq", seed, position, candidate)
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
+
+
 def draw_noise(shape: Sequence[int], seed: int, position: float, candidate: int) -> Tensor:
     """Standard normal noise on the CPU that depends on its arguments alone, not on the batch."""
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"seed: got {seed}, want 0 or more, and less than 2^63")
-    key = struct.pack("<qdq", seed, position, candidate)
-    number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(number))
+    generator = torch.Generator().manual_seed(row_seed(seed, position, candidate))
+    return torch.randn(tuple(shape), generator=generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import logging
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -107,10 +108,34 @@ def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
     return torch.from_numpy(arrays).movedim(-1, 1).float() / 255
 
 
+def to_image(picture: Tensor) -> Image.Image:
+    """A picture of `(3, h, w)` in 0..1."""
+    pixels = (picture.movedim(0, -1) * 255).round().to(torch.uint8).cpu().numpy()
+    return Image.fromarray(pixels)
+
+
 def to_png(picture: Tensor) -> bytes:
     """A PNG of `(3, h, w)` in 0..1."""
-    pixels = (picture.movedim(0, -1) * 255).round().to(torch.uint8).numpy()
-    return encode_png(Image.fromarray(pixels))
+    return encode_png(to_image(picture))
+
+
+class ContactSheet:
+    """`count` cells row by row, in about a square of `side` pixels; empty ones are dark."""
+
+    def __init__(self, count: int, size: tuple[int, int], side: int = 512) -> None:
+        """For pictures of `size` (width, height)."""
+        self._columns = math.ceil(math.sqrt(count * size[1] / size[0]))
+        scale = side / self._columns / size[0]
+        self._cell = tuple(max(1, round(length * scale)) for length in size)
+        rows = math.ceil(count / self._columns)
+        shape = self._columns * self._cell[0], rows * self._cell[1]
+        self.image = Image.new("RGB", shape, (32, 32, 32))
+
+    def paste(self, index: int, picture: Image.Image) -> None:
+        """Put a picture into its cell."""
+        row, column = divmod(index, self._columns)
+        corner = column * self._cell[0], row * self._cell[1]
+        self.image.paste(picture.resize(self._cell, Image.Resampling.BILINEAR), corner)
 
 
 def encode_png(picture: Image.Image) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -22,11 +23,13 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 class ClipPair:
     """A CLIP model as two functions to unit vectors.
 
-    One takes pictures `(n, 3, h, w)` in 0..1, the other a list of texts.
+    One takes pictures `(n, 3, h, w)` in 0..1, the other a list of texts. Both run where the weights
+    of `network` are, which may be moved; None where it is not ours to move.
     """
 
     embed_pictures: Callable[[Tensor], Tensor]
     embed_texts: Callable[[list[str]], Tensor]
+    network: nn.Module | None = None
 
     def scorer(self, positives: list[str], negative: str) -> Callable[[Tensor], Tensor]:
         """`cos(clip(picture), clip(positive)) - cos(clip(picture), clip(negative))` (the paper's).
@@ -92,15 +95,16 @@ def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu")
 
     @torch.no_grad()
     def embed_pictures(pictures: Tensor) -> Tensor:
-        pixels = normalise(pictures.float().to(device), size, visual.image_mean, visual.image_std)
+        pictures = pictures.float().to(_place(model))
+        pixels = normalise(pictures, size, visual.image_mean, visual.image_std)
         return model.encode_image(pixels, normalize=True)
 
     @torch.no_grad()
     def embed_texts(texts: list[str]) -> Tensor:
         _check_lengths([len(tokenizer.encode(text)) + 2 for text in texts], model.context_length)
-        return model.encode_text(tokenizer(texts).to(device), normalize=True)
+        return model.encode_text(tokenizer(texts).to(_place(model)), normalize=True)
 
-    return ClipPair(embed_pictures, embed_texts)
+    return ClipPair(embed_pictures, embed_texts, model)
 
 
 def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipPair:
@@ -108,19 +112,20 @@ def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipP
 
     Raises `ValueError` where the folder holds none, or not all of it.
     """
-    from transformers import CLIPModel, CLIPTokenizer
+    from transformers import CLIPModel, CLIPTokenizerFast
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     options = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     try:
-        model, report = CLIPModel.from_pretrained(folder, dtype=torch.float32, **options)
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        model, report = CLIPModel.from_pretrained(folder, **options)
+        # "fast" in version 4 of transformers, where the other one reads no tokenizer.json
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _no_clip(folder, "a folder with a CLIP of transformers", error) from error
     if report["missing_keys"]:
         raise ValueError(f"reranker: {folder} lacks the weights {min(report['missing_keys'])}")
-    _check_finite(folder, model.to(device))
+    _check_finite(folder, model.float().to(device))
     size, length = (
         model.config.vision_config.image_size,
         model.config.text_config.max_position_embeddings,
@@ -128,17 +133,25 @@ def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipP
 
     @torch.no_grad()
     def embed_pictures(pictures: Tensor) -> Tensor:
-        pixels = normalise(pictures.float().to(device), size)
-        return F.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+        pixels = normalise(pictures.float().to(_place(model)), size)
+        return _unit(model.get_image_features(pixel_values=pixels))
 
     @torch.no_grad()
     def embed_texts(texts: list[str]) -> Tensor:
         _check_lengths([len(ids) for ids in tokenizer(texts, verbose=False).input_ids], length)
         tokens = tokenizer(texts, padding="max_length", max_length=length, return_tensors="pt")
-        features = model.get_text_features(tokens.input_ids.to(device)).pooler_output
-        return F.normalize(features, dim=-1)
+        return _unit(model.get_text_features(tokens.input_ids.to(_place(model))))
 
-    return ClipPair(embed_pictures, embed_texts)
+    return ClipPair(embed_pictures, embed_texts, model)
+
+
+def _place(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _unit(features: Any) -> Tensor:
+    """Unit vectors; since version 5 transformers wraps features in an object."""
+    return F.normalize(getattr(features, "pooler_output", features), dim=-1)
 
 
 def _no_clip(place: Path, wanted: str, error: Exception) -> ValueError:

@@ -1,0 +1,38 @@
+"""Diffusion Interpolation: the frames between two pictures, as ComfyUI nodes."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .nodes.clip_rerank import CLIPRerank
+from .nodes.conditioned_denoise import ConditionedDenoise
+from .nodes.frame_bisector import FrameBisector
+from .nodes.inversion_files import LoadInversion, SaveInversion
+from .nodes.keyframe_conditioning import KeyframeConditioning
+from .nodes.noisy_latent_lerp import NoisyLatentLerp
+from .nodes.pose_extract import PoseExtract
+from .nodes.puppet_demo import PuppetDemo
+from .nodes.reranker import LoadReranker, RerankerFromCLIP
+from .nodes.textual_invert import TextualInvert
+
+WEB_DIRECTORY = "./js"
+
+
+class DiffusionInterpolation(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            TextualInvert,
+            PoseExtract,
+            NoisyLatentLerp,
+            ConditionedDenoise,
+            CLIPRerank,
+            FrameBisector,
+            KeyframeConditioning,
+            LoadReranker,
+            RerankerFromCLIP,
+            SaveInversion,
+            LoadInversion,
+            PuppetDemo,
+        ]
+
+
+async def comfy_entrypoint() -> ComfyExtension:
+    return DiffusionInterpolation()

@@ -1,0 +1,74 @@
+"""The node that keeps the best of several candidates (method, step 6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
+from torch import Tensor
+
+from .types import CATEGORY, Reranker, Scorer
+
+
+class CLIPRerank(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CLIPRerank",
+            display_name="CLIP Rerank",
+            category=CATEGORY,
+            description="Scores pictures by how much more they look like the reranker's positive "
+            "prompt than like its negative one, and keeps the best.",
+            inputs=[
+                io.Image.Input("images", tooltip="The candidates, one batch."),
+                Reranker.Input("reranker", tooltip="From LoadReranker or RerankerFromCLIP."),
+                io.Int.Input(
+                    "keep",
+                    default=1,
+                    min=1,
+                    max=4096,
+                    tooltip="How many to keep, the best first.",
+                ),
+                io.Latent.Input(
+                    "latents",
+                    optional=True,
+                    tooltip="The candidates' latents, to keep those of the same ones.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("best_images", display_name="images"),
+                io.Latent.Output("best_latents", display_name="latents"),
+                io.String.Output("scores", tooltip="A line for each candidate, the best first."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, images: Tensor, reranker: Scorer, keep: int, latents: dict[str, Any] | None = None
+    ) -> io.NodeOutput:
+        if latents is not None and len(latents["samples"]) != len(images):
+            raise ValueError(
+                f"latents: got {len(latents['samples'])} for {len(images)} images, want as many"
+            )
+        scores = reranker(images[..., :3].movedim(-1, 1))
+        if not scores.isfinite().all():
+            raise FloatingPointError("reranker: it gave scores that are not finite")
+        order = scores.argsort(descending=True, stable=True)
+        best = order[:keep].to(images.device)
+        lines = "\n".join(f"candidate {i}: {scores[i]:+.4f}" for i in order.tolist())
+        return io.NodeOutput(images[best], _chosen(latents, best), lines, ui={"text": (lines,)})
+
+
+def _chosen(latents: dict[str, Any] | None, best: Tensor) -> Any:
+    """The same ones of everything that has a row for each candidate."""
+    if latents is None:
+        return ExecutionBlocker("CLIPRerank has no latents to give: connect its input latents")
+    count = len(latents["samples"])
+    chosen = dict(latents)
+    for key, value in latents.items():
+        if isinstance(value, Tensor) and len(value) == count:
+            chosen[key] = value[best.to(value.device)]
+        elif isinstance(value, list) and len(value) == count:
+            chosen[key] = [value[i] for i in best.tolist()]
+    return chosen

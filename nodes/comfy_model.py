@@ -1,0 +1,414 @@
+"""The method's latent diffusion model over ComfyUI's MODEL, VAE and CONTROL_NET.
+
+The one place that knows the host's internals.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from typing import Any
+
+import comfy.model_management as memory
+import comfy.samplers
+import torch
+from torch import Tensor, nn
+
+from ..diffusion_interpolation.memory import Batches
+from ..diffusion_interpolation.model import Guidance, Text
+
+Conditioning = list[list[Any]]
+OnStep = Callable[[int, Tensor], None]
+"""Called after every step of a sampler with the number of latents and their denoised state."""
+
+MOST_ROWS = 32
+
+
+class ComfyModel:
+    """A `LatentDiffusionModel` of what ComfyUI has loaded.
+
+    `positive` and `negative` are what a CONDITIONING holds beside its token and pooled states; they
+    go with every text. `sigmas` `(steps + 1,)` are the sampler's whole schedule, falling to 0, and
+    levels go through the host's `model_sampling`. Latents are in the scale that the network sees
+    (`to_network`), float32. `rows` is the most latents denoised at once, 0: as many as fit in
+    memory. Raises `ValueError` for parts that do not fit together.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        sigmas: Tensor,
+        sampler: Any,
+        *,
+        vae: Any = None,
+        control_net: Any = None,
+        positive: dict[str, Any] | None = None,
+        negative: dict[str, Any] | None = None,
+        rows: int = 0,
+        on_step: OnStep | None = None,
+    ) -> None:
+        _check_latents(model)
+        if control_net is not None:
+            check_control_net(control_net, model)
+        self._model, self._vae, self._control_net = model, vae, control_net
+        self._sampler, self.on_step = sampler, on_step
+        self._sampling = model.get_model_object("model_sampling")
+        self._sigmas = self._invertible(sigmas.cpu().float())
+        self._rest = positive or {}, negative or {}
+        self._batches: Batches | None = Batches(rows) if rows else None
+        self._held = False
+
+    @property
+    def device(self) -> torch.device:
+        """Latents wait where the host keeps its results."""
+        return memory.intermediate_device()
+
+    @property
+    def batch_size(self) -> int:
+        return MOST_ROWS if self._batches is None else self._batches.size
+
+    @property
+    def hint_scale(self) -> int:
+        """Pixels of a hint a latent: the ControlNet's own, or its VAE's."""
+        scale = getattr(self._control_net, "compression_ratio", 8)
+        if self._needs_vae_hint():
+            scale *= self._vae.spacial_compression_encode()
+        return scale
+
+    def _needs_vae_hint(self) -> bool:
+        return getattr(self._control_net, "latent_format", None) is not None
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Latents of pictures `(n, 3, h, w)` in 0..1, by the host's VAE."""
+        with torch.inference_mode():
+            latents = self._vae.encode(pictures.movedim(1, -1))
+            self._held = False
+            return to_network(self._model, latents)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`, by the host's VAE."""
+        with torch.inference_mode():
+            pictures = self._vae.decode(from_network(self._model, latents))
+            return pictures.movedim(-1, 1).float()
+
+    def _invertible(self, sigmas: Tensor) -> Tensor:
+        """Without the noisiest end of a flow model's schedule, which keeps nothing of a latent."""
+        kept = [sigma for sigma in sigmas if self._scales(sigma)[0] > 0]
+        if len(kept) < 2:
+            raise ValueError(f"sigmas: got {sigmas.tolist()}, want a schedule that falls to 0")
+        return torch.stack(kept)
+
+    def sigmas(self, level: float) -> Tensor:
+        """The rest of the schedule from `level` on, `(steps + 1,)`, falling to 0.
+
+        It begins at the last sigma not above the one of `level`, or at the lowest above 0.
+        """
+        if not 0 < level <= 1:
+            raise ValueError(f"noise level: got {level}, want more than 0, and 1 at most")
+        highest = float(self._sampling.percent_to_sigma(1.0 - level))
+        # a level that went through float32 stays where it was
+        above = self._sigmas > highest * (1 + 1e-5)
+        return self._sigmas[min(int(above.sum()), len(self._sigmas) - 2) :]
+
+    def scales(self, level: float) -> tuple[float, float]:
+        """`(a, s)` such that `a * latent + s * noise` is a latent at `level`."""
+        return self._scales(self.sigmas(level)[0])
+
+    def _scales(self, sigma: Tensor) -> tuple[float, float]:
+        one, none = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+        mix = self._sampling.noise_scaling
+        return mix(sigma, none, one.clone()).item(), mix(sigma, one, none).item()
+
+    def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
+        """Clean latents from noisy ones `(n, c, h', w')` at `level`, by the host's sampler."""
+        return self.denoise_from(noisy, self.sigmas(level), guidance)
+
+    def denoise_from(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Tensor:
+        """As `denoise`, from `sigmas[0]` on along `sigmas` `(steps + 1,)`.
+
+        A ControlNet of the host has one strength, so rows of different strength go separately.
+        """
+        if self._batches is None:
+            self._batches = Batches(self._rows_that_fit(noisy))
+        clean = torch.empty_like(noisy)
+        for rows in _by_strength(guidance, len(noisy)):
+
+            def work(part: list[int], rows: list[int] = rows) -> Tensor:
+                index = [rows[i] for i in part]
+                return self._sample(noisy[index], sigmas, guidance.rows(index))
+
+            clean[rows] = self._batches.run(work, len(rows)).to(clean)
+        return clean
+
+    def _sample(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Tensor:
+        # the host's samplers take latents before noise; the noise is in there already
+        start = self._sampling.inverse_noise_scaling(sigmas[0], noisy)
+        guider = comfy.samplers.CFGGuider(self._model)
+        guider.set_conds(*self._conditionings(guidance))
+        guider.set_cfg(guidance.cfg)
+        sampled = guider.sample(
+            torch.zeros_like(start),
+            from_network(self._model, start),
+            _row_wise(self._sampler, guidance.seeds, start.to(self._model.load_device)),
+            sigmas,
+            callback=lambda step, x0, x, steps: self._stepped(x0),
+            disable_pbar=True,
+            seed=guidance.seeds[0] if guidance.seeds else 0,
+        )
+        return to_network(self._model, sampled.to(noisy))
+
+    def _stepped(self, denoised: Tensor) -> None:
+        memory.throw_exception_if_processing_interrupted()
+        if self.on_step:
+            self.on_step(len(denoised), denoised)
+
+    def _conditionings(self, guidance: Guidance) -> list[Conditioning]:
+        """Positive and negative; a pose's ControlNet is one object in both, so they batch."""
+        with_pose: dict[int, Any] = {}
+        result = []
+        for text, rest in zip((guidance.positive, guidance.negative), self._rest, strict=True):
+            rest = dict(rest)
+            if guidance.hint is not None:
+                earlier = rest.get("control")
+                if id(earlier) not in with_pose:
+                    with_pose[id(earlier)] = self._pose_control(guidance, earlier)
+                rest["control"] = with_pose[id(earlier)]
+                rest["control_apply_to_uncond"] = False
+            result.append(write_conditioning(text, rest))
+        return result
+
+    def _pose_control(self, guidance: Guidance, earlier: Any) -> Any:
+        strength = 1.0 if guidance.strength is None else guidance.strength[0].item()
+        control = self._control_net.copy()
+        vae = self._vae if self._needs_vae_hint() else None
+        control.set_cond_hint(guidance.hint, strength, (0.0, 1.0), vae=vae)
+        control.set_previous_controlnet(earlier)
+        return control
+
+    def predict_noise(self, noisy: Tensor, levels: Tensor, text: Text) -> Tensor:
+        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
+
+        Without the ControlNet. Within `gradients` only.
+        """
+        self._hold()
+        device, model = self._model.load_device, self._model.model
+        noisy = noisy.to(device)
+        sigmas = torch.stack([self.sigmas(level)[0] for level in levels.tolist()]).to(device)
+        scales = torch.tensor([self._scales(sigma) for sigma in sigmas.cpu()], device=device)
+        signal, sigma = scales[:, :, None, None, None].unbind(1)
+        denoised = self._denoised(model, noisy, sigmas, text)
+        return ((noisy - signal * denoised) / sigma).to(self.device)
+
+    def _denoised(self, model: Any, noisy: Tensor, sigmas: Tensor, text: Text) -> Tensor:
+        """The network's estimate of the clean latents, through the host's own preparation."""
+        rest = {key: value for key, value in self._rest[0].items() if key != "control"}
+        entry = {**rest, "cross_attn": text.states, "model_conds": {}}
+        if text.pooled is not None:
+            entry["pooled_output"] = text.pooled
+        [entry] = comfy.samplers.encode_model_conds(
+            model.extra_conds, [entry], noisy, noisy.device, "positive"
+        )
+        conditions = {
+            key: condition.process_cond(batch_size=len(noisy), area=None).cond
+            for key, condition in entry["model_conds"].items()
+        }
+        options = self._model.model_options
+        conditions["transformer_options"] = {
+            **options["transformer_options"],
+            "cond_or_uncond": [0],
+            "sigmas": sigmas,
+        }
+        wrapper = options.get("model_function_wrapper")
+        if wrapper is None:
+            return model.apply_model(noisy, sigmas, **conditions)
+        arguments = {"input": noisy, "timestep": sigmas, "c": conditions, "cond_or_uncond": [0]}
+        return wrapper(model.apply_model, arguments)
+
+    @contextmanager
+    def gradients(self, latent_shape: Sequence[int]) -> Iterator[None]:
+        """Within, `predict_noise` on latents of `latent_shape` can be differentiated.
+
+        The host loads weights under `inference_mode`, and autograd cannot save such tensors. They
+        are replaced by copies, one module at a time; values and places stay the same.
+        """
+        if getattr(self._model, "is_dynamic", bool)():
+            # weights that come and go by themselves cannot be held for the way back
+            self._model = self._model.get_non_dynamic_delegate()
+        self._learning_shape = latent_shape
+        self._hold()
+        self._model.pre_run()
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
+        finally:
+            self._model.cleanup()
+            self._held = False
+            memory.soft_empty_cache()
+
+    def _hold(self) -> None:
+        """Load the network, if something else took its place, in tensors that autograd can save."""
+        if self._held:
+            return
+        # activations are kept for the way back: several times what sampling needs
+        needed = 4 * _needed(self._model, self._learning_shape)
+        with torch.inference_mode():
+            memory.load_models_gpu([self._model], memory_required=needed)
+        with torch.inference_mode(False):
+            _leave_inference(self._model.model, self._model.load_device)
+        self._held = True
+
+    def _rows_that_fit(self, latents: Tensor) -> int:
+        """How many latents the free memory holds beside the networks, both halves of guidance."""
+        needed = _needed(self._model, latents.shape)
+        networks = [self._model]
+        if hasattr(self._control_net, "get_models"):
+            networks += self._control_net.get_models()
+        memory.load_models_gpu(
+            networks, memory_required=MOST_ROWS * needed, minimum_memory_required=needed
+        )
+        free = memory.get_free_memory(self._model.load_device)
+        return max(1, min(MOST_ROWS, int(free / needed)))
+
+
+def _needed(patcher: Any, latent_shape: Sequence[int]) -> float:
+    """Bytes that one latent needs in the sampler, both halves of guidance."""
+    return patcher.model.memory_required([2, *latent_shape[1:]])
+
+
+def to_network(model: Any, latents: Tensor) -> Tensor:
+    """Latents as wires carry them, in the scale that the network sees."""
+    return model.model.process_latent_in(latents.float())
+
+
+def from_network(model: Any, latents: Tensor) -> Tensor:
+    """The way back of `to_network`."""
+    return model.model.process_latent_out(latents)
+
+
+def carry_noisy(model: Any, noisy: Tensor, sigma: Tensor) -> Tensor:
+    """A noisy latent of the network's scale as wires carry it: the host's samplers go on from it."""
+    sampling = model.get_model_object("model_sampling")
+    return from_network(model, sampling.inverse_noise_scaling(sigma, noisy))
+
+
+def take_noisy(model: Any, carried: Tensor, sigma: Tensor) -> Tensor:
+    """The way back of `carry_noisy`."""
+    sampling = model.get_model_object("model_sampling")
+    latents = to_network(model, carried)
+    return sampling.noise_scaling(sigma, torch.zeros_like(latents), latents)
+
+
+def whole_schedule(model: Any, scheduler: str, steps: int) -> Tensor:
+    """The host's sigmas `(steps + 1,)` of a scheduler, falling to 0."""
+    sampling = model.get_model_object("model_sampling")
+    return comfy.samplers.calculate_sigmas(sampling, scheduler, steps)
+
+
+def read_conditioning(name: str, conditioning: Conditioning) -> tuple[Text, dict[str, Any]]:
+    """The states of a CONDITIONING of one entry, and what else it holds.
+
+    Raises `ValueError` for several entries: regions or a schedule have no row for each keyframe.
+    """
+    if len(conditioning) != 1:
+        raise ValueError(
+            f"{name}: got {len(conditioning)} entries (regions, a schedule, or a combination), "
+            "want one; KeyframeConditioning gives every keyframe a prompt of its own"
+        )
+    [[states, rest]] = conditioning
+    rest = dict(rest)
+    return Text(states.float(), _float(rest.pop("pooled_output", None))), rest
+
+
+def write_conditioning(text: Text, rest: dict[str, Any]) -> Conditioning:
+    """A CONDITIONING of one entry with a row for each of `text`."""
+    pooled = {} if text.pooled is None else {"pooled_output": text.pooled}
+    return [[text.states, {**rest, **pooled}]]
+
+
+def _float(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.float()
+
+
+def _check_latents(model: Any) -> None:
+    dimensions = getattr(model.get_model_object("latent_format"), "latent_dimensions", 2)
+    if dimensions != 2:
+        raise ValueError(
+            f"model: {type(model.model).__name__} has latents of {dimensions} dimensions (video), "
+            "want a model of still pictures"
+        )
+
+
+def check_channels(name: str, latents: Tensor, model: Any) -> None:
+    """Raise `ValueError` for latents of another model family."""
+    want = model.get_model_object("latent_format").latent_channels
+    if latents.ndim != 4 or latents.shape[1] != want:
+        raise ValueError(
+            f"{name}: got {tuple(latents.shape)}, this model wants (n, {want}, height, width); "
+            "is the VAE of another model family?"
+        )
+
+
+def check_control_net(control_net: Any, model: Any) -> None:
+    """Raise `ValueError` where text of another width is wanted: the mark of another family."""
+    network = getattr(control_net, "control_model", None)
+    if network is None:
+        return
+    got, want = _text_width(network), _text_width(model.model.diffusion_model)
+    if got != want:
+        raise ValueError(
+            f"control_net: takes text of width {got or 'unknown'}, this model has {want or 'none'}; "
+            "it was trained for another family of models"
+        )
+
+
+def _text_width(network: nn.Module) -> int | None:
+    """The width of the text that a UNet's cross-attention takes; None for other networks."""
+    for name, weight in network.named_parameters():
+        if name.endswith("attn2.to_k.weight"):
+            return weight.shape[1]
+    return None
+
+
+def _by_strength(guidance: Guidance, count: int) -> list[list[int]]:
+    """Rows grouped by the strength of their ControlNet, in order."""
+    if guidance.hint is None or guidance.strength is None:
+        return [list(range(count))]
+    groups: dict[float, list[int]] = {}
+    for row, strength in enumerate(guidance.strength.tolist()):
+        groups.setdefault(strength, []).append(row)
+    return list(groups.values())
+
+
+def _row_wise(sampler: Any, seeds: Sequence[int] | None, like: Tensor) -> Any:
+    """`sampler` with noise that depends on each row's own seed, where it adds any on the way."""
+    function = getattr(sampler, "sampler_function", None)
+    if not seeds or function is None:
+        return sampler
+    if "noise_sampler" not in inspect.signature(function).parameters:
+        return sampler
+    # the seeds themselves have drawn the noise that is in the latents already
+    generators = [torch.Generator().manual_seed((seed + 1) % 2**64) for seed in seeds]
+
+    def draw(*_: Any) -> Tensor:
+        noise = [torch.randn(like.shape[1:], generator=generator) for generator in generators]
+        return torch.stack(noise).to(like)
+
+    seeded = copy(sampler)
+    seeded.extra_options = {**sampler.extra_options, "noise_sampler": draw}
+    return seeded
+
+
+def _leave_inference(network: nn.Module, device: torch.device) -> None:
+    """Replace weights made under `inference_mode` by ordinary ones of the same values.
+
+    Those that wait on another device become ordinary when they are moved for use.
+    """
+    for module in network.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if weight.is_inference() and weight.device.type == device.type:
+                setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_inference():
+                setattr(module, name, buffer.clone())

@@ -1,0 +1,104 @@
+"""The node that denoises what NoisyLatentLerp mixed, under conditioning mixed alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..diffusion_interpolation.path import row_seed
+from .comfy_model import ComfyModel, check_channels, from_network, take_noisy
+from .inputs import (
+    PoseOptions,
+    cfg_input,
+    negative_input,
+    pose_inputs,
+    positive_input,
+    read_prompts,
+    seed_input,
+)
+from .progress import Progress
+from .types import CATEGORY
+
+
+class ConditionedDenoise(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ConditionedDenoise",
+            display_name="Conditioned Denoise",
+            category=CATEGORY,
+            description="Denoises a noisy latent under the prompts (and poses) of a position "
+            "between keyframes. All candidates go through the model together.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model that draws the picture."),
+                io.Latent.Input("noisy_latent", tooltip="From NoisyLatentLerp."),
+                io.Sigmas.Input("sigmas", tooltip="From NoisyLatentLerp: the rest of the way."),
+                io.Sampler.Input("sampler", tooltip="From KSamplerSelect; euler is the paper's."),
+                positive_input(),
+                cfg_input(),
+                io.Float.Input(
+                    "position",
+                    default=0.5,
+                    min=0.0,
+                    max=10000.0,
+                    step=0.01,
+                    round=0.000001,
+                    tooltip="Between which keyframes' prompts and poses: the one of NoisyLatentLerp.",
+                ),
+                seed_input("details, with samplers that add noise on the way"),
+                negative_input(),
+                *pose_inputs(),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Only for a ControlNet that works on latents, as SD3's and Flux's do.",
+                ),
+            ],
+            outputs=[io.Latent.Output("latent", tooltip="Clean latents, one a candidate.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        noisy_latent: dict[str, Any],
+        sigmas: Tensor,
+        sampler: Any,
+        positive: Any,
+        cfg: float,
+        position: float,
+        seed: int,
+        negative: Any = None,
+        control_net: Any = None,
+        poses: Any = None,
+        strength_at_keyframes: float = 1.0,
+        strength_half_way: float = 1.5,
+        vae: Any = None,
+    ) -> io.NodeOutput:
+        check_channels("noisy_latent", noisy_latent["samples"], model)
+        pose = PoseOptions(control_net, poses, strength_at_keyframes, strength_half_way)
+        prompts = read_prompts(positive, negative, cfg, None, pose)
+        noisy = take_noisy(model, noisy_latent["samples"], sigmas[0])
+        progress = Progress(model, len(noisy) * (len(sigmas) - 1))
+        wrapped = ComfyModel(
+            model,
+            sigmas,
+            sampler,
+            vae=vae,
+            control_net=control_net,
+            positive=prompts.positive,
+            negative=prompts.negative,
+            on_step=progress.step,
+        )
+        guidance = prompts.guide.at([position] * len(noisy), wrapped, tuple(noisy.shape[2:]))
+        seeds = [row_seed(seed, position, candidate) for candidate in range(len(noisy))]
+        clean = wrapped.denoise_from(noisy, sigmas, replace(guidance, seeds=seeds))
+        if not clean.isfinite().all():
+            raise FloatingPointError(
+                "model: it gave numbers that are not finite, want finite ones; "
+                "try another precision, or a lower cfg"
+            )
+        return io.NodeOutput({**noisy_latent, "samples": from_network(model, clean)})

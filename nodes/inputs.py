@@ -1,0 +1,206 @@
+"""Inputs that several nodes share: their schema, and how they are read and checked."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import comfy.samplers
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..diffusion_interpolation.guide import Guide
+from ..diffusion_interpolation.path import MOST_SEED
+from ..diffusion_interpolation.pose import match_people, read_poses
+from .comfy_model import Conditioning, read_conditioning
+from .types import PoseKeypoint
+
+
+def seed_input(what: str) -> io.Int.Input:
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=MOST_SEED,
+        control_after_generate=True,
+        tooltip=f"Another seed gives other {what}; the same seed gives the same ones.",
+    )
+
+
+def cfg_input(more: str = "") -> io.Float.Input:
+    return io.Float.Input(
+        "cfg",
+        default=7.5,
+        min=1.0,
+        max=100.0,
+        step=0.1,
+        round=0.01,
+        tooltip="How strongly the prompt shapes what is drawn. At 1 the negative prompt is not used "
+        f"and every step is twice as fast.{more}",
+    )
+
+
+def positive_input() -> io.Conditioning.Input:
+    return io.Conditioning.Input(
+        "positive",
+        tooltip="The prompt that fits all keyframes, with one row for all of them or one each: from "
+        "TextualInvert, KeyframeConditioning or CLIP Text Encode.",
+    )
+
+
+def negative_input() -> io.Conditioning.Input:
+    return io.Conditioning.Input(
+        "negative",
+        optional=True,
+        tooltip="What the frames should not look like, the same everywhere. Not needed at cfg 1.",
+    )
+
+
+def schedule_inputs() -> list[io.Input]:
+    """The noise schedule. Euler on `ddim_uniform` is DDIM at eta 0, the paper's sampler."""
+    return [
+        io.Combo.Input(
+            "scheduler",
+            options=comfy.samplers.SCHEDULER_NAMES,
+            default="ddim_uniform",
+            tooltip="Where the sampler's steps lie between pure noise and the finished picture.",
+        ),
+        io.Int.Input(
+            "steps",
+            default=50,
+            min=2,
+            max=1000,
+            tooltip="Steps of the whole schedule. A frame takes its noise level's share of them: at "
+            "0.5 half. More steps give finer detail and take longer.",
+        ),
+    ]
+
+
+def pose_inputs() -> list[io.Input]:
+    return [
+        io.ControlNet.Input(
+            "control_net",
+            optional=True,
+            tooltip="An OpenPose ControlNet of the model's family: people move from one pose to the "
+            "next instead of melting. Wants poses.",
+        ),
+        PoseKeypoint.Input(
+            "poses",
+            optional=True,
+            tooltip="A pose for every keyframe, from PoseExtract, DWPose or an OpenPose editor.",
+        ),
+        io.Float.Input(
+            "strength_at_keyframes",
+            default=1.0,
+            min=0.0,
+            max=10.0,
+            step=0.05,
+            optional=True,
+            tooltip="How strictly frames next to a keyframe hold the pose.",
+        ),
+        io.Float.Input(
+            "strength_half_way",
+            default=1.5,
+            min=0.0,
+            max=10.0,
+            step=0.05,
+            optional=True,
+            tooltip="How strictly the frame half-way between two keyframes holds the pose.",
+        ),
+    ]
+
+
+class PoseOptions(NamedTuple):
+    """What `pose_inputs` give."""
+
+    control_net: Any = None
+    poses: Any = None
+    strength_at_keyframes: float = 1.0
+    strength_half_way: float = 1.5
+
+
+class Prompts(NamedTuple):
+    """A guide, and what the two CONDITIONINGs hold beside their states."""
+
+    guide: Guide
+    positive: dict[str, Any]
+    negative: dict[str, Any]
+
+
+def read_prompts(
+    positive: Conditioning,
+    negative: Conditioning | None,
+    cfg: float,
+    keyframes: int | None,
+    pose: PoseOptions | None = None,
+) -> Prompts:
+    """The guide of `keyframes`, or of as many as there are rows where that is None.
+
+    Raises `ValueError` for rows or poses that do not match the keyframes, a negative that is missed
+    and poses without a ControlNet, or the reverse.
+    """
+    pose = pose or PoseOptions()
+    text, rest = read_conditioning("positive", positive)
+    if keyframes is not None and len(text) not in (1, keyframes):
+        raise ValueError(
+            f"positive: got {len(text)} rows for {keyframes} keyframes, want 1 or {keyframes}"
+        )
+    if negative is None and cfg != 1:
+        raise ValueError(
+            f"negative: got none at cfg {cfg:g}, want one; at cfg 1 the model does without"
+        )
+    away, away_rest = read_conditioning("negative", negative or positive)
+    if len(away) != 1 and negative is not None:
+        raise ValueError(f"negative: got {len(away)} rows, want 1: it is the same everywhere")
+    people, size = _read_poses(pose, keyframes or len(text))
+    guide = Guide(
+        text,
+        away.rows([0]),
+        cfg,
+        people,
+        size,
+        pose.strength_at_keyframes,
+        pose.strength_half_way,
+    )
+    return Prompts(guide, rest, away_rest)
+
+
+def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
+    """The paired people of every keyframe and the canvas (height, width), or None and zeros."""
+    if pose.poses is None and pose.control_net is None:
+        return None, (0, 0)
+    if pose.control_net is None:
+        raise ValueError("control_net: got none, but poses, which want an OpenPose ControlNet")
+    if pose.poses is None:
+        raise ValueError("poses: got none, but a control_net, which wants one for every keyframe")
+    people, size = read_poses(pose.poses)
+    if len(people) not in (keyframes, 1) and keyframes > 1:
+        raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, want one for each")
+    return match_people(people, "all"), size
+
+
+def read_keyframes(images: Tensor) -> Tensor:
+    """Pictures `(N, 3, h, w)` of an IMAGE `(N, h, w, c)`; raises `ValueError` for one alone."""
+    if len(images) < 2:
+        raise ValueError(
+            f"keyframes: got {len(images)} picture, want at least 2; Batch Images joins them"
+        )
+    return images[..., :3].movedim(-1, 1).float()
+
+
+def check_sides(pictures: Tensor, vae: Any) -> None:
+    """Raise `ValueError` for pictures that the VAE would crop: the inputs are the end frames."""
+    unit = vae.spacial_compression_encode()
+    height, width = pictures.shape[-2:]
+    if height % unit or width % unit:
+        raise ValueError(
+            f"keyframes: got {width} x {height} pixels, both sides must be multiples of {unit}; "
+            "Upscale Image resizes them"
+        )
+
+
+def check_vae(vae: Any) -> None:
+    """Raise `ValueError` where a checkpoint came without a VAE."""
+    if vae is None:
+        raise ValueError(
+            "vae: got none (the checkpoint has none inside), want one; Load VAE reads a VAE file"
+        )

@@ -1,0 +1,104 @@
+"""The nodes that keep a learned conditioning: safetensors with what it was made with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..diffusion_interpolation.conditioning_file import load_inversion, save_inversion
+from ..diffusion_interpolation.inversion import Inversion
+from .comfy_model import read_conditioning, write_conditioning
+from .types import CATEGORY, INVERSION_KEY
+
+FOLDER = "inversions"
+
+for _place in (folder_paths.models_dir, folder_paths.get_output_directory()):
+    folder_paths.add_model_folder_path(FOLDER, str(Path(_place) / FOLDER))
+
+
+class SaveInversion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaveInversion",
+            display_name="Save Inversion",
+            category=CATEGORY,
+            description="Saves what TextualInvert learned, so that it need not be learned again.",
+            inputs=[
+                io.Conditioning.Input("positive", tooltip="From TextualInvert."),
+                io.Conditioning.Input("negative", tooltip="From TextualInvert."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="inversion",
+                    tooltip=f"The file goes to output/{FOLDER}, with a number after this name.",
+                ),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, positive: Any, negative: Any, filename_prefix: str) -> io.NodeOutput:
+        towards, rest = read_conditioning("positive", positive)
+        away, away_rest = read_conditioning("negative", negative)
+        facts = rest.get(INVERSION_KEY, {})
+        folder, name, counter, _, _ = folder_paths.get_save_image_path(
+            f"{FOLDER}/{filename_prefix}", folder_paths.get_output_directory()
+        )
+        file = Path(folder) / f"{name}_{counter:05}_.safetensors"
+        made_for = {
+            "cfg": facts.get("cfg"),
+            "positive": _plain(rest),
+            "negative": _plain(away_rest),
+        }
+        save_inversion(file, Inversion(towards, away, facts.get("losses", {})), made_for)
+        return io.NodeOutput(ui={"text": (str(file.name),)})
+
+
+class LoadInversion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoadInversion",
+            display_name="Load Inversion",
+            category=CATEGORY,
+            description="Loads what SaveInversion saved, for the same model and the same keyframes.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folder_paths.get_filename_list(FOLDER),
+                    tooltip=f"A file in output/{FOLDER} or models/{FOLDER}. A new one shows after "
+                    "a refresh (R).",
+                )
+            ],
+            outputs=[
+                io.Conditioning.Output("positive"),
+                io.Conditioning.Output("negative"),
+                io.Float.Output("cfg", tooltip="The cfg it was learned at, and wants."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> int:
+        path = folder_paths.get_full_path(FOLDER, file)
+        return Path(path).stat().st_mtime_ns if path else 0
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        path = folder_paths.get_full_path_or_raise(FOLDER, file)
+        learned, made_for = load_inversion(Path(path))
+        cfg = made_for.get("cfg")
+        facts = {INVERSION_KEY: {"cfg": cfg, "losses": learned.losses}}
+        return io.NodeOutput(
+            write_conditioning(learned.positive, made_for.get("positive", {}) | facts),
+            write_conditioning(learned.negative, made_for.get("negative", {})),
+            float(cfg) if cfg is not None else 7.5,
+        )
+
+
+def _plain(rest: dict[str, Any]) -> dict[str, Any]:
+    """The numbers and words that a CONDITIONING holds: sizes, guidance, and the like."""
+    return {key: value for key, value in rest.items() if isinstance(value, str | int | float)}

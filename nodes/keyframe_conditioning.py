@@ -1,0 +1,55 @@
+"""The node that gives every keyframe a prompt of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..diffusion_interpolation.model import Text, stack
+from .comfy_model import Conditioning, read_conditioning, write_conditioning
+from .types import CATEGORY
+
+
+class KeyframeConditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="KeyframeConditioning",
+            display_name="Keyframe Conditioning",
+            category=CATEGORY,
+            description="Puts prompts in a row, one for each keyframe: a prompt of its own for the "
+            "first, the second, and so on. Chain it for more than two.",
+            inputs=[
+                io.Conditioning.Input("first", tooltip="Prompts of the earlier keyframes."),
+                io.Conditioning.Input("second", tooltip="Prompts of the keyframes after those."),
+            ],
+            outputs=[io.Conditioning.Output("conditioning")],
+        )
+
+    @classmethod
+    def execute(cls, first: Conditioning, second: Conditioning) -> io.NodeOutput:
+        texts, rests = zip(
+            read_conditioning("first", first), read_conditioning("second", second), strict=True
+        )
+        _check_alike(*texts)
+        # the same tokens over again change nothing in attention, and make both of one length
+        length = math.lcm(*(text.states.shape[1] for text in texts))
+        alike = [Text(_repeated(text.states, length), text.pooled) for text in texts]
+        return io.NodeOutput(write_conditioning(stack(alike), rests[0]))
+
+
+def _repeated(states: Tensor, length: int) -> Tensor:
+    return states.repeat(1, length // states.shape[1], 1)
+
+
+def _check_alike(first: Text, second: Text) -> None:
+    got, want = second.states.shape[-1], first.states.shape[-1]
+    if got != want or (first.pooled is None) != (second.pooled is None):
+        raise ValueError(
+            f"second: has text of width {got}, first of width {want}; "
+            "want both from the text encoder of one model"
+        )

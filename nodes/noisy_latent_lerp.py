@@ -1,0 +1,123 @@
+"""The node that mixes two neighbouring latents under one noise (method, step 5)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..diffusion_interpolation.blend import BLENDS, noisy_blend
+from ..diffusion_interpolation.path import draw_noise
+from .comfy_model import ComfyModel, carry_noisy, check_channels, to_network, whole_schedule
+from .inputs import schedule_inputs, seed_input
+from .types import CATEGORY
+
+
+def blend_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "blend",
+        options=list(BLENDS),
+        default="slerp",
+        tooltip="slerp: the paper's, a little more contrast and invention. lerp: softer. exact: "
+        "keeps the strength of picture and noise as the model was trained on them.",
+    )
+
+
+class NoisyLatentLerp(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="NoisyLatentLerp",
+            display_name="Noisy Latent Lerp",
+            category=CATEGORY,
+            description="Pushes the two keyframes beside a position to the same noise level with "
+            "the same noise and mixes them there. ConditionedDenoise, or any sampler without added "
+            "noise, makes the picture in between from it.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will denoise the mix."),
+                io.Latent.Input(
+                    "latents", tooltip="The keyframes' latents, one batch: VAE Encode of them."
+                ),
+                io.Float.Input(
+                    "position",
+                    default=0.5,
+                    min=0.0,
+                    max=10000.0,
+                    step=0.01,
+                    round=0.000001,
+                    tooltip="Where on the path: 0 is the first keyframe, 0.5 half-way to the second, "
+                    "1 the second, and so on.",
+                ),
+                io.Float.Input(
+                    "noise_level",
+                    default=0.55,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How freely the model invents. Under 0.25 the result looks like a "
+                    "cross-fade, above 0.65 it drifts away from the keyframes.",
+                ),
+                *schedule_inputs(),
+                blend_input(),
+                io.Int.Input(
+                    "candidates",
+                    default=1,
+                    min=1,
+                    max=64,
+                    tooltip="How many versions to make, each from a noise of its own; CLIPRerank "
+                    "picks among them.",
+                ),
+                seed_input("candidates"),
+            ],
+            outputs=[
+                io.Latent.Output("noisy_latent", display_name="noisy latent"),
+                io.Sigmas.Output("sigmas", tooltip="The rest of the way down to the picture."),
+                io.Float.Output("place", display_name="position"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        latents: dict[str, Any],
+        position: float,
+        noise_level: float,
+        scheduler: str,
+        steps: int,
+        blend: str,
+        candidates: int,
+        seed: int,
+    ) -> io.NodeOutput:
+        check_channels("latents", latents["samples"], model)
+        left, right, weight = _neighbours(to_network(model, latents["samples"]), position)
+        wrapped = ComfyModel(model, whole_schedule(model, scheduler, steps), sampler=None)
+        noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
+        shape = candidates, *left.shape
+        noisy = noisy_blend(
+            left.expand(shape),
+            right.expand(shape),
+            torch.stack(noise).to(left),
+            weight,
+            wrapped.scales(noise_level),
+            blend,
+        )
+        sigmas = wrapped.sigmas(noise_level)
+        carried = {**latents, "samples": carry_noisy(model, noisy, sigmas[0])}
+        return io.NodeOutput(carried, sigmas, position)
+
+
+def _neighbours(keyframes: Tensor, position: float) -> tuple[Tensor, Tensor, float]:
+    """The keyframes left and right of `position` and the share of the right one."""
+    last = len(keyframes) - 1
+    if last < 1:
+        raise ValueError(f"latents: got {len(keyframes)}, want a batch of at least 2 keyframes")
+    if position > last:
+        raise ValueError(
+            f"position: got {position:g}, want 0 to {last}: there are {last + 1} keyframes"
+        )
+    left = min(math.floor(position), last - 1)
+    return keyframes[left], keyframes[left + 1], position - left

@@ -1,0 +1,201 @@
+"""The nodes that make a reranker: from a CLIP file, or from the host's own CLIP models."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as memory
+import comfy.model_patcher
+import folder_paths
+import torch
+from comfy_api.latest import io
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..diffusion_interpolation.rerank import ClipPair, open_clip_pair
+from .types import CATEGORY, Reranker, Scorer
+
+FOLDER = "rerankers"
+ARCHITECTURES = (
+    "ViT-L-14-quickgelu",
+    "ViT-L-14",
+    "ViT-L-14-336-quickgelu",
+    "ViT-B-16-quickgelu",
+    "ViT-B-16",
+    "ViT-B-32-quickgelu",
+    "ViT-B-32",
+    "ViT-H-14",
+    "ViT-H-14-quickgelu",
+    "ViT-g-14",
+    "ViT-bigG-14",
+    "ViT-SO400M-14-SigLIP-384",
+    "EVA02-L-14",
+    "RN50-quickgelu",
+)
+
+folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
+
+
+def prompt_inputs(
+    positive: str = "high quality, detailed",
+    negative: str = "blurry, distorted, double exposure",
+) -> list[io.Input]:
+    """What to rank by, with defaults."""
+    return [
+        io.String.Input(
+            "positive",
+            multiline=True,
+            default=positive,
+            tooltip="What the chosen frames should look like. Several lines are several prompts, "
+            "all of equal weight.",
+        ),
+        io.String.Input(
+            "negative",
+            multiline=True,
+            default=negative,
+            tooltip="What they should not look like.",
+        ),
+    ]
+
+
+class LoadReranker(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoadReranker",
+            display_name="Load Reranker",
+            category=CATEGORY,
+            description="Loads a CLIP that chooses among candidates, from a .safetensors file of "
+            f"open-clip in models/{FOLDER}.",
+            inputs=[
+                io.Combo.Input(
+                    "clip_file",
+                    options=folder_paths.get_filename_list(FOLDER),
+                    tooltip=f"A CLIP of open-clip as .safetensors; put it into models/{FOLDER}.",
+                ),
+                io.Combo.Input(
+                    "architecture",
+                    options=list(ARCHITECTURES),
+                    default=ARCHITECTURES[0],
+                    tooltip="What the file is. Weights trained by OpenAI need a -quickgelu one.",
+                ),
+                *prompt_inputs(),
+            ],
+            outputs=[Reranker.Output("reranker")],
+        )
+
+    @classmethod
+    def execute(
+        cls, clip_file: str, architecture: str, positive: str, negative: str
+    ) -> io.NodeOutput:
+        file = folder_paths.get_full_path_or_raise(FOLDER, clip_file)
+        pair = _loaded(architecture, Path(file), Path(file).stat().st_mtime_ns)
+        return io.NodeOutput(pair_scorer(pair, positive, negative))
+
+
+class RerankerFromCLIP(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="RerankerFromCLIP",
+            display_name="Reranker From CLIP",
+            category=CATEGORY,
+            description="Makes a reranker of a CLIP and a CLIP Vision that the host has loaded. "
+            "Both must be halves of one model, such as CLIP-L's text encoder and CLIP-L's vision.",
+            inputs=[
+                io.Clip.Input(
+                    "clip", tooltip="A text encoder with its projection: from a full CLIP file."
+                ),
+                io.ClipVision.Input("clip_vision", tooltip="The vision half of the same CLIP."),
+                *prompt_inputs(),
+            ],
+            outputs=[Reranker.Output("reranker")],
+        )
+
+    @classmethod
+    def execute(cls, clip: Any, clip_vision: Any, positive: str, negative: str) -> io.NodeOutput:
+        pair = ClipPair(
+            lambda pictures: F.normalize(_vision(clip_vision, pictures), dim=-1),
+            lambda texts: _embed_texts(clip, clip_vision, texts),
+        )
+        return io.NodeOutput(pair_scorer(pair, positive, negative))
+
+
+@lru_cache(maxsize=1)
+def _loaded(architecture: str, file: Path, changed: int) -> ClipPair:
+    """`changed`, the time in ns, makes a replaced file be read again."""
+    return hosted(open_clip_pair(architecture, file))
+
+
+def hosted(pair: ClipPair) -> ClipPair:
+    """`pair` under the host's memory management: its network may be moved away between uses."""
+    # in a list of its own: the host marks what it moves, and not every network lets it
+    patcher = comfy.model_patcher.ModelPatcher(
+        nn.ModuleList([pair.network]),
+        memory.text_encoder_device(),
+        memory.text_encoder_offload_device(),
+    )
+
+    def embed_pictures(pictures: Tensor) -> Tensor:
+        memory.load_models_gpu([patcher])
+        return pair.embed_pictures(pictures)
+
+    def embed_texts(texts: list[str]) -> Tensor:
+        memory.load_models_gpu([patcher])
+        return pair.embed_texts(texts)
+
+    return ClipPair(embed_pictures, embed_texts, pair.network)
+
+
+def pair_scorer(pair: ClipPair, positive: str, negative: str) -> Scorer:
+    """A scorer of prompts as a user types them; raises `ValueError` where both are empty."""
+    lines = [line.strip() for line in positive.splitlines() if line.strip()]
+    if not lines and not negative.strip():
+        raise ValueError("positive: got nothing, and nothing in negative, want a prompt to rank by")
+    score = pair.scorer(lines or [""], " ".join(negative.split()))
+    return lambda pictures: score(pictures).cpu()
+
+
+def _vision(clip_vision: Any, pictures: Tensor) -> Tensor:
+    return clip_vision.encode_image(pictures.movedim(1, -1))["image_embeds"].float()
+
+
+def _embed_texts(clip: Any, clip_vision: Any, texts: list[str]) -> Tensor:
+    """Projected embeddings by the encoder of `clip` that is as wide as `clip_vision`."""
+    width = _vision(clip_vision, torch.zeros(1, 3, 32, 32)).shape[-1]
+    name, encoder = _encoder(clip, width)
+    clip.load_model()
+    encoder.reset_clip_options()
+    device = clip.patcher.load_device
+    encoder.set_clip_options({"projected_pooled": True, "execution_device": device})
+    try:
+        pooled = [encoder.encode_token_weights(clip.tokenize(text)[name])[1] for text in texts]
+    finally:
+        encoder.reset_clip_options()
+    return F.normalize(torch.cat(pooled).float(), dim=-1)
+
+
+def _encoder(clip: Any, width: int) -> tuple[str, Any]:
+    """The key of its tokens and the encoder itself."""
+    widths = {}
+    for name in ("l", "g", "h"):
+        encoder = getattr(clip.cond_stage_model, f"clip_{name}", None)
+        projection = getattr(getattr(encoder, "transformer", None), "text_projection", None)
+        if projection is None:
+            continue
+        weight = projection.weight
+        widths[name] = weight.shape[0]
+        if weight.shape[0] == width:
+            # the host puts the identity where a file holds no projection
+            if torch.equal(weight.float().cpu(), torch.eye(width)):
+                raise ValueError(
+                    "clip: got a text encoder without its projection (text_projection), "
+                    "want one from a full CLIP file"
+                )
+            return name, encoder
+    raise ValueError(
+        f"clip: its text encoders project to {sorted(widths.values()) or 'nothing'}, "
+        f"clip_vision gives {width}; want both halves of one CLIP"
+    )

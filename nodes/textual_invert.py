@@ -1,0 +1,193 @@
+"""The node that learns the conditioning that gives the keyframes back (method, step 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import torch
+from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
+from torch import Tensor
+
+from ..diffusion_interpolation.inversion import Inversion, InversionSettings, invert
+from ..diffusion_interpolation.model import Text
+from ..diffusion_interpolation.pictures import to_tensor
+from ..diffusion_interpolation.plot import line_plot
+from .comfy_model import ComfyModel, check_channels, whole_schedule, write_conditioning
+from .inputs import (
+    cfg_input,
+    check_sides,
+    check_vae,
+    negative_input,
+    positive_input,
+    read_keyframes,
+    read_prompts,
+    seed_input,
+)
+from .types import CATEGORY, INVERSION_KEY
+
+STEPS_OF_SCHEDULE = 1000  # levels are drawn anywhere, so the grid that they snap to is fine
+
+
+class TextualInvert(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TextualInvert",
+            display_name="Textual Invert",
+            category=CATEGORY,
+            description="Learns a prompt for each keyframe, and a negative prompt for all, under "
+            "which the model draws just these pictures. Frames between them then keep more of both. "
+            "The model itself is not changed.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will draw the frames."),
+                io.Vae.Input("vae", tooltip="The model's VAE."),
+                io.Image.Input("keyframes", tooltip="The pictures, one batch of at least 2."),
+                positive_input(),
+                io.Int.Input(
+                    "steps",
+                    default=100,
+                    min=0,
+                    max=10000,
+                    tooltip="More steps bring the pictures back more closely and take longer: 100 to "
+                    "500. 0 only gives every keyframe a row of its own.",
+                ),
+                io.Float.Input(
+                    "learning_rate",
+                    default=1e-4,
+                    min=1e-7,
+                    max=1.0,
+                    step=1e-5,
+                    round=1e-8,
+                    tooltip="How far each step goes. Too high and the loss curve rises instead of "
+                    "falling; too low and it stays flat.",
+                ),
+                cfg_input(" Use the cfg of the sampling: what is learned is tied to it."),
+                io.Float.Input(
+                    "lowest_level",
+                    default=0.33,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="The least noise to learn under. Lower teaches finer detail.",
+                ),
+                io.Float.Input(
+                    "highest_level",
+                    default=0.67,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="The most noise to learn under. Higher teaches layout and colours.",
+                ),
+                seed_input("details of what is learned"),
+                negative_input(),
+                io.Int.Input(
+                    "draws",
+                    default=1,
+                    min=1,
+                    max=64,
+                    optional=True,
+                    tooltip="Noises tried for each keyframe in a step. More make the loss fall more "
+                    "evenly, each step takes that much longer.",
+                ),
+                io.Int.Input(
+                    "augmentations",
+                    default=16,
+                    min=0,
+                    max=256,
+                    optional=True,
+                    tooltip="Altered copies of each keyframe (colour, crop) to learn from as well, "
+                    "so that not every speck is learned. 0: the keyframe alone.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output("learned_positive", display_name="positive"),
+                io.Conditioning.Output("learned_negative", display_name="negative"),
+                io.Image.Output("loss_curve", display_name="loss curve"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        vae: Any,
+        keyframes: Tensor,
+        positive: Any,
+        steps: int,
+        learning_rate: float,
+        cfg: float,
+        lowest_level: float,
+        highest_level: float,
+        seed: int,
+        negative: Any = None,
+        draws: int = 1,
+        augmentations: int = 16,
+    ) -> io.NodeOutput:
+        check_vae(vae)
+        pictures = read_keyframes(keyframes)
+        check_sides(pictures, vae)
+        prompts = read_prompts(positive, negative, cfg, len(pictures))
+        settings = InversionSettings(
+            steps=steps,
+            learning_rate=learning_rate,
+            cfg=cfg,
+            lowest=lowest_level,
+            highest=highest_level,
+            draws=draws,
+            augmentations=augmentations,
+            seed=seed,
+        )
+        settings.check()
+        wrapped = ComfyModel(
+            model,
+            whole_schedule(model, "simple", STEPS_OF_SCHEDULE),
+            sampler=None,
+            vae=vae,
+            positive=prompts.positive,
+        )
+        latents = wrapped.encode(pictures)
+        check_channels("vae", latents, model)
+        learned = _invert(wrapped, latents.shape, pictures, prompts.guide, settings)
+        facts = {INVERSION_KEY: {"cfg": cfg, "losses": learned.losses}}
+        away = ExecutionBlocker("TextualInvert has no negative to give: connect its input negative")
+        if negative is not None:
+            away = write_conditioning(learned.negative, prompts.negative)
+        curve = _curve(learned.losses)
+        return io.NodeOutput(
+            write_conditioning(learned.positive, prompts.positive | facts),
+            away,
+            curve,
+            ui=ui.PreviewImage(curve, cls=cls),
+        )
+
+
+def _invert(
+    model: ComfyModel,
+    latent_shape: torch.Size,
+    pictures: Tensor,
+    guide: Any,
+    settings: InversionSettings,
+) -> Inversion:
+    bar = comfy.utils.ProgressBar(max(1, settings.steps))
+
+    def show(step: int, loss: float) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(step)
+
+    with model.gradients(latent_shape):
+        # what comes in was made under inference_mode, which autograd cannot save
+        positive, negative = _copy(guide.positive), _copy(guide.negative)
+        return invert(model, pictures.clone(), positive, negative, settings, show)
+
+
+def _copy(text: Text) -> Text:
+    return text.map(torch.clone)
+
+
+def _curve(losses: dict[int, float]) -> Tensor:
+    """The loss curve as IMAGE `(1, h, w, 3)`."""
+    plot = line_plot(losses, "loss on fixed noise", "step")
+    return to_tensor([plot]).movedim(1, -1)

@@ -1,0 +1,21 @@
+"""One server for all tests against a real ComfyUI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import comfy_host
+import pytest
+
+# nodes for the server, which import what only it has
+collect_ignore = ["pack"]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[comfy_host.Server]:
+    host = comfy_host.find_host()
+    if host is None:
+        looked = ", ".join(str(place) for place in comfy_host.places())
+        pytest.skip(f"no ComfyUI in {looked}; COMFYUI_PATH can name one")
+    with comfy_host.Server(host, tmp_path_factory.mktemp("comfyui")) as server:
+        yield server

@@ -1,0 +1,194 @@
+"""Nodes for tests: tiny random models of the host's own classes, and models that misbehave."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import torch
+from comfy_api.latest import ComfyExtension, io
+from safetensors.torch import save_file
+
+from . import models
+
+_CATEGORY = "interpolation tests"
+
+Apply = Callable[..., torch.Tensor]
+
+
+class TestCheckpoint(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestCheckpoint",
+            category=_CATEGORY,
+            description="A tiny model with random weights.",
+            inputs=[io.Combo.Input("kind", options=models.KINDS), io.Int.Input("seed", default=0)],
+            outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output()],
+        )
+
+    @classmethod
+    def execute(cls, kind: str, seed: int) -> io.NodeOutput:
+        return io.NodeOutput(
+            models.model(kind, seed), models.clip(kind, seed), models.vae(kind, seed)
+        )
+
+
+class TestControlNet(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestControlNet",
+            category=_CATEGORY,
+            description="A ControlNet with random weights for a tiny model.",
+            inputs=[
+                io.Combo.Input("kind", options=models.CONTROLLED_KINDS),
+                io.Int.Input("seed", default=0),
+            ],
+            outputs=[io.ControlNet.Output()],
+        )
+
+    @classmethod
+    def execute(cls, kind: str, seed: int) -> io.NodeOutput:
+        return io.NodeOutput(models.controlnet(kind, seed))
+
+
+class TestNaN(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestNaN",
+            category=_CATEGORY,
+            description="A model of which nothing but NaN comes.",
+            inputs=[io.Model.Input("model")],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model: Any) -> io.NodeOutput:
+        return io.NodeOutput(_around_calls(model, lambda call: call() * float("nan")))
+
+
+class TestCount(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestCount",
+            category=_CATEGORY,
+            description="A model that writes how often it was called to calls_<name>.txt.",
+            inputs=[
+                io.Model.Input("model"),
+                io.String.Input("name", default="model"),
+                io.Float.Input("delay", default=0.0, tooltip="Seconds to sleep in each call."),
+            ],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, name: str, delay: float) -> io.NodeOutput:
+        file, calls = _output_file(f"calls_{name}.txt"), 0
+        file.write_text("0")
+
+        def count(call: Apply) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            file.write_text(str(calls))
+            time.sleep(delay)
+            return call()
+
+        return io.NodeOutput(_around_calls(model, count))
+
+
+class TestBrokenVAE(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestBrokenVAE",
+            category=_CATEGORY,
+            description="A VAE that decodes a few times and then fails.",
+            inputs=[io.Vae.Input("vae"), io.Int.Input("good_calls", default=0)],
+            outputs=[io.Vae.Output()],
+        )
+
+    @classmethod
+    def execute(cls, vae: Any, good_calls: int) -> io.NodeOutput:
+        left = good_calls
+
+        def decode(*args: Any, **options: Any) -> torch.Tensor:
+            nonlocal left
+            if left <= 0:
+                raise RuntimeError("decoding failed on purpose")
+            left -= 1
+            return vae.decode(*args, **options)
+
+        broken = copy.copy(vae)
+        broken.decode = decode
+        return io.NodeOutput(broken)
+
+
+class TestTensor(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestTensor",
+            category=_CATEGORY,
+            description="Writes a tensor to <name>.safetensors, exactly.",
+            inputs=[
+                io.AnyType.Input(
+                    "any", tooltip="IMAGE, MASK, SIGMAS, LATENT or the first of CONDITIONING."
+                ),
+                io.String.Input("name", default="tensor"),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, any: Any, name: str) -> io.NodeOutput:
+        save_file({"tensor": _tensor(any)}, _output_file(f"{name}.safetensors"))
+        return io.NodeOutput()
+
+
+def _around_calls(model: Any, around: Callable[[Apply], torch.Tensor]) -> Any:
+    """The model with `around` called for each call of it, and inside of it the call itself."""
+    model = model.clone()
+    inner = model.model_options.get("model_function_wrapper")
+
+    def wrapper(apply: Apply, call: dict[str, Any]) -> torch.Tensor:
+        if inner:
+            return around(lambda: inner(apply, call))
+        return around(lambda: apply(call["input"], call["timestep"], **call["c"]))
+
+    model.set_model_unet_function_wrapper(wrapper)
+    return model
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    if isinstance(value, dict):
+        value = value["samples"]
+    if isinstance(value, list):
+        value = value[0][0]
+    return value.detach().cpu().contiguous().clone()
+
+
+def _output_file(name: str) -> Path:
+    return Path(folder_paths.get_output_directory()) / name
+
+
+class TestModels(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            TestCheckpoint,
+            TestControlNet,
+            TestNaN,
+            TestCount,
+            TestBrokenVAE,
+            TestTensor,
+        ]
+
+
+async def comfy_entrypoint() -> TestModels:
+    return TestModels()

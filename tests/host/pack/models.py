@@ -1,0 +1,266 @@
+"""Models of the host's own classes, tiny and with random weights, for pictures of 64 x 64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.ldm.flux.model
+import comfy.ldm.models.autoencoder
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.sd
+import comfy.supported_models
+import comfy.supported_models_base
+import comfy.text_encoders.sd3_clip
+import torch
+from torch import nn
+
+_WIDE_L, _WIDE_G, _WIDE_T5 = 16, 24, 32
+"""Widths of the text towers, by the host's names for them."""
+
+_CHANNELS = 64
+_UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": _CHANNELS,
+    "num_res_blocks": [1, 1],
+    "channel_mult": (1, 2),
+    "transformer_depth": [1, 1],
+    "transformer_depth_output": [1, 1, 1, 1],
+    "transformer_depth_middle": 1,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": True,
+    "use_temporal_attention": False,
+    "legacy": False,
+    "adm_in_channels": None,
+}
+"""Two levels with attention on both; every group norm has 32 groups."""
+
+_FREEDOM = 0.25
+"""How much of a predicted noise is the network's own invention, and how much a ControlNet says."""
+
+_MMDIT = {
+    "in_channels": 16,
+    "patch_size": 2,
+    "input_size": None,
+    "num_patches": 32 * 32,
+    "pos_embed_max_size": 32,
+    "pos_embed_scaling_factor": None,
+    # 64 channels a unit of depth
+    "depth": 1,
+    "num_blocks": 2,
+    "adm_in_channels": _WIDE_L + _WIDE_G,
+    # the host pads these texts to 4096, whatever the towers' widths
+    "context_embedder_config": {
+        "target": "torch.nn.Linear",
+        "params": {"in_features": 4096, "out_features": 64},
+    },
+}
+
+_FLUX = {
+    "image_model": "flux",
+    "in_channels": 16,
+    "out_channels": 16,
+    "patch_size": 2,
+    "vec_in_dim": _WIDE_L,
+    "context_in_dim": _WIDE_T5,
+    "hidden_size": 64,
+    "num_heads": 2,
+    "axes_dim": [8, 12, 12],
+    "theta": 10000,
+    "mlp_ratio": 2.0,
+    "depth": 1,
+    "depth_single_blocks": 1,
+    "qkv_bias": True,
+    "guidance_embed": True,
+    "txt_ids_dims": [],
+}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a family of models is made of."""
+
+    config: type
+    network: dict[str, Any]
+    latent_channels: int = 4
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What the host wants to see of a checkpoint's weights before it builds the network."""
+
+
+_KINDS = {
+    "sd15": _Kind(
+        comfy.supported_models.SD15,
+        {**_UNET, "context_dim": _WIDE_L, "use_linear_in_transformer": False},
+    ),
+    "sd2": _Kind(
+        comfy.supported_models.SD20,
+        {**_UNET, "context_dim": _WIDE_G},
+        # far from zero here means v-prediction
+        weights={
+            "output_blocks.11.1.transformer_blocks.0.norm1.bias": torch.tensor([-1.0, 1.0]),
+        },
+    ),
+    "sdxl": _Kind(
+        comfy.supported_models.SDXL,
+        {
+            **_UNET,
+            "context_dim": _WIDE_L + _WIDE_G,
+            "num_classes": "sequential",
+            # six sizes, each 256 wide
+            "adm_in_channels": _WIDE_G + 6 * 256,
+        },
+    ),
+    "sd3": _Kind(comfy.supported_models.SD3, _MMDIT, latent_channels=16),
+    "flux": _Kind(comfy.supported_models.Flux, _FLUX, latent_channels=16),
+}
+
+KINDS = list(_KINDS)
+CONTROLLED_KINDS = ["sd15", "sdxl"]
+
+
+def model(kind: str, seed: int) -> comfy.model_patcher.ModelPatcher:
+    """The diffusion model of a kind."""
+    config = _config(kind)
+    built = config.get_model(dict(_KINDS[kind].weights), "")
+    _fill(built.diffusion_model, seed)
+    if built.model_type == comfy.model_base.ModelType.EPS:
+        _find_noise(built.diffusion_model)
+    return comfy.model_patcher.ModelPatcher(
+        built,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+
+
+def clip(kind: str, seed: int) -> comfy.sd.CLIP:
+    """The text encoder of a kind, with the real tokenizers; sd3 goes without its T5."""
+    built = comfy.sd.CLIP(
+        _text_target(kind),
+        model_options={
+            "dtype": torch.float32,
+            "clip_l_model_config": _clip_config(_WIDE_L),
+            "clip_h_model_config": _clip_config(_WIDE_G),
+            "clip_g_model_config": _clip_config(_WIDE_G),
+            "t5xxl_model_config": {
+                "d_model": _WIDE_T5,
+                "d_ff": 2 * _WIDE_T5,
+                "d_kv": 16,
+                "num_heads": 2,
+                "num_layers": 2,
+            },
+        },
+    )
+    _fill(built.cond_stage_model, seed)
+    return built
+
+
+def vae(kind: str, seed: int) -> comfy.sd.VAE:
+    """An autoencoder that makes 8 x 8 pixels one."""
+    channels = _KINDS[kind].latent_channels
+    shape = {
+        "double_z": True,
+        "z_channels": channels,
+        "resolution": 64,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 32,
+        "ch_mult": [1, 1, 1, 1],
+        "num_res_blocks": 1,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+    }
+    params = {"ddconfig": shape, "embed_dim": channels}
+    weights = _fill(comfy.ldm.models.autoencoder.AutoencoderKL(**params), seed).state_dict()
+    built = comfy.sd.VAE(sd=weights, config={"params": params}, dtype=torch.float32)
+    built.latent_channels = channels
+    return built
+
+
+def controlnet(kind: str, seed: int) -> comfy.controlnet.ControlNet:
+    """A ControlNet for the model of a kind."""
+    config = {**_config(kind).unet_config, "hint_channels": 3}
+    del config["out_channels"]
+    network = comfy.cldm.cldm.ControlNet(**config, operations=comfy.ops.disable_weight_init)
+    _fill(network, seed)
+    for end in (*network.zero_convs, network.middle_block_out):
+        end[0].weight.mul_(_FREEDOM)
+    return comfy.controlnet.ControlNet(
+        network, load_device=comfy.model_management.get_torch_device()
+    )
+
+
+def _config(kind: str) -> comfy.supported_models_base.BASE:
+    network = dict(_KINDS[kind].network)
+    if kind == "flux":
+        known = comfy.ldm.flux.model.FluxParams.__dataclass_fields__
+        network = {k: v for k, v in network.items() if k in known or k == "image_model"}
+    config = _KINDS[kind].config(network)
+    config.set_inference_dtype(torch.float32, None)
+    return config
+
+
+def _text_target(kind: str) -> comfy.supported_models_base.ClipTarget:
+    if kind != "sd3":
+        return _config(kind).clip_target({})
+    # its T5 would be 4096 wide, for 32128 tokens
+    towers = comfy.text_encoders.sd3_clip
+    return comfy.supported_models_base.ClipTarget(
+        towers.SD3Tokenizer, towers.sd3_clip(clip_l=True, clip_g=True, t5=False)
+    )
+
+
+def _clip_config(width: int) -> dict[str, int]:
+    return {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 3,
+    }
+
+
+def _fill(network: nn.Module, seed: int) -> nn.Module:
+    """Random weights that keep the size of what passes; the host leaves them unset."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in network.state_dict().items():
+        if tensor.ndim == 0 or not tensor.is_floating_point():
+            continue
+        noise = torch.randn(tensor.shape, generator=generator)
+        if tensor.ndim > 1:
+            noise /= tensor[0].numel() ** 0.5
+        elif name.endswith("bias"):
+            noise *= 0.1
+        else:
+            # the scale of a norm
+            noise = 1 + 0.1 * noise
+        tensor.copy_(noise)
+    return network
+
+
+def _find_noise(unet: nn.Module) -> None:
+    """Wire a network that predicts noise so that it finds most of it; latents would grow, else.
+
+    Its first channels carry the latent and its negative past everything to the end, where
+    `silu(x) - silu(-x) = x`.
+    """
+    first, last, out = unet.input_blocks[0][0], unet.output_blocks[-1], unet.out
+    resnet, attention = last[0], last[1]
+    pairs = 2 * first.in_channels
+    for layer in (first, resnet.skip_connection, resnet.out_layers[-1], attention.proj_out):
+        layer.weight[:pairs] = 0
+        layer.bias[:pairs] = 0
+    out[0].weight[:pairs] = 1
+    out[0].bias[:pairs] = 0
+    out[2].weight.mul_(_FREEDOM)
+    for channel in range(first.in_channels):
+        for place, sign in ((2 * channel, 1), (2 * channel + 1, -1)):
+            first.weight[place, channel, 1, 1] = sign
+            # the latent comes over the skip, after the channels from below
+            resnet.skip_connection.weight[place, _CHANNELS + place] = 1
+            out[2].weight[channel, place, 1, 1] = sign
