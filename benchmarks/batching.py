@@ -10,15 +10,13 @@ network.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import torch
 from demo_model import SIZE, held_out
 from diffusers import DDIMScheduler
 from report import parser, publish
-from torch import Tensor, nn
+from torch import Tensor
+from watch import watched
 
 from diffusion_interpolation.bisection import Bisection, Scorer, Settings
 from diffusion_interpolation.blend import slerp
@@ -27,43 +25,6 @@ from diffusion_interpolation.diffusers_files import load_controlnet, load_folder
 from diffusion_interpolation.diffusers_model import DiffusersModel
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.path import Path, draw_noise
-
-
-@dataclass
-class Watch:
-    """Seconds spent in the outermost forward passes of networks, and how many there were."""
-
-    seconds: float = 0.0
-    passes: int = 0
-    depth: int = 0
-    started: float = 0.0
-    handles: list = field(default_factory=list)
-
-    def before(self, *_: object) -> None:
-        if self.depth == 0:
-            self.started = time.perf_counter()
-        self.depth += 1
-
-    def after(self, *_: object) -> None:
-        self.depth -= 1
-        if self.depth == 0:
-            self.seconds += time.perf_counter() - self.started
-            self.passes += 1
-
-
-@contextmanager
-def watched() -> Iterator[Watch]:
-    """Time every forward pass within."""
-    watch = Watch()
-    hooks = (
-        nn.modules.module.register_module_forward_pre_hook(watch.before),
-        nn.modules.module.register_module_forward_hook(watch.after),
-    )
-    try:
-        yield watch
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 class Reference:

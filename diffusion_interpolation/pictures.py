@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import math
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path

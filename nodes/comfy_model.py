@@ -288,7 +288,7 @@ def from_network(model: Any, latents: Tensor) -> Tensor:
 
 
 def carry_noisy(model: Any, noisy: Tensor, sigma: Tensor) -> Tensor:
-    """A noisy latent of the network's scale as wires carry it: the host's samplers go on from it."""
+    """A noisy latent of the network's scale as wires carry it, for the host's samplers to go on."""
     sampling = model.get_model_object("model_sampling")
     return from_network(model, sampling.inverse_noise_scaling(sigma, noisy))
 
@@ -358,7 +358,7 @@ def check_control_net(control_net: Any, model: Any) -> None:
     got, want = _text_width(network), _text_width(model.model.diffusion_model)
     if got != want:
         raise ValueError(
-            f"control_net: takes text of width {got or 'unknown'}, this model has {want or 'none'}; "
+            f"control_net: it takes {_of_width(got)}, this model {_of_width(want)}; "
             "it was trained for another family of models"
         )
 
@@ -369,6 +369,10 @@ def _text_width(network: nn.Module) -> int | None:
         if name.endswith("attn2.to_k.weight"):
             return weight.shape[1]
     return None
+
+
+def _of_width(width: int | None) -> str:
+    return "another kind of text" if width is None else f"text of width {width}"
 
 
 def _by_strength(guidance: Guidance, count: int) -> list[list[int]]:

@@ -46,7 +46,7 @@ class ConditionedDenoise(io.ComfyNode):
                     max=10000.0,
                     step=0.01,
                     round=0.000001,
-                    tooltip="Between which keyframes' prompts and poses: the one of NoisyLatentLerp.",
+                    tooltip="Whose prompts and poses: the same position as NoisyLatentLerp's.",
                 ),
                 seed_input("details, with samplers that add noise on the way"),
                 negative_input(),

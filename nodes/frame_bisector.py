@@ -63,8 +63,8 @@ class FrameBisector(io.ComfyNode):
                     min=0.01,
                     max=1.0,
                     step=0.01,
-                    tooltip="Noise of the frame half-way. Higher invents more; above 0.65 it drifts "
-                    "away from the keyframes.",
+                    tooltip="Noise of the frame half-way. Higher invents more; above 0.65 it "
+                    "drifts away from the keyframes.",
                 ),
                 io.Float.Input(
                     "lowest_level",
@@ -87,8 +87,8 @@ class FrameBisector(io.ComfyNode):
                     default=8,
                     min=1,
                     max=64,
-                    tooltip="Versions of the half-way frame to choose from, one fewer at each depth "
-                    "after it, never under 3. Without a reranker there is one.",
+                    tooltip="Versions of the half-way frame to choose from, one fewer at each "
+                    "depth after it, never under 3. Without a reranker there is one.",
                 ),
                 *schedule_inputs(),
                 io.Combo.Input(
@@ -113,8 +113,8 @@ class FrameBisector(io.ComfyNode):
                     min=0,
                     max=4096,
                     optional=True,
-                    tooltip="Frames and candidates to denoise at once. 0: as many as fit in memory. "
-                    "The frames are the same at any size.",
+                    tooltip="Frames and candidates to denoise at once. 0: as many as fit in "
+                    "memory. The frames are the same at any size.",
                 ),
             ],
             outputs=[

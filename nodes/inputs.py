@@ -34,16 +34,16 @@ def cfg_input(more: str = "") -> io.Float.Input:
         max=100.0,
         step=0.1,
         round=0.01,
-        tooltip="How strongly the prompt shapes what is drawn. At 1 the negative prompt is not used "
-        f"and every step is twice as fast.{more}",
+        tooltip="How strongly the prompt shapes what is drawn. At 1 the negative prompt is not "
+        f"used and every step is twice as fast.{more}",
     )
 
 
 def positive_input() -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "positive",
-        tooltip="The prompt that fits all keyframes, with one row for all of them or one each: from "
-        "TextualInvert, KeyframeConditioning or CLIP Text Encode.",
+        tooltip="The prompt that fits all keyframes, or one for each: from TextualInvert, "
+        "KeyframeConditioning or CLIP Text Encode.",
     )
 
 
@@ -69,8 +69,8 @@ def schedule_inputs() -> list[io.Input]:
             default=50,
             min=2,
             max=1000,
-            tooltip="Steps of the whole schedule. A frame takes its noise level's share of them: at "
-            "0.5 half. More steps give finer detail and take longer.",
+            tooltip="Steps of the whole schedule. A frame takes its noise level's share of them: "
+            "at 0.5 half. More steps give finer detail and take longer.",
         ),
     ]
 
@@ -80,8 +80,8 @@ def pose_inputs() -> list[io.Input]:
         io.ControlNet.Input(
             "control_net",
             optional=True,
-            tooltip="An OpenPose ControlNet of the model's family: people move from one pose to the "
-            "next instead of melting. Wants poses.",
+            tooltip="An OpenPose ControlNet of the model's family: people move from one pose to "
+            "the next instead of melting. Wants poses.",
         ),
         PoseKeypoint.Input(
             "poses",

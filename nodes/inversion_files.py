@@ -65,7 +65,7 @@ class LoadInversion(io.ComfyNode):
             node_id="LoadInversion",
             display_name="Load Inversion",
             category=CATEGORY,
-            description="Loads what SaveInversion saved, for the same model and the same keyframes.",
+            description="Loads what SaveInversion saved, for the same model and keyframes.",
             inputs=[
                 io.Combo.Input(
                     "file",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 

@@ -48,8 +48,8 @@ class NoisyLatentLerp(io.ComfyNode):
                     max=10000.0,
                     step=0.01,
                     round=0.000001,
-                    tooltip="Where on the path: 0 is the first keyframe, 0.5 half-way to the second, "
-                    "1 the second, and so on.",
+                    tooltip="Where on the path: 0 is the first keyframe, 0.5 half-way to the "
+                    "second, 1 the second, and so on.",
                 ),
                 io.Float.Input(
                     "noise_level",

@@ -27,16 +27,16 @@ class PoseExtract(io.ComfyNode):
             node_id="PoseExtract",
             display_name="Pose Extract",
             category=CATEGORY,
-            description="Finds the people in each picture and where their joints are, for the poses "
-            "of FrameBisector and ConditionedDenoise.",
+            description="Finds the people in each picture and where their joints are, for the "
+            "poses of FrameBisector and ConditionedDenoise.",
             inputs=[
                 io.Image.Input("images", tooltip="The keyframes, or photographs made from them."),
                 io.Combo.Input(
                     "detector",
                     options=[OPENPOSE, PUPPETS],
                     default=OPENPOSE,
-                    tooltip=f"OpenPose wants {OPENPOSE_FILE} in models/{FOLDER} (its weights are for "
-                    "non-commercial use). The other one knows only the puppets of the demo.",
+                    tooltip=f"OpenPose wants {OPENPOSE_FILE} in models/{FOLDER} (its weights are "
+                    "for non-commercial use). The other one knows only the demo's puppets.",
                 ),
                 io.Combo.Input(
                     "people",

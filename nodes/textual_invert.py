@@ -39,8 +39,8 @@ class TextualInvert(io.ComfyNode):
             display_name="Textual Invert",
             category=CATEGORY,
             description="Learns a prompt for each keyframe, and a negative prompt for all, under "
-            "which the model draws just these pictures. Frames between them then keep more of both. "
-            "The model itself is not changed.",
+            "which the model draws just these pictures. Frames between them then keep more of "
+            "both. The model itself is not changed.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that will draw the frames."),
                 io.Vae.Input("vae", tooltip="The model's VAE."),
@@ -51,8 +51,8 @@ class TextualInvert(io.ComfyNode):
                     default=100,
                     min=0,
                     max=10000,
-                    tooltip="More steps bring the pictures back more closely and take longer: 100 to "
-                    "500. 0 only gives every keyframe a row of its own.",
+                    tooltip="More steps bring the pictures back more closely and take longer: 100 "
+                    "to 500. 0 only gives every keyframe a row of its own.",
                 ),
                 io.Float.Input(
                     "learning_rate",
@@ -89,8 +89,8 @@ class TextualInvert(io.ComfyNode):
                     min=1,
                     max=64,
                     optional=True,
-                    tooltip="Noises tried for each keyframe in a step. More make the loss fall more "
-                    "evenly, each step takes that much longer.",
+                    tooltip="Noises tried for each keyframe in a step. More make the loss fall "
+                    "more evenly, each step takes that much longer.",
                 ),
                 io.Int.Input(
                     "augmentations",

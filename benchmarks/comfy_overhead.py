@@ -1,0 +1,137 @@
+"""Time in FrameBisector against time in networks: `python benchmarks/comfy_overhead.py`
+
+Runs inside a real ComfyUI, found as tests find it, with the host's own interpreter: the embedded
+demo, all options on. `networks` are the forward passes of denoiser, ControlNet, autoencoder and
+reranker; `ratio` is the wall time against their sum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from report import parser, publish
+from watch import watched
+
+CHECKOUT = Path(__file__).parents[1]
+PACK = "diffusion_interpolation_pack"
+
+
+def main() -> None:
+    words = parser(__doc__)
+    words.add_argument("--host", type=Path, help="a ComfyUI folder")
+    words.add_argument("--frames-per-gap", type=int, default=15)
+    words.add_argument("--steps", type=int, default=50)
+    words.add_argument("--repeat", type=int, default=3)
+    words.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = words.parse_args()
+    if options.inside:
+        publish(rows(options), options.json)
+    else:
+        run_inside(options.host or _found())
+
+
+def _found() -> Path:
+    from comfy_host import find_host, places
+
+    host = find_host()
+    if host is None:
+        raise SystemExit(f"no ComfyUI in any of {', '.join(map(str, places()))}; name one: --host")
+    return host
+
+
+def run_inside(host: Path) -> None:
+    """The same command by the host's interpreter."""
+    from comfy_host import host_python
+
+    # of an option given twice, the last counts
+    command = [host_python(host), __file__, *sys.argv[1:], "--host", str(host), "--inside"]
+    raise SystemExit(subprocess.run(command, check=False).returncode)
+
+
+def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row a run; the first one is left out, it loads and warms up."""
+    nodes = load_pack(options.host, options.device)
+    with torch.inference_mode():
+        inputs = demo_inputs(nodes, options)
+        bisect = nodes["FrameBisector"].execute
+        bisect(**inputs)
+        return [measured(bisect, inputs, number) for number in range(options.repeat)]
+
+
+def measured(bisect: Any, inputs: dict[str, Any], number: int) -> dict[str, Any]:
+    with watched() as watch:
+        begun = time.perf_counter()
+        bisect(**inputs)
+        wall = time.perf_counter() - begun
+    return {
+        "run": number,
+        "wall s": wall,
+        "networks s": watch.seconds,
+        "passes": watch.passes,
+        "ratio": wall / watch.seconds,
+    }
+
+
+def load_pack(host: Path, device: str) -> dict[str, Any]:
+    """The nodes of this checkout by id, loaded as the host loads a folder of custom nodes."""
+    sys.path.insert(0, str(host))
+    sys.argv = ["main.py", *(["--cpu"] if device == "cpu" else [])]
+    os.chdir(host)
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    spec = importlib.util.spec_from_file_location(
+        PACK, CHECKOUT / "__init__.py", submodule_search_locations=[str(CHECKOUT)]
+    )
+    pack = importlib.util.module_from_spec(spec)
+    sys.modules[PACK] = pack
+    spec.loader.exec_module(pack)
+
+    async def classes() -> list[Any]:
+        return await (await pack.comfy_entrypoint()).get_node_list()
+
+    return {node.GET_SCHEMA().node_id: node for node in asyncio.run(classes())}
+
+
+def demo_inputs(nodes: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    demo = nodes["PuppetDemo"].execute("a puppet", "a double exposure")
+    model, clip, vae, control_net, reranker, keyframes, poses = demo.args
+    positive, negative = (
+        clip.encode_from_tokens_scheduled(clip.tokenize(text))
+        for text in ("a puppet", "a double exposure")
+    )
+    return {
+        "model": model,
+        "vae": vae,
+        "keyframes": keyframes,
+        "positive": positive,
+        "negative": negative,
+        "frames_per_gap": options.frames_per_gap,
+        "highest_level": 0.55,
+        "lowest_level": 0.30,
+        "level_curve": "linear",
+        "candidates": 8,
+        "scheduler": "ddim_uniform",
+        "steps": options.steps,
+        "sampler_name": "euler",
+        "cfg": 4.0,
+        "blend": "slerp",
+        "seed": options.seed,
+        "reranker": reranker,
+        "control_net": control_net,
+        "poses": poses,
+    }
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(CHECKOUT / "tests" / "support"))
+    main()

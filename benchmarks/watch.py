@@ -1,0 +1,47 @@
+"""Time spent in networks, whoever calls them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from torch import nn
+
+
+@dataclass
+class Watch:
+    """Seconds spent in the outermost forward passes of networks, and how many there were."""
+
+    seconds: float = 0.0
+    passes: int = 0
+    depth: int = 0
+    started: float = 0.0
+    handles: list = field(default_factory=list)
+
+    def before(self, *_: object) -> None:
+        if self.depth == 0:
+            self.started = time.perf_counter()
+        self.depth += 1
+
+    def after(self, *_: object) -> None:
+        self.depth -= 1
+        if self.depth == 0:
+            self.seconds += time.perf_counter() - self.started
+            self.passes += 1
+
+
+@contextmanager
+def watched() -> Iterator[Watch]:
+    """Time every forward pass within."""
+    watch = Watch()
+    hooks = (
+        nn.modules.module.register_module_forward_pre_hook(watch.before),
+        nn.modules.module.register_module_forward_hook(watch.after),
+    )
+    try:
+        yield watch
+    finally:
+        for hook in hooks:
+            hook.remove()
