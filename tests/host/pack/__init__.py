@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from json import loads
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,91 @@ class TestTensor(io.ComfyNode):
         return io.NodeOutput()
 
 
+class TestPoses(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestPoses",
+            category=_CATEGORY,
+            description="POSE_KEYPOINT as JSON, as another pack would make it.",
+            inputs=[io.String.Input("json")],
+            outputs=[io.Custom("POSE_KEYPOINT").Output()],
+        )
+
+    @classmethod
+    def execute(cls, json: str) -> io.NodeOutput:
+        return io.NodeOutput(loads(json))
+
+
+class TestLora(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestLora",
+            category=_CATEGORY,
+            description="A model patched as LoRA loaders patch it, on its first output layer.",
+            inputs=[io.Model.Input("model"), io.Float.Input("strength", default=1.0)],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, strength: float) -> io.NodeOutput:
+        patched, name = model.clone(), "diffusion_model.out.2.weight"
+        weight = patched.model.state_dict()[name]
+        difference = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+        patch = {name: ("diff", (difference * weight.std(),))}
+        assert patched.add_patches(patch, strength) == [name]
+        return io.NodeOutput(patched)
+
+
+class TestPause(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestPause",
+            category=_CATEGORY,
+            description="The model as it is, once something else was done.",
+            inputs=[io.Model.Input("model"), io.AnyType.Input("after")],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, after: Any) -> io.NodeOutput:
+        return io.NodeOutput(model)
+
+
+class TestNoVAE(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestNoVAE",
+            category=_CATEGORY,
+            description="What a checkpoint without a VAE gives for one.",
+            inputs=[],
+            outputs=[io.Vae.Output()],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(None)
+
+
+class TestDemoClip(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestDemoClip",
+            category=_CATEGORY,
+            description="Both halves of the embedded demo's CLIP in the host's own classes.",
+            inputs=[io.Clip.Input("clip"), io.Boolean.Input("projection", default=True)],
+            outputs=[io.Clip.Output(), io.ClipVision.Output()],
+        )
+
+    @classmethod
+    def execute(cls, clip: Any, projection: bool) -> io.NodeOutput:
+        return io.NodeOutput(*models.demo_clip(clip, projection))
+
+
 def _around_calls(model: Any, around: Callable[[Apply], torch.Tensor]) -> Any:
     """The model with `around` called for each call of it, and inside of it the call itself."""
     model = model.clone()
@@ -187,6 +273,11 @@ class TestModels(ComfyExtension):
             TestCount,
             TestBrokenVAE,
             TestTensor,
+            TestPoses,
+            TestLora,
+            TestNoVAE,
+            TestPause,
+            TestDemoClip,
         ]
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import comfy.cldm.cldm
+import comfy.clip_vision
 import comfy.controlnet
 import comfy.ldm.flux.model
 import comfy.ldm.models.autoencoder
@@ -17,6 +21,7 @@ import comfy.sd
 import comfy.supported_models
 import comfy.supported_models_base
 import comfy.text_encoders.sd3_clip
+import comfy.utils
 import torch
 from torch import nn
 
@@ -264,3 +269,27 @@ def _find_noise(unet: nn.Module) -> None:
             # the latent comes over the skip, after the channels from below
             resnet.skip_connection.weight[place, _CHANNELS + place] = 1
             out[2].weight[channel, place, 1, 1] = sign
+
+
+DEMO_CLIP = Path(__file__).parents[3] / "diffusion_interpolation" / "demo" / "weights" / "clip"
+
+
+def demo_clip(clip: Any, projection: bool) -> tuple[Any, Any]:
+    """CLIP and CLIP_VISION of the embedded demo's pair; `clip` is the demo's text encoder.
+
+    Without `projection` as the host makes it of a file that holds none.
+    """
+    weights = comfy.utils.load_torch_file(str(DEMO_CLIP / "model.safetensors"))
+    text = clip.clone()
+    text.cond_stage_model = copy.deepcopy(clip.cond_stage_model)
+    text.patcher = comfy.model_patcher.ModelPatcher(
+        text.cond_stage_model, clip.patcher.load_device, clip.patcher.offload_device
+    )
+    if projection:
+        matrix = {"weight": weights["text_projection.weight"]}
+        text.cond_stage_model.clip_l.transformer.text_projection.load_state_dict(matrix)
+    config = json.loads((DEMO_CLIP / "config.json").read_text())["vision_config"]
+    vision = comfy.clip_vision.ClipVisionModel(config)
+    missing, _ = vision.load_sd({k: w for k, w in weights.items() if k.startswith("vis")})
+    assert [key for key in missing if "position_ids" not in key] == []
+    return text, vision

@@ -1,0 +1,251 @@
+"""The six nodes on the embedded demo, in a real ComfyUI."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy
+import pytest
+import torch
+from comfy_host import Graph, Node, Run, Server
+from demo_graphs import BISECTOR, Demo
+
+
+def tensors(server: Server, graph: Graph, **outputs: list) -> dict[str, torch.Tensor]:
+    """Run `graph` and give what its `outputs` are, exactly."""
+    _, given = run_with(server, graph, **outputs)
+    return given
+
+
+def run_with(server: Server, graph: Graph, **outputs: list) -> tuple[Run, dict[str, torch.Tensor]]:
+    for name, link in outputs.items():
+        graph.add("TestTensor", any=link, name=name)
+    run = server.run(graph.prompt)
+    assert not run.node_errors
+    assert run.error is None, run.error["exception_message"]
+    return run, {name: server.tensor(name) for name in outputs}
+
+
+def test_frames_begin_and_end_with_the_keyframes(server):
+    demo = Demo(Graph())
+    bisector = demo.bisector()
+    run, given = run_with(
+        server, demo.graph, frames=bisector[0], latents=bisector[1], keyframes=demo.keyframes
+    )
+    frames = given["frames"]
+    assert frames.shape == (5, 64, 64, 3) and given["latents"].shape == (5, 4, 16, 16)
+    assert torch.equal(frames[[0, -1]], given["keyframes"])
+    steps = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
+    assert steps.min() > 0.001
+    assert steps.max() < 0.7 * (frames[0] - frames[-1]).abs().mean()
+    assert len(run.outputs[bisector.id]["images"]) == 5
+    assert len(run.outputs[bisector.id]["text"]) == 3
+
+
+def test_progress_and_previews_are_sent_while_it_works(server):
+    demo = Demo(Graph())
+    bisector = demo.bisector(seed=101)
+    run, _ = run_with(server, demo.graph, frames=bisector[0])
+    progress = [
+        message["data"]["nodes"][bisector.id]
+        for message in run.messages
+        if message["type"] == "progress_state" and bisector.id in message["data"]["nodes"]
+    ]
+    values = [state["value"] for state in progress]
+    assert len(set(values)) > 5 and values == sorted(values)
+    assert values[-1] == progress[-1]["max"]
+    sheets = [image for node, image in run.previews if node == bisector.id]
+    assert len(sheets) >= 2
+    # the last has more cells filled than the first
+    dark = [(numpy.asarray(sheet.convert("L")) < 48).sum() for sheet in sheets]
+    assert dark[-1] < dark[0]
+
+
+def test_the_second_run_comes_from_the_cache_and_a_seed_reruns_the_bisector_alone(server):
+    def prompt(seed: int) -> tuple[Graph, Node, Demo]:
+        demo = Demo(Graph())
+        learned = demo.invert(steps=1)
+        bisector = demo.bisector(positive=learned[0], negative=learned[1], seed=seed)
+        return demo.graph, bisector, demo
+
+    graph, bisector, _ = prompt(7)
+    server.run(graph.prompt)
+    assert server.run(prompt(7)[0].prompt).executed == []
+    graph, bisector, _ = prompt(8)
+    assert server.run(graph.prompt).executed == [bisector.id]
+
+
+def test_the_parts_make_the_bisectors_middle_frame(server):
+    demo = Demo(Graph())
+    whole = demo.bisector(frames_per_gap=1, candidates=3)
+    latents = demo.graph.add("VAEEncode", pixels=demo.keyframes, vae=demo.vae)
+    noisy = demo.lerp(latents[0], candidates=3)
+    clean = demo.denoise(noisy)
+    pictures = demo.graph.add("VAEDecode", samples=clean[0], vae=demo.vae)
+    best = demo.graph.add(
+        "CLIPRerank", images=pictures[0], latents=clean[0], reranker=demo.reranker, keep=1
+    )
+    given = tensors(
+        server, demo.graph, frames=whole[0], latents=whole[1], picture=best[0], latent=best[1]
+    )
+    assert given["picture"].shape == (1, 64, 64, 3)
+    assert (given["frames"][1] - given["picture"][0]).abs().max() < 1e-4
+    assert (given["latents"][1] - given["latent"][0]).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "dpmpp_2m_sde", "uni_pc"])
+def test_a_frame_does_not_depend_on_its_batch(server, sampler):
+    frames = []
+    for batch_size in (0, 1, 3):
+        demo = Demo(Graph())
+        bisector = demo.bisector(sampler_name=sampler, batch_size=batch_size)
+        frames.append(tensors(server, demo.graph, frames=bisector[0])["frames"])
+    assert (frames[0] - frames[1]).abs().max() < 2e-3
+    assert (frames[0] - frames[2]).abs().max() < 2e-3
+    demo = Demo(Graph())
+    other = demo.bisector(sampler_name=sampler, seed=5)
+    assert (tensors(server, demo.graph, frames=other[0])["frames"] - frames[0]).abs().max() > 0.1
+
+
+def test_frames_are_those_of_the_command_line(server):
+    """All options on; the two end a step from the clean picture, and beside it."""
+    from diffusion_interpolation.bisection import Bisection, Settings
+    from diffusion_interpolation.demo import load_model, reranker, world
+    from diffusion_interpolation.demo.pair import pair
+    from diffusion_interpolation.guide import Guide
+    from diffusion_interpolation.path import Path
+
+    demo = Demo(Graph())
+    bisector = demo.bisector(steps=50, candidates=3)
+    frames = tensors(server, demo.graph, frames=bisector[0])["frames"]
+    model = load_model(steps=50)
+    guide = Guide(
+        model.encode_text(["a puppet"]),
+        model.encode_text(["a double exposure"]),
+        BISECTOR["cfg"],
+        world.poses(pair(), 64),
+        (64, 64),
+    )
+    scorer = reranker().scorer(["a puppet"], "a double exposure")
+    ours = Bisection(model, Path((3,)), guide, Settings(candidates=3), scorer)
+    keyframes = frames[[0, -1]].movedim(-1, 1)
+    for frame in ours.frames(model.encode(keyframes)):
+        difference = frame.picture.movedim(0, -1) - frames[frame.index]
+        assert difference.abs().mean() < 2 / 255
+
+
+def test_a_cancel_stops_within_a_step(server):
+    demo = Demo(Graph())
+    counted = demo.graph.add("TestCount", model=demo.model, name="bisector", delay=0.15)
+    demo.bisector(model=counted[0], seed=300, steps=100)
+    calls_at_cancel = []
+
+    def cancel() -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                if server.calls("bisector") >= 3:
+                    break
+            except (FileNotFoundError, ValueError):
+                pass
+            time.sleep(0.02)
+        calls_at_cancel.append(server.calls("bisector"))
+        server.interrupt()
+
+    watcher = threading.Thread(target=cancel)
+    watcher.start()
+    run = server.run(demo.graph.prompt)
+    watcher.join()
+    assert run.interrupted and run.error is None
+    # the call that was under way when the request came, and at most one more
+    assert server.calls("bisector") <= calls_at_cancel[0] + 2
+
+
+def test_what_is_finished_is_given_when_decoding_fails(server):
+    demo = Demo(Graph())
+    broken = demo.graph.add("TestBrokenVAE", vae=demo.vae, good_calls=1)
+    bisector = demo.bisector(vae=broken[0], seed=400)
+    run, given = run_with(server, demo.graph, frames=bisector[0], latents=bisector[1])
+    assert len(given["frames"]) == len(given["latents"]) == 3
+    *lines, failure = run.outputs[bisector.id]["text"]
+    assert [line.split(",")[0] for line in lines] == ["frame 2"]
+    assert "decoding failed on purpose" in failure and "2 frames are missing" in failure
+    assert "decoding failed on purpose" in server.log
+
+
+def test_a_decode_that_fails_at_once_is_an_error(server):
+    demo = Demo(Graph())
+    broken = demo.graph.add("TestBrokenVAE", vae=demo.vae, good_calls=0)
+    bisector = demo.bisector(vae=broken[0], seed=401)
+    run = server.run(demo.graph.prompt)
+    assert run.error["node_id"] == bisector.id
+    assert "cannot be decoded" in run.error["exception_message"]
+
+
+def test_the_best_are_kept_with_their_latents(server):
+    demo = Demo(Graph())
+    latents = demo.graph.add("VAEEncode", pixels=demo.keyframes, vae=demo.vae)
+    best = demo.graph.add(
+        "CLIPRerank", images=demo.keyframes, latents=latents[0], reranker=demo.reranker, keep=2
+    )
+    run, given = run_with(
+        server,
+        demo.graph,
+        keyframes=demo.keyframes,
+        all_latents=latents[0],
+        images=best[0],
+        latents=best[1],
+    )
+    lines = run.outputs[best.id]["text"][0].splitlines()
+    order = [int(line.split()[1].strip(":")) for line in lines]
+    scores = [float(line.split()[-1]) for line in lines]
+    assert sorted(order) == [0, 1] and scores == sorted(scores, reverse=True)
+    assert torch.equal(given["images"], given["keyframes"][order])
+    assert torch.equal(given["latents"], given["all_latents"][order])
+
+
+def test_latents_that_were_not_given_cannot_be_taken(server):
+    demo = Demo(Graph())
+    best = demo.graph.add("CLIPRerank", images=demo.keyframes, reranker=demo.reranker, keep=1)
+    given = tensors(server, demo.graph, images=best[0])
+    assert len(given["images"]) == 1
+    demo.graph.add("TestTensor", any=best[1], name="nothing")
+    run = server.run(demo.graph.prompt)
+    assert "connect its input latents" in run.error["exception_message"]
+
+
+def test_poses_are_found_and_drawn(server):
+    demo = Demo(Graph())
+    found = demo.graph.add(
+        "PoseExtract", images=demo.keyframes, detector="puppets of the demo", people="largest"
+    )
+    bisectors = [demo.bisector(poses=poses, steps=20) for poses in (found[0], demo.poses, None)]
+    control = demo.graph.prompt[bisectors[2].id]["inputs"]
+    del control["control_net"]
+    run, given = run_with(
+        server,
+        demo.graph,
+        skeletons=found[1],
+        **{f"frames{i}": bisector[0] for i, bisector in enumerate(bisectors)},
+    )
+    assert given["skeletons"].shape == (2, 64, 64, 3)
+    assert 0.02 < (given["skeletons"] > 0.2).float().mean() < 0.5
+    assert len(run.outputs[found.id]["images"]) == 2
+    detected, known, none = (given[f"frames{i}"] for i in range(3))
+    near, far = (detected - known).abs().mean(), (none - known).abs().mean()
+    assert near < far / 2
+
+
+def test_every_keyframe_may_have_its_own_prompt(server):
+    demo = Demo(Graph())
+    other = demo.graph.add("CLIPTextEncode", clip=demo.clip, text="a blue puppet, a top hat")
+    both = demo.graph.add("KeyframeConditioning", first=demo.positive, second=other[0])
+    bisector = demo.bisector(positive=both[0])
+    one = demo.bisector()
+    given = tensors(
+        server, demo.graph, rows=both[0], other=other[0], frames=bisector[0], plain=one[0]
+    )
+    assert given["rows"].shape == (2, 24, 128)
+    assert torch.equal(given["rows"][1], given["other"][0])
+    assert (given["frames"] - given["plain"]).abs().max() > 0.05

@@ -1,0 +1,111 @@
+"""Prompts of ComfyUI's API around the embedded demo, for tests against a real host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_host import Graph, Node
+
+POSITIVE, NEGATIVE = "a puppet", "a double exposure"
+BISECTOR = {
+    "frames_per_gap": 3,
+    "highest_level": 0.55,
+    "lowest_level": 0.30,
+    "level_curve": "linear",
+    "candidates": 2,
+    "scheduler": "ddim_uniform",
+    "steps": 10,
+    "sampler_name": "euler",
+    "cfg": 4.0,
+    "blend": "slerp",
+    "seed": 0,
+}
+INVERT = {
+    "steps": 4,
+    "learning_rate": 0.25,
+    "cfg": 4.0,
+    "lowest_level": 0.33,
+    "highest_level": 0.67,
+    "seed": 0,
+    "draws": 2,
+    "augmentations": 0,
+}
+
+
+class Demo:
+    """The loader of the demo and its two prompts in a graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.node = graph.add("PuppetDemo", positive=POSITIVE, negative=NEGATIVE)
+        self.model, self.clip, self.vae = (self.node[i] for i in range(3))
+        self.control_net, self.reranker = self.node[3], self.node[4]
+        self.keyframes, self.poses = self.node[5], self.node[6]
+        self.positive, self.negative = (
+            graph.add("CLIPTextEncode", clip=self.clip, text=text)[0]
+            for text in (POSITIVE, NEGATIVE)
+        )
+
+    def bisector(self, **changes: Any) -> Node:
+        """A FrameBisector with reranker and poses; None leaves an input out."""
+        inputs = {
+            "model": self.model,
+            "vae": self.vae,
+            "keyframes": self.keyframes,
+            "positive": self.positive,
+            "negative": self.negative,
+            "reranker": self.reranker,
+            "control_net": self.control_net,
+            "poses": self.poses,
+            **BISECTOR,
+            **changes,
+        }
+        return self.graph.add("FrameBisector", **_given(inputs))
+
+    def invert(self, **changes: Any) -> Node:
+        """A TextualInvert."""
+        inputs = {
+            "model": self.model,
+            "vae": self.vae,
+            "keyframes": self.keyframes,
+            "positive": self.positive,
+            "negative": self.negative,
+            **INVERT,
+            **changes,
+        }
+        return self.graph.add("TextualInvert", **_given(inputs))
+
+    def lerp(self, latents: list[str | int], **changes: Any) -> Node:
+        """A NoisyLatentLerp half-way, at the bisector's highest level."""
+        inputs = {
+            "model": self.model,
+            "latents": latents,
+            "position": 0.5,
+            "noise_level": BISECTOR["highest_level"],
+            **{key: BISECTOR[key] for key in ("scheduler", "steps", "blend", "seed")},
+            "candidates": 2,
+            **changes,
+        }
+        return self.graph.add("NoisyLatentLerp", **inputs)
+
+    def denoise(self, noisy: Node, **changes: Any) -> Node:
+        """A ConditionedDenoise of what NoisyLatentLerp made."""
+        inputs = {
+            "model": self.model,
+            "noisy_latent": noisy[0],
+            "sigmas": noisy[1],
+            "sampler": self.graph.add("KSamplerSelect", sampler_name="euler")[0],
+            "positive": self.positive,
+            "negative": self.negative,
+            "cfg": BISECTOR["cfg"],
+            "position": noisy[2],
+            "seed": BISECTOR["seed"],
+            "control_net": self.control_net,
+            "poses": self.poses,
+            **changes,
+        }
+        return self.graph.add("ConditionedDenoise", **_given(inputs))
+
+
+def _given(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if value is not None}
