@@ -27,7 +27,8 @@ def save_inversion(file: Path, inversion: Inversion, made_for: Mapping[str, obje
         tensors[states] = text.states
         if text.pooled is not None:
             tensors[pooled] = text.pooled
-    tensors = {key: tensor.detach().float().cpu().contiguous() for key, tensor in tensors.items()}
+    # copies, since two may be the same tensor, which safetensors refuses
+    tensors = {key: tensor.detach().float().cpu().clone() for key, tensor in tensors.items()}
     metadata = {"losses": json.dumps(inversion.losses), "made_for": json.dumps(made_for)}
     write_whole(file, safetensors.torch.save(tensors, metadata))
 

@@ -87,7 +87,7 @@ def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu")
         model, _, _ = open_clip.create_model_and_transforms(
             name, pretrained=str(weights), device=device
         )
-    except (RuntimeError, KeyError, ValueError, SafetensorError) as error:
+    except (RuntimeError, KeyError, ValueError, AssertionError, SafetensorError) as error:
         raise _no_clip(weights, f"a {name} CLIP of open-clip", error) from error
     _check_finite(weights, model)
     tokenizer, visual = open_clip.get_tokenizer(name), model.visual

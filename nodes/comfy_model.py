@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from typing import Any
 
@@ -198,7 +198,8 @@ class ComfyModel:
         sigmas = torch.stack([self.sigmas(level)[0] for level in levels.tolist()]).to(device)
         scales = torch.tensor([self._scales(sigma) for sigma in sigmas.cpu()], device=device)
         signal, sigma = scales[:, :, None, None, None].unbind(1)
-        denoised = self._denoised(model, noisy, sigmas, text)
+        with _saving_copies(model.diffusion_model):
+            denoised = self._denoised(model, noisy, sigmas, text)
         return ((noisy - signal * denoised) / sigma).to(self.device)
 
     def _denoised(self, model: Any, noisy: Tensor, sigmas: Tensor, text: Text) -> Tensor:
@@ -240,7 +241,7 @@ class ComfyModel:
         self._hold()
         self._model.pre_run()
         try:
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.inference_mode(False), torch.enable_grad(), _training():
                 yield
         finally:
             self._model.cleanup()
@@ -402,6 +403,27 @@ def _row_wise(sampler: Any, seeds: Sequence[int] | None, like: Tensor) -> Any:
     seeded = copy(sampler)
     seeded.extra_options = {**sampler.extra_options, "noise_sampler": draw}
     return seeded
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """Within, newer hosts leave kernels aside that have no way back."""
+    before = getattr(memory, "in_training", False)
+    memory.in_training = True
+    try:
+        yield
+    finally:
+        memory.in_training = before
+
+
+def _saving_copies(network: nn.Module) -> AbstractContextManager:
+    """Within, autograd keeps copies: transformers add to their activations in place."""
+    if _text_width(network) is not None:
+        # a UNet does not, and copies cost time
+        return nullcontext()
+    return torch.autograd.graph.saved_tensors_hooks(
+        lambda kept: kept if kept.is_leaf else kept.clone(), lambda kept: kept
+    )
 
 
 def _leave_inference(network: nn.Module, device: torch.device) -> None:

@@ -9,28 +9,11 @@ import pytest
 import torch
 from comfy_host import Graph, Node
 from PIL import Image
-
-KINDS = ["sd15", "sd2", "sdxl", "sd3", "flux"]
+from tiny_graphs import KINDS, sample
 
 
 def text(graph: Graph, checkpoint: Node, words: str) -> Node:
     return graph.add("CLIPTextEncode", clip=checkpoint[1], text=words)
-
-
-def sample(graph: Graph, model: list, latent: list, positive: list, negative: list) -> Node:
-    return graph.add(
-        "KSampler",
-        model=model,
-        latent_image=latent,
-        positive=positive,
-        negative=negative,
-        seed=1,
-        steps=2,
-        cfg=2.0,
-        sampler_name="euler",
-        scheduler="normal",
-        denoise=1.0,
-    )
 
 
 def picture_of(

@@ -10,15 +10,13 @@ import torch
 from comfy_host import Graph, Node
 from demo_graphs import INVERT, Demo
 from safetensors import safe_open
-from test_harness import KINDS, sample
+from tiny_graphs import KINDS, sample
+
+from diffusion_interpolation.conditioning_file import load_inversion
 
 
 def losses(server, file: str) -> dict[int, float]:
-    from pathlib import Path
-
-    from diffusion_interpolation.conditioning_file import load_inversion
-
-    return load_inversion(Path(server.folder) / "output" / "inversions" / file)[0].losses
+    return load_inversion(server.folder / "output" / "inversions" / file)[0].losses
 
 
 def saved(demo: Demo, learned: Node, prefix: str) -> Node:
@@ -89,7 +87,7 @@ def test_the_model_stays_as_it_was(server, kind, cfg):
         negative=words[0],
         **{**INVERT, "steps": 2, "learning_rate": 0.01, "cfg": cfg},
     )
-    picture(learned[0], "learned")
+    graph.add("TestTensor", any=learned[0], name="learned")
     run = server.run(graph.prompt)
     assert run.error is None, run.error["exception_message"]
     again = graph.add("TestPause", model=model, after=learned[0])
@@ -97,7 +95,7 @@ def test_the_model_stays_as_it_was(server, kind, cfg):
     graph.add("TestTensor", any=sampled[0], name="after")
     assert server.run(graph.prompt).error is None
     assert torch.equal(server.tensor("before"), server.tensor("after"))
-    assert not torch.equal(server.tensor("before"), server.tensor("learned"))
+    assert len(server.tensor("learned")) == 2 and server.tensor("learned").isfinite().all()
 
 
 def test_a_cancel_ends_it(server):
@@ -153,14 +151,12 @@ def test_what_goes_with_a_prompt_is_saved_too(server):
         crop_h=0,
         **size,
     )
-    file = graph.add(
-        "SaveInversion", positive=words[0], negative=words[0], filename_prefix="sizes"
-    )
+    file = graph.add("SaveInversion", positive=words[0], negative=words[0], filename_prefix="sizes")
     run = server.run(graph.prompt)
-    assert run.error is None
+    assert run.error is None, "".join(run.error["traceback"])
     place = server.folder / "output" / "inversions" / run.outputs[file.id]["text"][0]
     with safe_open(place, "pt") as opened:
-        assert "positive.pooled" in opened.keys()
+        assert opened.get_tensor("positive.pooled").ndim == 2
         assert '"width": 512' in opened.metadata()["made_for"]
 
 

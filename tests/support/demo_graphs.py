@@ -6,6 +6,11 @@ from typing import Any
 
 from comfy_host import Graph, Node
 
+from diffusion_interpolation.demo import world
+from diffusion_interpolation.demo.networks import SIZE
+from diffusion_interpolation.demo.pair import pair
+from diffusion_interpolation.pose import write_poses
+
 POSITIVE, NEGATIVE = "a puppet", "a double exposure"
 BISECTOR = {
     "frames_per_gap": 3,
@@ -105,6 +110,11 @@ class Demo:
             **changes,
         }
         return self.graph.add("ConditionedDenoise", **_given(inputs))
+
+
+def demo_poses() -> list[dict[str, Any]]:
+    """The poses of the demo's two puppets as POSE_KEYPOINT."""
+    return write_poses(world.poses(pair(), SIZE), (SIZE, SIZE))
 
 
 def _given(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -153,6 +153,22 @@ class TestTensor(io.ComfyNode):
         return io.NodeOutput()
 
 
+class TestEnd(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestEnd",
+            category=_CATEGORY,
+            description="Takes anything, so that what gives it runs.",
+            inputs=[io.AnyType.Input("any")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, any: Any) -> io.NodeOutput:
+        return io.NodeOutput()
+
+
 class TestPoses(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -274,6 +290,7 @@ class TestModels(ComfyExtension):
             TestBrokenVAE,
             TestTensor,
             TestPoses,
+            TestEnd,
             TestLora,
             TestNoVAE,
             TestPause,

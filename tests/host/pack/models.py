@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -271,7 +272,9 @@ def _find_noise(unet: nn.Module) -> None:
             out[2].weight[channel, place, 1, 1] = sign
 
 
-DEMO_CLIP = Path(__file__).parents[3] / "diffusion_interpolation" / "demo" / "weights" / "clip"
+DEMO_CLIP = (
+    Path(__file__).resolve().parents[3] / "diffusion_interpolation" / "demo" / "weights" / "clip"
+)
 
 
 def demo_clip(clip: Any, projection: bool) -> tuple[Any, Any]:
@@ -289,7 +292,11 @@ def demo_clip(clip: Any, projection: bool) -> tuple[Any, Any]:
         matrix = {"weight": weights["text_projection.weight"]}
         text.cond_stage_model.clip_l.transformer.text_projection.load_state_dict(matrix)
     config = json.loads((DEMO_CLIP / "config.json").read_text())["vision_config"]
-    vision = comfy.clip_vision.ClipVisionModel(config)
+    with tempfile.TemporaryDirectory() as folder:
+        # the older host takes a file alone
+        file = Path(folder) / "config.json"
+        file.write_text(json.dumps(config))
+        vision = comfy.clip_vision.ClipVisionModel(str(file))
     missing, _ = vision.load_sd({k: w for k, w in weights.items() if k.startswith("vis")})
     assert [key for key in missing if "position_ids" not in key] == []
     return text, vision

@@ -1,0 +1,316 @@
+"""A user's mistakes: each marks its node and says in a sentence what it got and what it wants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from comfy_host import Graph, Node
+from demo_graphs import Demo, demo_poses
+
+Mistake = Callable[[Demo], Node]
+MISTAKES: dict[str, tuple[Mistake, list[str]]] = {}
+
+
+def mistake(*words: str) -> Callable[[Mistake], Mistake]:
+    """Register what makes a mistake, and the words that its message must hold."""
+
+    def register(make: Mistake) -> Mistake:
+        MISTAKES[make.__name__] = make, list(words)
+        return make
+
+    return register
+
+
+def one_picture(demo: Demo) -> list:
+    return demo.graph.add("ImageFromBatch", image=demo.keyframes, batch_index=0, length=1)[0]
+
+
+def three_pictures(demo: Demo) -> list:
+    return demo.graph.add("ImageBatch", image1=demo.keyframes, image2=one_picture(demo))[0]
+
+
+def of_size(demo: Demo, width: int, height: int) -> list:
+    return demo.graph.add("EmptyImage", width=width, height=height, batch_size=2, color=0x808080)[0]
+
+
+def rows(demo: Demo, count: int) -> list:
+    prompt = demo.positive
+    for _ in range(count - 1):
+        node = demo.graph.add("KeyframeConditioning", first=prompt, second=demo.positive)
+        prompt = node[0]
+    return prompt
+
+
+def encoded(demo: Demo, pictures: list | None = None, vae: list | None = None) -> list:
+    node = demo.graph.add("VAEEncode", pixels=pictures or demo.keyframes, vae=vae or demo.vae)
+    return node[0]
+
+
+def of_family(demo: Demo, kind: str) -> Node:
+    return demo.graph.add("TestCheckpoint", kind=kind, seed=0)
+
+
+@mistake("keyframes", "got 1", "at least 2")
+def one_keyframe(demo: Demo) -> Node:
+    return demo.bisector(keyframes=one_picture(demo))
+
+
+@mistake("keyframes", "got 1", "at least 2")
+def one_keyframe_to_learn(demo: Demo) -> Node:
+    return demo.invert(keyframes=one_picture(demo))
+
+
+@mistake("keyframes", "62 x 64", "multiples of 4")
+def sides_the_vae_would_crop(demo: Demo) -> Node:
+    return demo.bisector(keyframes=of_size(demo, 62, 64))
+
+
+@mistake("positive", "3 rows", "2 keyframes")
+def conditioning_of_another_count(demo: Demo) -> Node:
+    return demo.bisector(positive=rows(demo, 3))
+
+
+@mistake("negative", "2 rows", "want 1")
+def a_negative_of_two_rows(demo: Demo) -> Node:
+    return demo.bisector(negative=rows(demo, 2))
+
+
+@mistake("positive", "2 entries", "want one", "KeyframeConditioning")
+def several_regions(demo: Demo) -> Node:
+    both = demo.graph.add(
+        "ConditioningCombine", conditioning_1=demo.positive, conditioning_2=demo.negative
+    )
+    return demo.bisector(positive=both[0])
+
+
+@mistake("positive", "2 entries")
+def several_regions_to_learn(demo: Demo) -> Node:
+    both = demo.graph.add(
+        "ConditioningCombine", conditioning_1=demo.positive, conditioning_2=demo.negative
+    )
+    return demo.invert(positive=both[0])
+
+
+@mistake("poses", "got 2", "3 keyframes")
+def poses_of_another_count(demo: Demo) -> Node:
+    return demo.bisector(keyframes=three_pictures(demo))
+
+
+@mistake("control_net", "got none", "poses")
+def poses_without_a_controlnet(demo: Demo) -> Node:
+    return demo.bisector(control_net=None)
+
+
+@mistake("poses", "got none", "control_net")
+def a_controlnet_without_poses(demo: Demo) -> Node:
+    return demo.bisector(poses=None)
+
+
+@mistake("animal pose", "want people")
+def an_animal(demo: Demo) -> Node:
+    animals = [{"animals": [], "canvas_width": 64, "canvas_height": 64}] * 2
+    poses = demo.graph.add("TestPoses", json=json.dumps(animals))
+    return demo.bisector(poses=poses[0])
+
+
+@mistake("keyframe 1", "no person")
+def a_keyframe_without_people(demo: Demo) -> Node:
+    people = demo_poses()
+    people[1]["people"] = []
+    poses = demo.graph.add("TestPoses", json=json.dumps(people))
+    return demo.bisector(poses=poses[0])
+
+
+@mistake("control_net", "text of width", "another family")
+def a_controlnet_of_another_family(demo: Demo) -> Node:
+    network = demo.graph.add("TestControlNet", kind="sdxl", seed=0)
+    return demo.bisector(control_net=network[0])
+
+
+@mistake("latents", "this model wants (n, 4", "another model family")
+def latents_of_another_family(demo: Demo) -> Node:
+    other = of_family(demo, "flux")
+    return demo.lerp(encoded(demo, vae=other[2]))
+
+
+@mistake("vae", "this model wants (n, 4")
+def a_vae_of_another_family(demo: Demo) -> Node:
+    other = of_family(demo, "flux")
+    return demo.bisector(vae=other[2], control_net=None, poses=None)
+
+
+@mistake("noisy_latent", "this model wants (n, 4")
+def a_noisy_latent_of_another_family(demo: Demo) -> Node:
+    other = of_family(demo, "flux")
+    noisy = demo.lerp(encoded(demo, vae=other[2]), model=other[0])
+    return demo.denoise(noisy)
+
+
+@mistake("vae", "got none", "Load VAE")
+def no_vae(demo: Demo) -> Node:
+    return demo.bisector(vae=demo.graph.add("TestNoVAE")[0])
+
+
+@mistake("vae", "got none")
+def no_vae_to_learn(demo: Demo) -> Node:
+    return demo.invert(vae=demo.graph.add("TestNoVAE")[0])
+
+
+@mistake("negative", "got none at cfg 4", "cfg 1")
+def no_negative(demo: Demo) -> Node:
+    return demo.bisector(negative=None)
+
+
+@mistake("not finite", "lower cfg")
+def a_model_that_gives_nan(demo: Demo) -> Node:
+    return demo.bisector(model=demo.graph.add("TestNaN", model=demo.model)[0])
+
+
+@mistake("model", "not finite")
+def a_model_that_gives_nan_in_parts(demo: Demo) -> Node:
+    model = demo.graph.add("TestNaN", model=demo.model)[0]
+    return demo.denoise(demo.lerp(encoded(demo)), model=model)
+
+
+@mistake("inversion", "nan")
+def a_model_that_learns_nan(demo: Demo) -> Node:
+    return demo.invert(model=demo.graph.add("TestNaN", model=demo.model)[0])
+
+
+@mistake("levels", "0.3", "0.55")
+def levels_the_wrong_way_round(demo: Demo) -> Node:
+    return demo.bisector(highest_level=0.30, lowest_level=0.55)
+
+
+@mistake("levels", "0.67 to 0.33")
+def levels_to_learn_the_wrong_way_round(demo: Demo) -> Node:
+    return demo.invert(lowest_level=0.67, highest_level=0.33)
+
+
+@mistake("position", "got 1.5", "0 to 1")
+def a_position_beyond_the_end(demo: Demo) -> Node:
+    return demo.lerp(encoded(demo), position=1.5)
+
+
+@mistake("latents", "got 1", "at least 2")
+def one_latent(demo: Demo) -> Node:
+    return demo.lerp(encoded(demo, one_picture(demo)))
+
+
+@mistake("latents", "got 2 for 3 images")
+def latents_of_other_images(demo: Demo) -> Node:
+    return demo.graph.add(
+        "CLIPRerank",
+        images=three_pictures(demo),
+        latents=encoded(demo),
+        reranker=demo.reranker,
+        keep=1,
+    )
+
+
+@mistake("second", "width", "one model")
+def prompts_of_two_models(demo: Demo) -> Node:
+    other = demo.graph.add("CLIPTextEncode", clip=of_family(demo, "sd15")[1], text="a dog")
+    return demo.graph.add("KeyframeConditioning", first=demo.positive, second=other[0])
+
+
+@mistake("body_pose_model.pth", "missing", "pose_detection")
+def no_weights_to_detect_with(demo: Demo) -> Node:
+    return demo.graph.add(
+        "PoseExtract", images=demo.keyframes, detector="OpenPose", people="largest"
+    )
+
+
+@mistake("clip", "projection")
+def a_text_encoder_without_projection(demo: Demo) -> Node:
+    both = demo.graph.add("TestDemoClip", clip=demo.clip, projection=False)
+    return demo.graph.add(
+        "RerankerFromCLIP", clip=both[0], clip_vision=both[1], positive="a", negative="b"
+    )
+
+
+@mistake("clip", "[16]", "128", "one CLIP")
+def halves_of_two_clips(demo: Demo) -> Node:
+    both = demo.graph.add("TestDemoClip", clip=demo.clip, projection=True)
+    other = of_family(demo, "sd15")
+    return demo.graph.add(
+        "RerankerFromCLIP", clip=other[1], clip_vision=both[1], positive="a", negative="b"
+    )
+
+
+@mistake("positive", "nothing", "want a prompt")
+def nothing_to_rank_by(demo: Demo) -> Node:
+    return demo.graph.add("PuppetDemo", positive=" ", negative="")
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake(server, name):
+    make, words = MISTAKES[name]
+    demo = Demo(Graph())
+    node = make(demo)
+    demo.graph.add("TestEnd", any=node[0])
+    run = server.run(demo.graph.prompt)
+    assert not run.node_errors, run.node_errors
+    assert run.error is not None
+    assert run.error["node_id"] == node.id
+    message = run.error["exception_message"]
+    assert [word for word in words if word not in message] == [], message
+    assert run.error["exception_type"] in ("ValueError", "FloatingPointError")
+    assert message.strip().count("\n") == 0
+
+
+def test_a_reranker_file_that_is_no_clip(server):
+    folder = server.folder / "models" / "rerankers"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "text.safetensors").write_text("not safetensors at all")
+    graph = Graph()
+    loaded = graph.add(
+        "LoadReranker",
+        clip_file="text.safetensors",
+        architecture="ViT-B-32",
+        positive="a",
+        negative="b",
+    )
+    graph.add("TestEnd", any=loaded[0])
+    run = server.run(graph.prompt)
+    message = run.error["exception_message"]
+    assert run.error["node_id"] == loaded.id
+    assert "text.safetensors is not a ViT-B-32 CLIP" in message
+
+
+def test_an_inversion_file_that_is_none(server):
+    folder = server.folder / "output" / "inversions"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "other.safetensors").write_text("not safetensors at all")
+    graph = Graph()
+    loaded = graph.add("LoadInversion", file="other.safetensors")
+    graph.add("TestEnd", any=loaded[0])
+    run = server.run(graph.prompt)
+    assert run.error["node_id"] == loaded.id
+    assert "cannot be read" in run.error["exception_message"]
+
+
+def test_a_file_outside_its_folder_is_refused(server):
+    """By the newer host before anything runs; the older one leaves it to us."""
+    (server.folder / "secret.safetensors").write_bytes(b"secret")
+    graph = Graph()
+    loaded = graph.add("LoadInversion", file="../../secret.safetensors")
+    graph.add("TestEnd", any=loaded[0])
+    run = server.run(graph.prompt)
+    if run.error is None:
+        assert "value_not_in_list" in str(run.node_errors)
+    else:
+        assert run.error["node_id"] == loaded.id
+        assert run.error["exception_type"] == "FileNotFoundError"
+
+
+def test_without_a_negative_at_cfg_1_it_works(server):
+    """A model that has none, as Flux."""
+    demo = Demo(Graph())
+    bisector = demo.bisector(cfg=1.0, negative=None)
+    demo.graph.add("TestTensor", any=bisector[0], name="frames")
+    run = server.run(demo.graph.prompt)
+    assert run.error is None
+    assert len(server.tensor("frames")) == 5

@@ -1,0 +1,250 @@
+"""The nodes on every family of models that the host samples with (tiny, random weights)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from comfy_host import Graph, Node
+from demo_graphs import BISECTOR, Demo, demo_poses
+from tiny_graphs import KINDS, sample
+
+from diffusion_interpolation.demo import reranker, world
+from diffusion_interpolation.demo.pair import pair
+
+
+class Tiny:
+    """A tiny model of a kind, its prompts, and two pictures with their latents."""
+
+    def __init__(self, kind: str) -> None:
+        self.graph = graph = Graph()
+        self.model, self.clip, self.vae = (
+            graph.add("TestCheckpoint", kind=kind, seed=0)[i] for i in range(3)
+        )
+        self.positive = self.prompt("a red puppet")
+        self.negative = self.prompt("a blue dog")
+        ends = [
+            graph.add("EmptyImage", width=64, height=64, batch_size=1, color=color)[0]
+            for color in (0xFF4000, 0x2060FF)
+        ]
+        self.keyframes = graph.add("ImageBatch", image1=ends[0], image2=ends[1])[0]
+
+    def prompt(self, text: str) -> list:
+        return self.graph.add("CLIPTextEncode", clip=self.clip, text=text)[0]
+
+    def bisector(self, **changes: Any) -> Node:
+        inputs = {"model": self.model, "vae": self.vae, "keyframes": self.keyframes}
+        inputs |= {"positive": self.positive, "negative": self.negative}
+        inputs |= {**BISECTOR, "steps": 6, **changes}
+        return self.graph.add("FrameBisector", **inputs)
+
+    def lerp(self, **changes: Any) -> Node:
+        latents = self.graph.add("VAEEncode", pixels=self.keyframes, vae=self.vae)
+        inputs = {"model": self.model, "latents": latents[0], "position": 0.5, "noise_level": 0.55}
+        inputs |= {"scheduler": "ddim_uniform", "steps": 10, "blend": "slerp", "seed": 0}
+        return self.graph.add("NoisyLatentLerp", **inputs, candidates=2, **changes)
+
+
+def run(server, graph: Graph, **outputs: list) -> dict[str, torch.Tensor]:
+    for name, link in outputs.items():
+        graph.add("TestTensor", any=link, name=name)
+    done = server.run(graph.prompt)
+    assert not done.node_errors
+    assert done.error is None, done.error["exception_message"]
+    return {name: server.tensor(name) for name in outputs}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_between_two_pictures(server, kind):
+    tiny = Tiny(kind)
+    given = run(server, tiny.graph, frames=tiny.bisector()[0], ends=tiny.keyframes)
+    frames = given["frames"]
+    assert frames.shape == (5, 64, 64, 3) and frames.isfinite().all()
+    assert torch.equal(frames[[0, -1]], given["ends"])
+    assert frames[1:-1].std((1, 2, 3)).min() > 0.02
+
+
+@pytest.mark.parametrize("scheduler", ["karras", "simple", "beta", "normal"])
+@pytest.mark.parametrize("kind", ["sd15", "flux"])
+def test_the_noise_level_is_the_models_own(server, kind, scheduler):
+    """The sigmas fall to zero from the last one not above the level's place on the schedule."""
+    tiny = Tiny(kind)
+    noisy = tiny.lerp()
+    tiny.graph.prompt[noisy.id]["inputs"]["scheduler"] = scheduler
+    whole = tiny.graph.add(
+        "BasicScheduler", model=tiny.model, scheduler=scheduler, steps=10, denoise=1.0
+    )
+    given = run(server, tiny.graph, sigmas=noisy[1], whole=whole[0], noisy=noisy[0])
+    sigmas, grid = given["sigmas"], given["whole"]
+    assert sigmas[-1] == 0 and 2 <= len(sigmas) < len(grid)
+    assert torch.equal(sigmas, grid[-len(sigmas) :])
+    assert given["noisy"].shape[0] == 2 and given["noisy"].isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_hosts_sampler_goes_on_from_a_noisy_latent(server, kind):
+    """SamplerCustomAdvanced without noise gives what ConditionedDenoise gives."""
+    tiny = Tiny(kind)
+    noisy, graph = tiny.lerp(), tiny.graph
+    sampler = graph.add("KSamplerSelect", sampler_name="euler")
+    ours = graph.add(
+        "ConditionedDenoise",
+        model=tiny.model,
+        noisy_latent=noisy[0],
+        sigmas=noisy[1],
+        sampler=sampler[0],
+        positive=tiny.positive,
+        negative=tiny.negative,
+        cfg=3.0,
+        position=noisy[2],
+        seed=0,
+    )
+    guider = graph.add(
+        "CFGGuider", model=tiny.model, positive=tiny.positive, negative=tiny.negative, cfg=3.0
+    )
+    theirs = graph.add(
+        "SamplerCustomAdvanced",
+        noise=graph.add("DisableNoise")[0],
+        guider=guider[0],
+        sampler=sampler[0],
+        sigmas=noisy[1],
+        latent_image=noisy[0],
+    )
+    given = run(server, graph, ours=ours[0], theirs=theirs[0])
+    assert given["ours"].std() > 0.1
+    assert (given["ours"] - given["theirs"]).abs().max() < 1e-3 * given["ours"].abs().max()
+
+
+def test_a_lora_reaches_the_frames(server):
+    tiny = Tiny("sd15")
+    patched = tiny.graph.add("TestLora", model=tiny.model, strength=0.5)
+    frames = [tiny.bisector(), tiny.bisector(model=patched[0]), tiny.bisector(seed=0)]
+    given = run(server, tiny.graph, **{f"frames{i}": node[0] for i, node in enumerate(frames)})
+    assert (given["frames0"] - given["frames1"]).abs().max() > 0.02
+    assert torch.equal(given["frames0"], given["frames2"])
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
+def test_a_controlnet_and_another_before_it(server, kind):
+    """The pose's ControlNet is added to one that ControlNetApplyAdvanced has put there."""
+    tiny = Tiny(kind)
+    graph = tiny.graph
+    first, second = (graph.add("TestControlNet", kind=kind, seed=seed)[0] for seed in (0, 1))
+    hint = graph.add("EmptyImage", width=64, height=64, batch_size=1, color=0x80FF40)
+    applied = graph.add(
+        "ControlNetApplyAdvanced",
+        positive=tiny.positive,
+        negative=tiny.negative,
+        control_net=first,
+        image=hint[0],
+        strength=1.0,
+        start_percent=0.0,
+        end_percent=1.0,
+    )
+    poses = graph.add("TestPoses", json=json.dumps(demo_poses()))[0]
+    pose = {"control_net": second, "poses": poses}
+    both = {"positive": applied[0], "negative": applied[1]}
+    nodes = {
+        "none": tiny.bisector(),
+        "earlier": tiny.bisector(**both),
+        "pose": tiny.bisector(**pose),
+        "both": tiny.bisector(**both, **pose),
+        "weak": tiny.bisector(**pose, strength_at_keyframes=0.0, strength_half_way=0.0),
+    }
+    given = run(server, graph, **{name: node[0] for name, node in nodes.items()})
+    for one, other in (
+        ("none", "earlier"),
+        ("none", "pose"),
+        ("earlier", "both"),
+        ("pose", "both"),
+    ):
+        assert (given[one] - given[other]).abs().max() > 0.01, (one, other)
+    assert (given["none"] - given["weak"]).abs().max() < 1e-3
+
+
+def test_poses_of_comfyui_controlnet_aux_are_taken(server):
+    """Its OpenPose node gives shares of the canvas, with hands and face left out."""
+    normalised = json.loads(json.dumps(demo_poses()))
+    for picture in normalised:
+        picture["canvas_width"], picture["canvas_height"] = 512, 512
+        for person in picture["people"]:
+            flat = person["pose_keypoints_2d"]
+            person["pose_keypoints_2d"] = [
+                value if i % 3 == 2 else value / 64 for i, value in enumerate(flat)
+            ]
+            for part in ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d"):
+                person[part] = None
+    demo = Demo(Graph())
+    theirs = demo.graph.add("TestPoses", json=json.dumps(normalised))
+    nodes = {"ours": demo.bisector(), "theirs": demo.bisector(poses=theirs[0])}
+    given = run(server, demo.graph, **{name: node[0] for name, node in nodes.items()})
+    assert (given["ours"] - given["theirs"]).abs().max() < 2e-3
+
+
+def test_ksampler_polishes_what_the_parts_made(server):
+    demo = Demo(Graph())
+    latents = demo.graph.add("VAEEncode", pixels=demo.keyframes, vae=demo.vae)
+    clean = demo.denoise(demo.lerp(latents[0]))
+    polished = sample(demo.graph, demo.model, clean[0], demo.positive, demo.negative)
+    demo.graph.prompt[polished.id]["inputs"] |= {"steps": 10, "denoise": 0.3}
+    given = run(server, demo.graph, clean=clean[0], polished=polished[0])
+    assert given["polished"].shape == given["clean"].shape
+    assert 0.01 < (given["polished"] - given["clean"]).abs().mean() < given["clean"].std()
+
+
+def scored(server, graph: Graph, demo: Demo, reranker: list) -> dict[int, float]:
+    """The scores of the two keyframes."""
+    best = graph.add("CLIPRerank", images=demo.keyframes, reranker=reranker, keep=1)
+    graph.add("TestTensor", any=best[0], name="best")
+    done = server.run(graph.prompt)
+    assert done.error is None, done.error["exception_message"]
+    lines = done.outputs[best.id]["text"][0].splitlines()
+    return {int(line.split()[1].strip(":")): float(line.split()[-1]) for line in lines}
+
+
+def test_the_hosts_own_clip_ranks_as_the_demos_does(server):
+    """The same weights as CLIP and CLIP_VISION, through the host's classes."""
+    demo = Demo(Graph())
+    both = demo.graph.add("TestDemoClip", clip=demo.clip, projection=True)
+    hosts = demo.graph.add(
+        "RerankerFromCLIP",
+        clip=both[0],
+        clip_vision=both[1],
+        positive="a blue puppet",
+        negative="a red puppet",
+    )
+    got = scored(server, demo.graph, demo, hosts[0])
+    pictures = (world.render(pair(), 64) * 255).round() / 255
+    want = reranker().scorer(["a blue puppet"], "a red puppet")(pictures)
+    assert got[0] < got[1]
+    for index, score in got.items():
+        assert abs(score - want[index].item()) < 2e-3
+
+
+def test_a_clip_of_open_clip_is_loaded_from_a_file(server):
+    import open_clip
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    model = open_clip.create_model("ViT-B-32", precision="fp16")
+    folder = server.folder / "models" / "rerankers"
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    save_file(weights, folder / "random.safetensors")
+    demo = Demo(Graph())
+    loaded = demo.graph.add(
+        "LoadReranker",
+        clip_file="random.safetensors",
+        architecture="ViT-B-32",
+        positive="a puppet\na doll",
+        negative="a stone",
+    )
+    got = scored(server, demo.graph, demo, loaded[0])
+    assert set(got) == {0, 1} and all(-2 <= score <= 2 for score in got.values())
+    wrong = demo.graph.prompt[loaded.id]["inputs"]
+    wrong["architecture"] = "ViT-L-14"
+    error = server.run(demo.graph.prompt).error
+    assert error["node_id"] == loaded.id
+    assert "is not a ViT-L-14 CLIP" in error["exception_message"]
