@@ -37,9 +37,19 @@ class CLIPRerank(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("best_images", display_name="images"),
-                io.Latent.Output("best_latents", display_name="latents"),
-                io.String.Output("scores", tooltip="A line for each candidate, the best first."),
+                io.Image.Output(
+                    "best_images", display_name="images", tooltip="The best, the first the best."
+                ),
+                io.Latent.Output(
+                    "best_latents",
+                    display_name="latents",
+                    tooltip="The latents of the same ones, where latents were given.",
+                ),
+                io.String.Output(
+                    "scores",
+                    display_name="scores",
+                    tooltip="A line for each candidate, the best first.",
+                ),
             ],
         )
 

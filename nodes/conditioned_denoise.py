@@ -57,7 +57,11 @@ class ConditionedDenoise(io.ComfyNode):
                     tooltip="Only for a ControlNet that works on latents, as SD3's and Flux's do.",
                 ),
             ],
-            outputs=[io.Latent.Output("latent", tooltip="Clean latents, one a candidate.")],
+            outputs=[
+                io.Latent.Output(
+                    "latent", display_name="latent", tooltip="Clean latents, one a candidate."
+                )
+            ],
         )
 
     @classmethod

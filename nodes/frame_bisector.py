@@ -118,9 +118,19 @@ class FrameBisector(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("frames", tooltip="All frames in order, the keyframes among them."),
-                io.Latent.Output("latents", tooltip="The latents of all frames."),
-                io.String.Output("scores", tooltip="A line for each frame that was made."),
+                io.Image.Output(
+                    "frames",
+                    display_name="frames",
+                    tooltip="All frames in order, the keyframes among them.",
+                ),
+                io.Latent.Output(
+                    "latents", display_name="latents", tooltip="The latents of all frames."
+                ),
+                io.String.Output(
+                    "scores",
+                    display_name="scores",
+                    tooltip="A line for each frame that was made.",
+                ),
             ],
             is_output_node=True,
         )

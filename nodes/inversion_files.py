@@ -75,9 +75,15 @@ class LoadInversion(io.ComfyNode):
                 )
             ],
             outputs=[
-                io.Conditioning.Output("positive"),
-                io.Conditioning.Output("negative"),
-                io.Float.Output("cfg", tooltip="The cfg it was learned at, and wants."),
+                io.Conditioning.Output(
+                    "positive", display_name="positive", tooltip="A prompt for each keyframe."
+                ),
+                io.Conditioning.Output(
+                    "negative", display_name="negative", tooltip="The negative prompt of all."
+                ),
+                io.Float.Output(
+                    "cfg", display_name="cfg", tooltip="The cfg it was learned at, and wants."
+                ),
             ],
         )
 

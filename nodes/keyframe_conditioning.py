@@ -25,7 +25,13 @@ class KeyframeConditioning(io.ComfyNode):
                 io.Conditioning.Input("first", tooltip="Prompts of the earlier keyframes."),
                 io.Conditioning.Input("second", tooltip="Prompts of the keyframes after those."),
             ],
-            outputs=[io.Conditioning.Output("conditioning")],
+            outputs=[
+                io.Conditioning.Output(
+                    "conditioning",
+                    display_name="conditioning",
+                    tooltip="One entry with a row for each keyframe.",
+                )
+            ],
         )
 
     @classmethod

@@ -73,9 +73,19 @@ class NoisyLatentLerp(io.ComfyNode):
                 seed_input("candidates"),
             ],
             outputs=[
-                io.Latent.Output("noisy_latent", display_name="noisy latent"),
-                io.Sigmas.Output("sigmas", tooltip="The rest of the way down to the picture."),
-                io.Float.Output("place", display_name="position"),
+                io.Latent.Output(
+                    "noisy_latent",
+                    display_name="noisy_latent",
+                    tooltip="The mixes, one a candidate, for samplers without added noise.",
+                ),
+                io.Sigmas.Output(
+                    "sigmas",
+                    display_name="sigmas",
+                    tooltip="The rest of the way down to the picture.",
+                ),
+                io.Float.Output(
+                    "place", display_name="position", tooltip="The position, to hand on."
+                ),
             ],
         )
 

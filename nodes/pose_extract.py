@@ -47,8 +47,14 @@ class PoseExtract(io.ComfyNode):
                 ),
             ],
             outputs=[
-                PoseKeypoint.Output("poses"),
-                io.Image.Output("skeletons", tooltip="The poses as ControlNets want them drawn."),
+                PoseKeypoint.Output(
+                    "poses", display_name="poses", tooltip="A pose for each picture."
+                ),
+                io.Image.Output(
+                    "skeletons",
+                    display_name="skeletons",
+                    tooltip="The poses as ControlNets want them drawn.",
+                ),
             ],
         )
 

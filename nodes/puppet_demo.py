@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .reranker import hosted, pair_scorer, prompt_inputs
-from .types import CATEGORY, PoseKeypoint, Reranker
+from .reranker import hosted, pair_scorer, prompt_inputs, reranker_output
+from .types import CATEGORY, PoseKeypoint
 
 
 class PuppetDemo(io.ComfyNode):
@@ -19,13 +19,19 @@ class PuppetDemo(io.ComfyNode):
             "ControlNet, its reranker, and two puppets to go between. It comes with this pack.",
             inputs=prompt_inputs("a puppet", "a double exposure"),
             outputs=[
-                io.Model.Output("model"),
-                io.Clip.Output("clip"),
-                io.Vae.Output("vae"),
-                io.ControlNet.Output("control_net", display_name="control net"),
-                Reranker.Output("reranker"),
-                io.Image.Output("keyframes"),
-                PoseKeypoint.Output("poses"),
+                io.Model.Output("model", display_name="model", tooltip="Draws puppets."),
+                io.Clip.Output(
+                    "clip", display_name="clip", tooltip="Reads captions such as 'a red puppet'."
+                ),
+                io.Vae.Output("vae", display_name="vae", tooltip="Shrinks pictures four times."),
+                io.ControlNet.Output(
+                    "control_net", display_name="control_net", tooltip="Holds puppets to poses."
+                ),
+                reranker_output(),
+                io.Image.Output(
+                    "keyframes", display_name="keyframes", tooltip="Two puppets, 64 x 64."
+                ),
+                PoseKeypoint.Output("poses", display_name="poses", tooltip="Their poses."),
             ],
         )
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion_interpolation.demo import weights_folder
+from ..diffusion_interpolation.demo.networks import LATENT_SCALE
 
 HEADS = 4
 AUTOENCODER_GROUPS = 8
@@ -90,11 +91,17 @@ _CONTROL_NAMES: Rules = (
 
 
 class PuppetLatent(comfy.latent_formats.LatentFormat):
-    """The demo's latents; the factors are a least-squares fit of colours, for previews."""
+    """The demo's latents; the factors fit their colours by least squares, for previews."""
 
-    scale_factor = 0.18215
+    scale_factor = LATENT_SCALE
     spacial_downscale_ratio = 4
-    latent_rgb_factors = ((0.0, 0.0, 0.0),) * 4
+    latent_rgb_factors = (
+        (-0.587, -0.315, 0.171),
+        (-0.121, -0.009, 0.169),
+        (-0.130, 0.076, 0.322),
+        (0.121, -0.039, -0.246),
+    )
+    latent_rgb_factors_bias = (0.367, 0.079, -0.001)
 
 
 class Puppet(comfy.supported_models.SD15):

@@ -60,6 +60,12 @@ def prompt_inputs(
     ]
 
 
+def reranker_output() -> io.Output:
+    return Reranker.Output(
+        "reranker", display_name="reranker", tooltip="For CLIPRerank and FrameBisector."
+    )
+
+
 class LoadReranker(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -83,7 +89,7 @@ class LoadReranker(io.ComfyNode):
                 ),
                 *prompt_inputs(),
             ],
-            outputs=[Reranker.Output("reranker")],
+            outputs=[reranker_output()],
         )
 
     @classmethod
@@ -111,7 +117,7 @@ class RerankerFromCLIP(io.ComfyNode):
                 io.ClipVision.Input("clip_vision", tooltip="The vision half of the same CLIP."),
                 *prompt_inputs(),
             ],
-            outputs=[Reranker.Output("reranker")],
+            outputs=[reranker_output()],
         )
 
     @classmethod

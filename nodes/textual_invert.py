@@ -103,9 +103,21 @@ class TextualInvert(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Conditioning.Output("learned_positive", display_name="positive"),
-                io.Conditioning.Output("learned_negative", display_name="negative"),
-                io.Image.Output("loss_curve", display_name="loss curve"),
+                io.Conditioning.Output(
+                    "learned_positive",
+                    display_name="positive",
+                    tooltip="A prompt for each keyframe.",
+                ),
+                io.Conditioning.Output(
+                    "learned_negative",
+                    display_name="negative",
+                    tooltip="The negative prompt that goes with them, where one was given.",
+                ),
+                io.Image.Output(
+                    "loss_curve",
+                    display_name="loss_curve",
+                    tooltip="How far the model was from the keyframes while it learned.",
+                ),
             ],
         )
 
