@@ -40,7 +40,8 @@ class ClipPair:
         direction = torch.stack(towards).mean(0) - away
 
         def score(pictures: Tensor) -> Tensor:
-            return self.embed_pictures(pictures) @ direction
+            seen = self.embed_pictures(pictures)
+            return seen @ direction.to(seen)
 
         return score
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from analytic import GaussianModel
 
-from diffusion_interpolation.bisection import Bisection, Settings
+from diffusion_interpolation.bisection import Bisection, DecodeError, Settings
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.model import Text
-from diffusion_interpolation.path import Path, draw_noise
+from diffusion_interpolation.path import Path, draw_noise, row_seed
 
 SHAPE = (4, 4, 4)
 
@@ -142,3 +142,51 @@ def test_a_batch_that_shrinks_on_the_way_loses_nothing():
 def test_numbers_that_are_not_finite_end_the_run():
     with pytest.raises(FloatingPointError, match="frames: the model gave numbers"):
         list(_bisection(GaussianModel(spread=float("nan"))).frames(_keyframes()))
+
+
+def test_every_row_has_its_own_seed_for_the_sampler():
+    seen = []
+
+    class Watched(GaussianModel):
+        def denoise(self, noisy, level, guidance):
+            seen.extend(guidance.seeds)
+            return super().denoise(noisy, level, guidance)
+
+    settings = Settings(candidates=2, seed=7)
+    bisection = _bisection(
+        Watched(batch_size=3), settings=settings, scorer=lambda p: p.mean((1, 2, 3))
+    )
+    list(bisection.frames(_keyframes()))
+    want = [row_seed(7, slot / 8, n) for slot in (4, 2, 6, 1, 3, 5, 7) for n in range(2)]
+    assert seen == want
+
+
+def test_what_was_made_before_a_decoder_failed_is_not_lost():
+    class Failing(GaussianModel):
+        left = 1
+
+        def decode(self, latents):
+            self.left -= 1
+            if self.left < 0:
+                raise RuntimeError("no memory")
+            return super().decode(latents)
+
+    frames = _bisection(Failing()).frames(_keyframes())
+    assert next(frames).index == 4
+    with pytest.raises(DecodeError, match=r"a candidate cannot be decoded \(no memory\)"):
+        next(frames)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(candidates=0), "candidates: got 0"),
+        (Settings(highest=0.2, lowest=0.3), "noise levels"),
+        (Settings(seed=-1), "seed: got -1"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        settings.check()
+    with pytest.raises(ValueError, match=message):
+        next(_bisection(GaussianModel(), settings=settings).frames(_keyframes()))

@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 
 from diffusion_interpolation.pictures import (
+    ContactSheet,
     Placement,
     encode_png,
     fit_keyframes,
     fit_picture,
     keyframe_png,
     read_picture,
+    to_image,
     to_png,
     to_tensor,
     write_mp4,
@@ -156,3 +158,22 @@ def test_pixels_are_rounded_not_cut():
     import io
 
     assert Image.open(io.BytesIO(to_png(picture))).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_contact_sheet_fills_its_cells():
+    sheet = ContactSheet(5, (40, 20), side=120)
+    empty = np.asarray(sheet.image).copy()
+    sheet.paste(4, Image.new("RGB", (40, 20), "white"))
+    changed = (np.asarray(sheet.image) != empty).any(-1)
+    rows, columns = changed.any(1).sum(), changed.any(0).sum()
+    assert columns == 2 * rows
+    assert changed.sum() == rows * columns
+    # the fifth of five cells in rows of two lies in the third row, on the left
+    assert changed[-rows:, :columns].all()
+
+
+def test_a_picture_of_a_tensor():
+    tensor = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
+    picture = to_image(tensor)
+    assert picture.size == (7, 5)
+    assert (to_tensor([picture])[0] - tensor).abs().max() <= 0.5 / 255 + 1e-6

@@ -89,3 +89,15 @@ def test_a_file_that_is_no_clip(tiny_open_clip, tmp_path):
 def test_a_folder_that_is_no_clip(tmp_path):
     with pytest.raises(ValueError, match="is not a folder with a CLIP of transformers"):
         transformers_pair(tmp_path)
+
+
+def test_a_clips_network_may_be_moved(tiny_open_clip):
+    """It runs where its weights are; a device without memory shows it on every machine."""
+    name, file, _ = tiny_open_clip
+    pair = open_clip_pair(name, file)
+    score = pair.scorer(["a dog"], "a cat")
+    pictures = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = score(pictures)
+    pair.network.to("meta")
+    assert score(pictures).device.type == "meta"
+    assert before.device.type == "cpu"
