@@ -205,6 +205,7 @@ class ComfyModel:
     def _denoised(self, model: Any, noisy: Tensor, sigmas: Tensor, text: Text) -> Tensor:
         """The network's estimate of the clean latents, through the host's own preparation."""
         rest = {key: value for key, value in self._rest[0].items() if key != "control"}
+        text = text.map(lambda tensor: tensor.to(noisy.device))
         entry = {**rest, "cross_attn": text.states, "model_conds": {}}
         if text.pooled is not None:
             entry["pooled_output"] = text.pooled
@@ -255,9 +256,10 @@ class ComfyModel:
         # activations are kept for the way back: several times what sampling needs
         needed = 4 * _needed(self._model, self._learning_shape)
         with torch.inference_mode():
-            memory.load_models_gpu([self._model], memory_required=needed)
+            # offloaded weights pass through buffers that are used again before the way back
+            memory.load_models_gpu([self._model], memory_required=needed, force_full_load=True)
         with torch.inference_mode(False):
-            _leave_inference(self._model.model, self._model.load_device)
+            _leave_inference(self._model.model)
         self._held = True
 
     def _rows_that_fit(self, latents: Tensor) -> int:
@@ -426,14 +428,11 @@ def _saving_copies(network: nn.Module) -> AbstractContextManager:
     )
 
 
-def _leave_inference(network: nn.Module, device: torch.device) -> None:
-    """Replace weights made under `inference_mode` by ordinary ones of the same values.
-
-    Those that wait on another device become ordinary when they are moved for use.
-    """
+def _leave_inference(network: nn.Module) -> None:
+    """Replace weights made under `inference_mode` by ordinary ones of the same values."""
     for module in network.modules():
         for name, weight in module.named_parameters(recurse=False):
-            if weight.is_inference() and weight.device.type == device.type:
+            if weight.is_inference():
                 setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.is_inference():

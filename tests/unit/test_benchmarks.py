@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 
+import comfy_host
 import pytest
 
 RUNS = {
@@ -28,6 +30,19 @@ def test_benchmark(name, tmp_path, monkeypatch, capsys):
     assert all(
         str(next(iter(row.values()))) in line for row, line in zip(rows, table[2:], strict=True)
     )
+
+
+def test_the_benchmark_inside_a_host(tmp_path):
+    """It runs in the host's own interpreter, so as a command."""
+    if comfy_host.find_host() is None:
+        pytest.skip("no ComfyUI found")
+    file = tmp_path / "figures.json"
+    short = ["--frames-per-gap", "1", "--steps", "4", "--repeat", "2", "--device", "cpu"]
+    script = comfy_host.CHECKOUT / "benchmarks" / "comfy_overhead.py"
+    subprocess.run([sys.executable, script, *short, "--json", file], check=True)
+    rows = json.loads(file.read_text())["rows"]
+    assert len(rows) == 2
+    assert all(1 <= row["ratio"] < 2 and row["passes"] > 4 for row in rows)
 
 
 def test_the_readme_and_ci_run_the_same_tests():
