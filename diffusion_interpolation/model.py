@@ -35,9 +35,16 @@ class Text:
         return self.map(lambda tensor: tensor[wanted])
 
     def at(self, positions: Tensor) -> Text:
-        """A row a position, on the great circle between two keyframes' rows (method, step 5)."""
+        """A row a position, on the great circle between two keyframes' rows (method, step 5).
+
+        One row serves every position. Raises `ValueError` for a position outside of `[0, n - 1]`.
+        """
         if len(self) == 1:
             return self.rows([0] * len(positions))
+        last = len(self) - 1
+        if not 0 <= positions.min() <= positions.max() <= last:
+            got = f"{positions.min():g} to {positions.max():g}"
+            raise ValueError(f"position: got {got}, want 0 to {last}: there are {last + 1} rows")
         left = positions.floor().clamp(0, len(self) - 2).long()
         share = positions - left
         return self.map(lambda tensor: slerp(tensor[left], tensor[left + 1], share))

@@ -22,13 +22,15 @@ class CLIPRerank(io.ComfyNode):
             "prompt than like its negative one, and keeps the best.",
             inputs=[
                 io.Image.Input("images", tooltip="The candidates, one batch."),
-                Reranker.Input("reranker", tooltip="From LoadReranker or RerankerFromCLIP."),
+                Reranker.Input(
+                    "reranker", tooltip="From Load Reranker, Reranker From CLIP or Puppet Demo."
+                ),
                 io.Int.Input(
                     "keep",
                     default=1,
                     min=1,
                     max=4096,
-                    tooltip="How many to keep, the best first.",
+                    tooltip="How many to keep, the best first. More than there are keeps all.",
                 ),
                 io.Latent.Input(
                     "latents",
@@ -38,7 +40,7 @@ class CLIPRerank(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(
-                    "best_images", display_name="images", tooltip="The best, the first the best."
+                    "best_images", display_name="images", tooltip="The best, in order."
                 ),
                 io.Latent.Output(
                     "best_latents",
@@ -48,7 +50,7 @@ class CLIPRerank(io.ComfyNode):
                 io.String.Output(
                     "scores",
                     display_name="scores",
-                    tooltip="A line for each candidate, the best first.",
+                    tooltip="A line for each candidate, the best first. Preview as Text shows it.",
                 ),
             ],
         )

@@ -53,6 +53,8 @@ class ComfyModel:
         if control_net is not None:
             check_control_net(control_net, model)
         self._model, self._vae, self._control_net = model, vae, control_net
+        if vae is None and self._needs_vae_hint():
+            raise ValueError("vae: got none, but this control_net works on latents, want one")
         self._sampler, self.on_step = sampler, on_step
         self._sampling = model.get_model_object("model_sampling")
         self._sigmas = self._invertible(sigmas.cpu().float())

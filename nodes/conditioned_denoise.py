@@ -34,9 +34,9 @@ class ConditionedDenoise(io.ComfyNode):
             "between keyframes. All candidates go through the model together.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that draws the picture."),
-                io.Latent.Input("noisy_latent", tooltip="From NoisyLatentLerp."),
-                io.Sigmas.Input("sigmas", tooltip="From NoisyLatentLerp: the rest of the way."),
-                io.Sampler.Input("sampler", tooltip="From KSamplerSelect; euler is the paper's."),
+                io.Latent.Input("noisy_latent", tooltip="From Noisy Latent Lerp."),
+                io.Sigmas.Input("sigmas", tooltip="From Noisy Latent Lerp: the rest of the way."),
+                io.Sampler.Input("sampler", tooltip="From KSampler Select; euler is the paper's."),
                 positive_input(),
                 cfg_input(),
                 io.Float.Input(
@@ -46,9 +46,9 @@ class ConditionedDenoise(io.ComfyNode):
                     max=10000.0,
                     step=0.01,
                     round=0.000001,
-                    tooltip="Whose prompts and poses: the same position as NoisyLatentLerp's.",
+                    tooltip="Whose prompts and poses: the same position as Noisy Latent Lerp's.",
                 ),
-                seed_input("details, with samplers that add noise on the way"),
+                seed_input("details, but only with samplers that add noise on the way"),
                 negative_input(),
                 *pose_inputs(),
                 io.Vae.Input(

@@ -79,8 +79,8 @@ class FrameBisector(io.ComfyNode):
                     "level_curve",
                     options=list(CURVES),
                     default="linear",
-                    tooltip="How the noise falls from the half-way frame to the last ones: convex "
-                    "soon, concave late.",
+                    tooltip="How the noise falls from the half-way frame to the last ones: linear "
+                    "evenly, convex mostly at once, concave mostly at the end.",
                 ),
                 io.Int.Input(
                     "candidates",
@@ -114,7 +114,8 @@ class FrameBisector(io.ComfyNode):
                     max=4096,
                     optional=True,
                     tooltip="Frames and candidates to denoise at once. 0: as many as fit in "
-                    "memory. The frames are the same at any size.",
+                    "memory, 32 at most. The frames are the same at any size (not with the sampler "
+                    "dpm_adaptive).",
                 ),
             ],
             outputs=[
@@ -129,7 +130,7 @@ class FrameBisector(io.ComfyNode):
                 io.String.Output(
                     "scores",
                     display_name="scores",
-                    tooltip="A line for each frame that was made.",
+                    tooltip="A line for each frame that was made. Preview as Text shows it.",
                 ),
             ],
             is_output_node=True,

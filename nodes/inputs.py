@@ -42,8 +42,8 @@ def cfg_input(more: str = "") -> io.Float.Input:
 def positive_input() -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "positive",
-        tooltip="The prompt that fits all keyframes, or one for each: from TextualInvert, "
-        "KeyframeConditioning or CLIP Text Encode.",
+        tooltip="The prompt that fits all keyframes, or one for each: from Textual Invert, "
+        "Keyframe Conditioning or CLIP Text Encode.",
     )
 
 
@@ -86,7 +86,7 @@ def pose_inputs() -> list[io.Input]:
         PoseKeypoint.Input(
             "poses",
             optional=True,
-            tooltip="A pose for every keyframe, from PoseExtract, DWPose or an OpenPose editor.",
+            tooltip="A pose for every keyframe, from Pose Extract, DWPose or an OpenPose editor.",
         ),
         io.Float.Input(
             "strength_at_keyframes",

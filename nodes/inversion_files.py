@@ -26,14 +26,15 @@ class SaveInversion(io.ComfyNode):
             node_id="SaveInversion",
             display_name="Save Inversion",
             category=CATEGORY,
-            description="Saves what TextualInvert learned, so that it need not be learned again.",
+            description="Saves what Textual Invert learned, so that it need not be learned again.",
             inputs=[
-                io.Conditioning.Input("positive", tooltip="From TextualInvert."),
-                io.Conditioning.Input("negative", tooltip="From TextualInvert."),
+                io.Conditioning.Input("positive", tooltip="From Textual Invert."),
+                io.Conditioning.Input("negative", tooltip="From Textual Invert."),
                 io.String.Input(
                     "filename_prefix",
                     default="inversion",
-                    tooltip=f"The file goes to output/{FOLDER}, with a number after this name.",
+                    tooltip=f"The file goes to output/{FOLDER}, with a number after this name. "
+                    "A slash makes a subfolder.",
                 ),
             ],
             outputs=[],
@@ -65,7 +66,7 @@ class LoadInversion(io.ComfyNode):
             node_id="LoadInversion",
             display_name="Load Inversion",
             category=CATEGORY,
-            description="Loads what SaveInversion saved, for the same model and keyframes.",
+            description="Loads what Save Inversion saved, for the same model and keyframes.",
             inputs=[
                 io.Combo.Input(
                     "file",
@@ -82,7 +83,9 @@ class LoadInversion(io.ComfyNode):
                     "negative", display_name="negative", tooltip="The negative prompt of all."
                 ),
                 io.Float.Output(
-                    "cfg", display_name="cfg", tooltip="The cfg it was learned at, and wants."
+                    "cfg",
+                    display_name="cfg",
+                    tooltip="The cfg it was learned at, and wants; 7.5 if the file does not say.",
                 ),
             ],
         )

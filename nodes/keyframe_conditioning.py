@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from comfy_api.latest import io
@@ -10,6 +11,8 @@ from torch import Tensor
 from ..diffusion_interpolation.model import Text, stack
 from .comfy_model import Conditioning, read_conditioning, write_conditioning
 from .types import CATEGORY
+
+log = logging.getLogger(__name__)
 
 
 class KeyframeConditioning(io.ComfyNode):
@@ -40,6 +43,9 @@ class KeyframeConditioning(io.ComfyNode):
             read_conditioning("first", first), read_conditioning("second", second), strict=True
         )
         _check_alike(*texts)
+        lost = sorted(set(rests[1]) - set(rests[0]))
+        if lost:
+            log.warning("KeyframeConditioning: second's %s are left out", ", ".join(lost))
         # the same tokens over again change nothing in attention, and make both of one length
         length = math.lcm(*(text.states.shape[1] for text in texts))
         alike = [Text(_repeated(text.states, length), text.pooled) for text in texts]
@@ -51,9 +57,13 @@ def _repeated(states: Tensor, length: int) -> Tensor:
 
 
 def _check_alike(first: Text, second: Text) -> None:
-    got, want = second.states.shape[-1], first.states.shape[-1]
-    if got != want or (first.pooled is None) != (second.pooled is None):
+    got, want = _kind(second), _kind(first)
+    if got != want:
         raise ValueError(
-            f"second: has text of width {got}, first of width {want}; "
-            "want both from the text encoder of one model"
+            f"second: got text of {got}, first of {want}; want both from one model's text encoder"
         )
+
+
+def _kind(text: Text) -> str:
+    pooled = "no" if text.pooled is None else f"{text.pooled.shape[-1]} wide"
+    return f"width {text.states.shape[-1]} with {pooled} pooled output"

@@ -34,8 +34,8 @@ class NoisyLatentLerp(io.ComfyNode):
             display_name="Noisy Latent Lerp",
             category=CATEGORY,
             description="Pushes the two keyframes beside a position to the same noise level with "
-            "the same noise and mixes them there. ConditionedDenoise, or any sampler without added "
-            "noise, makes the picture in between from it.",
+            "the same noise and mixes them there. Conditioned Denoise, or any sampler without "
+            "added noise, makes the picture in between from it.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that will denoise the mix."),
                 io.Latent.Input(
@@ -67,7 +67,7 @@ class NoisyLatentLerp(io.ComfyNode):
                     default=1,
                     min=1,
                     max=64,
-                    tooltip="How many versions to make, each from a noise of its own; CLIPRerank "
+                    tooltip="How many versions to make, each from a noise of its own; CLIP Rerank "
                     "picks among them.",
                 ),
                 seed_input("candidates"),

@@ -28,7 +28,7 @@ class PoseExtract(io.ComfyNode):
             display_name="Pose Extract",
             category=CATEGORY,
             description="Finds the people in each picture and where their joints are, for the "
-            "poses of FrameBisector and ConditionedDenoise.",
+            "poses of Frame Bisector and Conditioned Denoise.",
             inputs=[
                 io.Image.Input("images", tooltip="The keyframes, or photographs made from them."),
                 io.Combo.Input(

@@ -30,7 +30,6 @@ ARCHITECTURES = (
     "ViT-H-14-quickgelu",
     "ViT-g-14",
     "ViT-bigG-14",
-    "ViT-SO400M-14-SigLIP-384",
     "EVA02-L-14",
     "RN50-quickgelu",
 )
@@ -55,14 +54,14 @@ def prompt_inputs(
             "negative",
             multiline=True,
             default=negative,
-            tooltip="What they should not look like.",
+            tooltip="What they should not look like. All lines together are one prompt.",
         ),
     ]
 
 
 def reranker_output() -> io.Output:
     return Reranker.Output(
-        "reranker", display_name="reranker", tooltip="For CLIPRerank and FrameBisector."
+        "reranker", display_name="reranker", tooltip="For CLIP Rerank and Frame Bisector."
     )
 
 
@@ -79,13 +78,15 @@ class LoadReranker(io.ComfyNode):
                 io.Combo.Input(
                     "clip_file",
                     options=folder_paths.get_filename_list(FOLDER),
-                    tooltip=f"A CLIP of open-clip as .safetensors; put it into models/{FOLDER}.",
+                    tooltip=f"A CLIP of open-clip as .safetensors; put it into "
+                    f"models/{FOLDER}. A new one shows after a refresh (R).",
                 ),
                 io.Combo.Input(
                     "architecture",
                     options=list(ARCHITECTURES),
                     default=ARCHITECTURES[0],
-                    tooltip="What the file is. Weights trained by OpenAI need a -quickgelu one.",
+                    tooltip="What the file is. Weights trained by OpenAI need a name with "
+                    "-quickgelu.",
                 ),
                 *prompt_inputs(),
             ],
@@ -109,7 +110,8 @@ class RerankerFromCLIP(io.ComfyNode):
             display_name="Reranker From CLIP",
             category=CATEGORY,
             description="Makes a reranker of a CLIP and a CLIP Vision that the host has loaded. "
-            "Both must be halves of one model, such as CLIP-L's text encoder and CLIP-L's vision.",
+            "Both must be halves of one CLIP, loaded from one full file: the usual "
+            "clip_l.safetensors lacks the projection.",
             inputs=[
                 io.Clip.Input(
                     "clip", tooltip="A text encoder with its projection: from a full CLIP file."

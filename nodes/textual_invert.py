@@ -52,7 +52,7 @@ class TextualInvert(io.ComfyNode):
                     min=0,
                     max=10000,
                     tooltip="More steps bring the pictures back more closely and take longer: 100 "
-                    "to 500. 0 only gives every keyframe a row of its own.",
+                    "to 500. 0 learns nothing: every keyframe gets a copy of the prompt.",
                 ),
                 io.Float.Input(
                     "learning_rate",
@@ -62,7 +62,7 @@ class TextualInvert(io.ComfyNode):
                     step=1e-5,
                     round=1e-8,
                     tooltip="How far each step goes. Too high and the loss curve rises instead of "
-                    "falling; too low and it stays flat.",
+                    "falling; too low and it stays flat. The demo's puppets want 0.25.",
                 ),
                 cfg_input(" Use the cfg of the sampling: what is learned is tied to it."),
                 io.Float.Input(

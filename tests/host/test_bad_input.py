@@ -194,6 +194,12 @@ def a_position_beyond_the_end(demo: Demo) -> Node:
     return demo.lerp(encoded(demo), position=1.5)
 
 
+@mistake("position", "7 to 7", "want 0 to 1")
+def a_position_beyond_the_prompts(demo: Demo) -> Node:
+    noisy = demo.lerp(encoded(demo))
+    return demo.denoise(noisy, position=7.0, positive=rows(demo, 2), control_net=None, poses=None)
+
+
 @mistake("latents", "got 1", "at least 2")
 def one_latent(demo: Demo) -> Node:
     return demo.lerp(encoded(demo, one_picture(demo)))
@@ -210,7 +216,7 @@ def latents_of_other_images(demo: Demo) -> Node:
     )
 
 
-@mistake("second", "width", "one model")
+@mistake("second", "width", "one model's text encoder")
 def prompts_of_two_models(demo: Demo) -> Node:
     other = demo.graph.add("CLIPTextEncode", clip=of_family(demo, "sd15")[1], text="a dog")
     return demo.graph.add("KeyframeConditioning", first=demo.positive, second=other[0])
