@@ -121,7 +121,7 @@ class ComfyModel:
     def _scales(self, sigma: Tensor) -> tuple[float, float]:
         one, none = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
         mix = self._sampling.noise_scaling
-        return mix(sigma, none, one.clone()).item(), mix(sigma, one, none).item()
+        return mix(sigma, none, one).item(), mix(sigma, one, none).item()
 
     def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
         """Clean latents from noisy ones `(n, c, h', w')` at `level`, by the host's sampler."""

@@ -18,6 +18,7 @@ from .inputs import (
     cfg_input,
     check_sides,
     check_vae,
+    level_input,
     negative_input,
     pose_inputs,
     positive_input,
@@ -57,22 +58,16 @@ class FrameBisector(io.ComfyNode):
                     max=1023,
                     tooltip="New frames between each two keyframes. 15 makes 17 with both ends.",
                 ),
-                io.Float.Input(
+                level_input(
                     "highest_level",
-                    default=0.55,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Noise of the frame half-way. Higher invents more; above 0.65 it "
+                    0.55,
+                    "Noise of the frame half-way. Higher invents more; above 0.65 it "
                     "drifts away from the keyframes.",
                 ),
-                io.Float.Input(
+                level_input(
                     "lowest_level",
-                    default=0.30,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Noise of the last frames made. Lower keeps them closer to their "
+                    0.30,
+                    "Noise of the last frames made. Lower keeps them closer to their "
                     "neighbours; under 0.25 they look like a cross-fade.",
                 ),
                 io.Combo.Input(

@@ -39,6 +39,24 @@ def cfg_input(more: str = "") -> io.Float.Input:
     )
 
 
+def level_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """A noise level: a share of the schedule."""
+    return io.Float.Input(name, default=default, min=0.01, max=1.0, step=0.01, tooltip=tooltip)
+
+
+def position_input(tooltip: str) -> io.Float.Input:
+    """A place on the path, in keyframes."""
+    return io.Float.Input(
+        "position",
+        default=0.5,
+        min=0.0,
+        max=10000.0,
+        step=0.01,
+        round=0.000001,
+        tooltip=tooltip,
+    )
+
+
 def positive_input() -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "positive",
@@ -88,25 +106,21 @@ def pose_inputs() -> list[io.Input]:
             optional=True,
             tooltip="A pose for every keyframe, from Pose Extract, DWPose or an OpenPose editor.",
         ),
-        io.Float.Input(
-            "strength_at_keyframes",
-            default=1.0,
-            min=0.0,
-            max=10.0,
-            step=0.05,
-            optional=True,
-            tooltip="How strictly frames next to a keyframe hold the pose.",
+        _strength_input(
+            "strength_at_keyframes", 1.0, "How strictly frames next to a keyframe hold the pose."
         ),
-        io.Float.Input(
+        _strength_input(
             "strength_half_way",
-            default=1.5,
-            min=0.0,
-            max=10.0,
-            step=0.05,
-            optional=True,
-            tooltip="How strictly the frame half-way between two keyframes holds the pose.",
+            1.5,
+            "How strictly the frame half-way between two keyframes holds the pose.",
         ),
     ]
+
+
+def _strength_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(
+        name, default=default, min=0.0, max=10.0, step=0.05, optional=True, tooltip=tooltip
+    )
 
 
 class PoseOptions(NamedTuple):

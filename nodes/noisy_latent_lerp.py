@@ -12,7 +12,7 @@ from torch import Tensor
 from ..diffusion_interpolation.blend import BLENDS, noisy_blend
 from ..diffusion_interpolation.path import draw_noise
 from .comfy_model import ComfyModel, carry_noisy, check_channels, to_network, whole_schedule
-from .inputs import schedule_inputs, seed_input
+from .inputs import level_input, position_input, schedule_inputs, seed_input
 from .types import CATEGORY
 
 
@@ -41,23 +41,14 @@ class NoisyLatentLerp(io.ComfyNode):
                 io.Latent.Input(
                     "latents", tooltip="The keyframes' latents, one batch: VAE Encode of them."
                 ),
-                io.Float.Input(
-                    "position",
-                    default=0.5,
-                    min=0.0,
-                    max=10000.0,
-                    step=0.01,
-                    round=0.000001,
-                    tooltip="Where on the path: 0 is the first keyframe, 0.5 half-way to the "
+                position_input(
+                    "Where on the path: 0 is the first keyframe, 0.5 half-way to the "
                     "second, 1 the second, and so on.",
                 ),
-                io.Float.Input(
+                level_input(
                     "noise_level",
-                    default=0.55,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="How freely the model invents. Under 0.25 the result looks like a "
+                    0.55,
+                    "How freely the model invents. Under 0.25 the result looks like a "
                     "cross-fade, above 0.65 it drifts away from the keyframes.",
                 ),
                 *schedule_inputs(),
