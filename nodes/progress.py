@@ -55,7 +55,8 @@ class FrameProgress(Progress):
     def add(self, index: int, picture: Tensor) -> None:
         """Frame number `index` is `picture` `(3, h, w)` in 0..1."""
         self._sheet.paste(index, to_image(picture))
-        self._show(self._picture() if self._due() else None)
+        last = self._done >= self._total
+        self._show(self._picture() if self._due() or last else None)
 
     def _preview(self, denoised: Tensor) -> tuple[str, Image.Image, int]:
         return self._picture()
