@@ -1,0 +1,145 @@
+"""ComfyUI's own front end in Chromium, for pictures of nodes and graphs."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+CHECKOUT = Path(__file__).parents[1]
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests" / "support")]
+
+from comfy_host import Server, find_host, places  # noqa: E402
+
+from diffusion_interpolation.demo.pair import pair  # noqa: E402
+from diffusion_interpolation.demo.world import render  # noqa: E402
+from diffusion_interpolation.pictures import to_image  # noqa: E402
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.VueNodes.Enabled": False,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasMenu": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Notification.ShowVersionUpdates": False,
+    "Comfy.Workflow.Persist": False,
+    "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
+    "Comfy.NodeBadge.NodeLifeCycleBadgeMode": "None",
+}
+"""The canvas renderer, and nothing on top of the graph."""
+
+STAND_INS = [
+    "checkpoints/v1-5-pruned-emaonly-fp16.safetensors",
+    "checkpoints/sd_xl_base_1.0.safetensors",
+    "clip_vision/clip_vision_g.safetensors",
+    "controlnet/control_v11p_sd15_openpose_fp16.safetensors",
+    "inversions/inversion_00001_.safetensors",
+    "rerankers/ViT-L-14-openai.safetensors",
+]
+"""Empty files in `models/`, so that loaders have something to choose."""
+
+MARGIN = 24
+_READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.FrameBisector"
+_BOUNDS = """() => {
+    const boxes = app.graph._nodes.map((n) => [
+        n.pos[0], n.pos[1] - LiteGraph.NODE_TITLE_HEIGHT,
+        n.pos[0] + n.size[0], n.pos[1] + n.size[1],
+    ]);
+    for (const g of app.graph._groups)
+        boxes.push([g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]]);
+    const least = (i) => Math.min(...boxes.map((b) => b[i]));
+    const most = (i) => Math.max(...boxes.map((b) => b[i]));
+    return [least(0), least(1), most(2), most(3)];
+}"""
+_MOVE = """([x, y]) => {
+    app.canvas.ds.scale = 1;
+    app.canvas.ds.offset[0] = x;
+    app.canvas.ds.offset[1] = y;
+    app.canvas.deselectAll?.();
+    app.canvas.setDirty(true, true);
+}"""
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """A server on the host that is found, in a folder of its own."""
+    host = find_host()
+    if host is None:
+        looked = ", ".join(str(place) for place in places())
+        raise SystemExit(f"no ComfyUI in {looked}; COMFYUI_PATH can name one")
+    with tempfile.TemporaryDirectory() as name:
+        _furnish(Path(name))
+        with Server(host, Path(name)) as server:
+            yield server
+
+
+def _furnish(folder: Path) -> None:
+    """Settings, stand-ins for models, and puppets for LoadImage."""
+    (folder / "user" / "default").mkdir(parents=True)
+    (folder / "user" / "default" / "comfy.settings.json").write_text(json.dumps(SETTINGS))
+    for name in STAND_INS:
+        (folder / "models" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "models" / name).touch()
+    (folder / "input").mkdir()
+    puppets = torch.cat([pair(), pair().flip(0)])
+    names = ["first", "second", "third", "fourth"]
+    for name, puppet in zip(names, render(puppets, 512), strict=True):
+        to_image(puppet).save(folder / "input" / f"{name}.png")
+
+
+@contextmanager
+def opened(server: Server, scale: float = 1) -> Iterator[Page]:
+    """The front end, with `scale` pixels of a picture for one of its own."""
+    with sync_playwright() as runner:
+        browser = runner.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        page = browser.new_page(device_scale_factor=scale)
+        page.goto(server.url)
+        fresh(page)
+        yield page
+        browser.close()
+
+
+def fresh(page: Page) -> None:
+    """Start the front end anew: it keeps widgets' values by the ids of nodes that are gone."""
+    page.reload()
+    page.wait_for_function(_READY, timeout=120_000)
+    page.wait_for_timeout(2000)
+    page.evaluate("() => { app.extensionManager.focusMode = true; }")
+
+
+def load(page: Page, workflow: dict[str, Any]) -> None:
+    """Open a workflow, as dropping its file on the page does."""
+    page.evaluate("(data) => app.loadGraphData(data)", workflow)
+    page.wait_for_timeout(1000)
+
+
+def picture(page: Page) -> Image.Image:
+    """All of the graph, at its natural size."""
+    left, top, right, bottom = page.evaluate(_BOUNDS)
+    size = [round(right - left) + 2 * MARGIN, round(bottom - top) + 2 * MARGIN]
+    # away from the edges, where the front end has its menus
+    page.set_viewport_size({"width": size[0] + 200, "height": size[1] + 200})
+    page.evaluate(_MOVE, [100 + MARGIN - left, 100 + MARGIN - top])
+    page.mouse.move(5, 300)
+    page.wait_for_timeout(1500)
+    clip = {"x": 100, "y": 100, "width": size[0], "height": size[1]}
+    return Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")

@@ -1,0 +1,105 @@
+"""Makes the pictures of the documentation: every node, and the graph of the embedded demo.
+
+    python docs/make_pictures.py [nodes] [graph]
+
+It wants a ComfyUI (COMFYUI_PATH, or ~/comfy/ComfyUI), Chromium and playwright.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from front_end import CHECKOUT, fresh, load, opened, picture, running_server
+from PIL import Image
+from playwright.sync_api import Page
+
+from comfy_host import Server  # isort: skip
+
+DOCS = CHECKOUT / "docs"
+CATEGORY = "Diffusion Interpolation"
+SCALE = 1.5
+"""Pixels of a node's picture for one of the front end's."""
+GRAPH_WIDTH, GRAPH_BYTES = 1600, 200_000
+
+_PLACE = """(type) => {
+    app.graph.clear();
+    const node = LiteGraph.createNode(type);
+    app.graph.add(node);
+    node.pos = [0, 0];
+    const [width, height] = node.computeSize();
+    node.size = [Math.max(width, 300), height];
+}"""
+
+
+def node_picture(page: Page, node_id: str) -> Image.Image:
+    """A new node, alone."""
+    fresh(page)
+    page.evaluate(_PLACE, node_id)
+    return picture(page).quantize(256, dither=Image.Dither.NONE)
+
+
+def make_nodes(server: Server) -> None:
+    folder = DOCS / "nodes"
+    folder.mkdir(exist_ok=True)
+    ours = [key for key, told in server.object_info().items() if told["category"] == CATEGORY]
+    with opened(server, SCALE) as page:
+        for node_id in ours:
+            file = folder / f"{node_id}.png"
+            node_picture(page, node_id).save(file, optimize=True)
+            print(_told(file))
+
+
+def run_in_page(server: Server, page: Page, timeout: float = 900) -> None:
+    """Run the graph as the button does, and wait until all of it is shown."""
+    page.evaluate("() => app.queuePrompt(0)")
+    end = time.monotonic() + timeout
+    while not (done := server.get("/history")):
+        if time.monotonic() > end:
+            raise TimeoutError(f"the graph was not through after {timeout} s")
+        page.wait_for_timeout(500)
+    [run] = done.values()
+    if run["status"]["status_str"] != "success":
+        raise RuntimeError(run["status"]["messages"])
+    page.wait_for_timeout(3000)
+
+
+def save_small(image: Image.Image, file: Path) -> None:
+    """As WebP, in the best quality that stays under the limit."""
+    for quality in range(90, 20, -10):
+        image.save(file, quality=quality, method=6)
+        if file.stat().st_size <= GRAPH_BYTES:
+            return
+    raise ValueError(f"{file}: does not get under {GRAPH_BYTES} bytes")
+
+
+def make_graph(server: Server) -> None:
+    workflow = json.loads((CHECKOUT / "example_workflows" / "embedded_demo.json").read_text())
+    with opened(server) as page:
+        load(page, workflow)
+        picture(page)  # sets the size of the page, which is what previews are made for
+        run_in_page(server, page)
+        image = picture(page)
+    height = round(image.height * GRAPH_WIDTH / image.width)
+    image = image.resize((GRAPH_WIDTH, height), Image.Resampling.LANCZOS)
+    save_small(image, DOCS / "graph.webp")
+    print(_told(DOCS / "graph.webp"))
+
+
+def _told(file: Path) -> str:
+    with Image.open(file) as image:
+        return f"{file.name}: {image.width} x {image.height}, {file.stat().st_size} bytes"
+
+
+def main(parts: list[str]) -> None:
+    with running_server() as server:
+        if "nodes" in parts or not parts:
+            make_nodes(server)
+        if "graph" in parts or not parts:
+            make_graph(server)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
