@@ -40,12 +40,11 @@ def main() -> None:
 
 
 def _found() -> Path:
-    from comfy_host import find_host, places
+    from comfy_host import find_host, why_not
 
-    host = find_host()
-    if host is None:
-        raise SystemExit(f"no ComfyUI in any of {', '.join(map(str, places()))}; name one: --host")
-    return host
+    if reason := why_not():
+        raise SystemExit(reason)
+    return find_host()
 
 
 def run_inside(host: Path) -> None:

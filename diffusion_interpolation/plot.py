@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from PIL import Image, ImageDraw, ImageFont
 
 SIZE = (640, 400)
-_MARGIN = (72, 40, 24, 48)  # left, top, right, bottom
+_MARGIN = (96, 48, 32, 72)  # left, top, right, bottom
 _INK, _FAINT, _LINE = (220, 220, 220), (70, 70, 70), (255, 170, 60)
 _BACKGROUND = (24, 24, 24)
 _TICKS = 4
@@ -21,7 +21,7 @@ def line_plot(points: Mapping[float, float], title: str, x_name: str) -> Image.I
     if not points:
         raise ValueError("plot: got no points, want at least one")
     image = Image.new("RGB", SIZE, _BACKGROUND)
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(14)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(22)
     x_range, y_range = _range(points.keys()), _range(points.values())
     left, top, right, bottom = _frame()
     draw.text((left, 12), title, _INK, font)
@@ -30,8 +30,8 @@ def line_plot(points: Mapping[float, float], title: str, x_name: str) -> Image.I
         share = tick / _TICKS
         x, y = left + share * (right - left), bottom - share * (bottom - top)
         draw.line([(left, y), (right, y)], _FAINT)
-        draw.text((left - 8, y), f"{_at(y_range, share):.4g}", _INK, font, anchor="rm")
-        draw.text((x, bottom + 8), f"{_at(x_range, share):.4g}", _INK, font, anchor="mt")
+        draw.text((left - 8, y), f"{_at(y_range, share):.3g}", _INK, font, anchor="rm")
+        draw.text((x, bottom + 8), f"{_at(x_range, share):.3g}", _INK, font, anchor="mt")
     places = [
         (
             left + _share(x_range, x) * (right - left),

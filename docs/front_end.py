@@ -19,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 CHECKOUT = Path(__file__).parents[1]
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests" / "support")]
 
-from comfy_host import Server, find_host, places  # noqa: E402
+from comfy_host import Server, find_host, why_not  # noqa: E402
 
 from diffusion_interpolation.demo.pair import pair  # noqa: E402
 from diffusion_interpolation.demo.world import render  # noqa: E402
@@ -82,13 +82,11 @@ _MOVE = """([x, y]) => {
 @contextmanager
 def running_server() -> Iterator[Server]:
     """A server on the host that is found, in a folder of its own."""
-    host = find_host()
-    if host is None:
-        looked = ", ".join(str(place) for place in places())
-        raise SystemExit(f"no ComfyUI in {looked}; COMFYUI_PATH can name one")
+    if reason := why_not():
+        raise SystemExit(reason)
     with tempfile.TemporaryDirectory() as name:
         _furnish(Path(name))
-        with Server(host, Path(name)) as server:
+        with Server(find_host(), Path(name)) as server:
             yield server
 
 

@@ -42,8 +42,7 @@ def node_picture(page: Page, node_id: str) -> Image.Image:
 
 
 def make_nodes(server: Server) -> None:
-    folder = DOCS / "nodes"
-    folder.mkdir(exist_ok=True)
+    folder = CHECKOUT / "js" / "docs"
     ours = [key for key, told in server.object_info().items() if told["category"] == CATEGORY]
     with opened(server, SCALE) as page:
         for node_id in ours:

@@ -43,7 +43,9 @@ class ConditionedDenoise(io.ComfyNode):
                 position_input(
                     "Whose prompts and poses: the same position as Noisy Latent Lerp's.",
                 ),
-                seed_input("details, but only with samplers that add noise on the way"),
+                seed_input(
+                    "details, but only with samplers that add noise on the way", new_each_run=False
+                ),
                 negative_input(),
                 *pose_inputs(),
                 io.Vae.Input(

@@ -15,13 +15,14 @@ from .comfy_model import Conditioning, read_conditioning
 from .types import PoseKeypoint
 
 
-def seed_input(what: str) -> io.Int.Input:
+def seed_input(what: str, new_each_run: bool = True) -> io.Int.Input:
+    """A seed; `new_each_run` lets the front end offer to change it after every run."""
     return io.Int.Input(
         "seed",
         default=0,
         min=0,
         max=MOST_SEED,
-        control_after_generate=True,
+        control_after_generate=new_each_run,
         tooltip=f"Another seed gives other {what}; the same seed gives the same ones.",
     )
 

@@ -51,12 +51,14 @@ class FrameProgress(Progress):
         super().__init__(model, total)
         height, width = keyframes.shape[2:]
         self._sheet = ContactSheet(frames, (width, height), PREVIEW_SIZE)
+        self._missing = frames
 
     def add(self, index: int, picture: Tensor) -> None:
         """Frame number `index` is `picture` `(3, h, w)` in 0..1."""
         self._sheet.paste(index, to_image(picture))
-        last = self._done >= self._total
-        self._show(self._picture() if self._due() or last else None)
+        self._missing -= 1
+        # the last one stays in the node
+        self._show(self._picture() if self._due() or not self._missing else None)
 
     def _preview(self, denoised: Tensor) -> tuple[str, Image.Image, int]:
         return self._picture()

@@ -47,6 +47,7 @@ def prompt_inputs(
             "positive",
             multiline=True,
             default=positive,
+            placeholder="positive",
             tooltip="What the chosen frames should look like. Several lines are several prompts, "
             "all of equal weight.",
         ),
@@ -54,6 +55,7 @@ def prompt_inputs(
             "negative",
             multiline=True,
             default=negative,
+            placeholder="negative",
             tooltip="What they should not look like. All lines together are one prompt.",
         ),
     ]

@@ -76,7 +76,8 @@ class TextualInvert(io.ComfyNode):
                     0.67,
                     "The most noise to learn under. Higher teaches layout and colours.",
                 ),
-                seed_input("details of what is learned"),
+                # a new one would mean learning again
+                seed_input("details of what is learned", new_each_run=False),
                 negative_input(),
                 io.Int.Input(
                     "draws",

@@ -13,9 +13,7 @@ collect_ignore = ["pack"]
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[comfy_host.Server]:
-    host = comfy_host.find_host()
-    if host is None:
-        looked = ", ".join(str(place) for place in comfy_host.places())
-        pytest.skip(f"no ComfyUI in {looked}; COMFYUI_PATH can name one")
-    with comfy_host.Server(host, tmp_path_factory.mktemp("comfyui")) as server:
+    if reason := comfy_host.why_not():
+        pytest.skip(reason)
+    with comfy_host.Server(comfy_host.find_host(), tmp_path_factory.mktemp("comfyui")) as server:
         yield server

@@ -241,3 +241,12 @@ def test_a_hosts_own_python_goes_first(tmp_path):
     own.parent.mkdir(parents=True)
     own.touch()
     assert comfy_host.host_python(tmp_path) == str(own)
+
+
+def test_an_environment_that_lacks_what_a_host_requires(tmp_path, monkeypatch):
+    host = make_host(tmp_path / "ComfyUI", "")
+    (host / "requirements.txt").write_text("torch\n# for fun\nno-such-package>=2\n")
+    monkeypatch.setenv("COMFYUI_PATH", str(host))
+    assert "lacks no-such-package: pip install -r" in comfy_host.why_not()
+    (host / "requirements.txt").write_text("torch\n")
+    assert comfy_host.why_not() == ""

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -17,6 +18,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,34 @@ def find_host() -> Path | None:
     if os.environ.get("COMFYUI_PATH") and not _is_host(places()[0]):
         raise ValueError(f"COMFYUI_PATH is {places()[0]}, want a folder with main.py and comfy/")
     return hosts[0].absolute() if hosts else None
+
+
+def why_not() -> str:
+    """Why there is no server to be had, or nothing where there is one."""
+    host = find_host()
+    if host is None:
+        looked = ", ".join(str(place) for place in places())
+        return f"no ComfyUI in {looked}; COMFYUI_PATH can name one"
+    if host_python(host) == sys.executable and (lacking := _lacking(host)):
+        return (
+            f"the ComfyUI in {host} has no environment of its own, and this one lacks "
+            f"{', '.join(lacking)}: pip install -r {host / 'requirements.txt'}"
+        )
+    return ""
+
+
+def _lacking(host: Path) -> list[str]:
+    """What a host requires and this environment has not."""
+    lines = (host / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    names = [match[0] for line in lines if (match := re.match(r"[A-Za-z][\w.-]*", line))]
+    return [name for name in names if not _installed(name)]
+
+
+def _installed(name: str) -> bool:
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def host_python(host: Path) -> str:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from comfy_host import CHECKOUT, Server, find_host
+from comfy_host import CHECKOUT, Server, find_host, why_not
 
 PACK = "comfyui-diffusion-interpolation"
 """The folder in which a `Server` has this checkout."""
@@ -57,10 +57,9 @@ def read(language: str, file: str = FILE) -> dict[str, Any]:
 
 
 def main() -> None:
-    host = find_host()
-    if host is None:
-        raise SystemExit("no ComfyUI found; COMFYUI_PATH can name one")
-    with tempfile.TemporaryDirectory() as folder, Server(host, Path(folder)) as server:
+    if reason := why_not():
+        raise SystemExit(reason)
+    with tempfile.TemporaryDirectory() as folder, Server(find_host(), Path(folder)) as server:
         texts = {name: texts_of(info) for name, info in our_nodes(server).items()}
     place = LOCALES / "en" / FILE
     place.parent.mkdir(parents=True, exist_ok=True)

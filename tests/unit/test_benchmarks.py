@@ -34,8 +34,8 @@ def test_benchmark(name, tmp_path, monkeypatch, capsys):
 
 def test_the_benchmark_inside_a_host(tmp_path):
     """It runs in the host's own interpreter, so as a command."""
-    if comfy_host.find_host() is None:
-        pytest.skip("no ComfyUI found")
+    if reason := comfy_host.why_not():
+        pytest.skip(reason)
     file = tmp_path / "figures.json"
     short = ["--frames-per-gap", "1", "--steps", "4", "--repeat", "2", "--device", "cpu"]
     script = comfy_host.CHECKOUT / "benchmarks" / "comfy_overhead.py"
