@@ -353,7 +353,7 @@ def test_what_does_not_fit_is_refused(schemas, change, complaint):
     [
         ("TextualInvert", 0, -1, "steps is not in 0 to 10000"),
         ("TextualInvert", 1, "fast", "learning_rate is not of type FLOAT"),
-        ("TextualInvert", 6, "sometimes", "no control_after_generate"),
+        ("FrameBisector", 11, "sometimes", "no control_after_generate"),
         ("FrameBisector", 3, "round", "level_curve is not one of"),
     ],
 )
