@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
 
@@ -22,14 +23,21 @@ class Watch:
 
     def before(self, *_: object) -> None:
         if self.depth == 0:
-            self.started = time.perf_counter()
+            self.started = _now()
         self.depth += 1
 
     def after(self, *_: object) -> None:
         self.depth -= 1
         if self.depth == 0:
-            self.seconds += time.perf_counter() - self.started
+            self.seconds += _now() - self.started
             self.passes += 1
+
+
+def _now() -> float:
+    """Seconds, once a GPU has done what it was told."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 @contextmanager

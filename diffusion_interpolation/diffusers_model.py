@@ -325,8 +325,12 @@ class DiffusersModel:
 
         return residuals
 
-    def predict_noise(self, noisy: Tensor, levels: Tensor, text: Text) -> Tensor:
+    def predict_noise(
+        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+    ) -> Tensor:
         """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
+
+        Its halves of guidance differ in text alone, so that `negatives` changes nothing.
 
         It is the noise whatever the network predicts: from v it is `a v + s x`, with `(a, s)` of
         `scales` (Salimans and Ho 2022, appendix D). Raises `ValueError` for levels outside (0, 1]

@@ -114,11 +114,19 @@ class Inverter:
         if not s.guided or s.cfg == 1:
             predicted = self.model.predict_noise(noisy, levels, positive)
         else:
-            both = stack([self.negative.rows([0] * len(rows)), positive])
-            halves = self.model.predict_noise(noisy.repeat(2, 1, 1, 1), levels.repeat(2), both)
-            away, towards = halves.chunk(2)
+            away, towards = self._halves(noisy, levels, positive)
             predicted = away + s.cfg * (towards - away)
         return (predicted - noise).square().mean((1, 2, 3))
+
+    def _halves(self, noisy: Tensor, levels: Tensor, positive: Text) -> tuple[Tensor, Tensor]:
+        """The noise under the negative and under `positive`, in one pass if they are alike long."""
+        count, predict = len(noisy), self.model.predict_noise
+        negative = self.negative.rows([0] * count)
+        if negative.states.shape != positive.states.shape:
+            return predict(noisy, levels, negative, count), predict(noisy, levels, positive)
+        both = stack([negative, positive])
+        away, towards = predict(noisy.repeat(2, 1, 1, 1), levels.repeat(2), both, count).chunk(2)
+        return away, towards
 
     def step(self, share: float) -> None:
         """One step of Adam over all keyframes, in batches that fit in memory.

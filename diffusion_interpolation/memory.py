@@ -47,6 +47,7 @@ class Batches:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether the error says that a device or the CPU has no memory left."""
-    # the CPU's allocator has no error class of its own
-    cpu = "DefaultCPUAllocator" in str(error)
-    return cpu or isinstance(error, torch.cuda.OutOfMemoryError)
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return True
+    # neither the CPU's allocator nor every driver has an error class of its own
+    return any(words in str(error) for words in ("DefaultCPUAllocator", "out of memory"))

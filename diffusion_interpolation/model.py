@@ -113,8 +113,14 @@ class LatentDiffusionModel(Protocol):
         A row's result does not depend on the others.
         """
 
-    def predict_noise(self, noisy: Tensor, levels: Tensor, text: Text) -> Tensor:
-        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`."""
+    def predict_noise(
+        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+    ) -> Tensor:
+        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
+
+        The first `negatives` rows are those under the negative prompt, for models to which the two
+        halves of guidance differ in more than their text.
+        """
 
 
 def move(text: Text, like: Tensor) -> Text:

@@ -109,8 +109,8 @@ def to_tensor(pictures: Sequence[Image.Image]) -> Tensor:
 
 
 def to_image(picture: Tensor) -> Image.Image:
-    """A picture of `(3, h, w)` in 0..1."""
-    pixels = (picture.movedim(0, -1) * 255).round().to(torch.uint8).cpu().numpy()
+    """A picture of `(3, h, w)` in 0..1; what lies outside is cut off."""
+    pixels = (picture.movedim(0, -1).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     return Image.fromarray(pixels)
 
 

@@ -53,7 +53,7 @@ def openpose(weights: Path, device: torch.device | str = "cpu") -> Detector:
     body.model.eval().to(device)
 
     def find(picture: Tensor) -> list[Pose]:
-        pixels = (picture.movedim(0, -1) * 255).round().byte().cpu().numpy()
+        pixels = (picture.movedim(0, -1).clamp(0, 1) * 255).round().byte().cpu().numpy()
         # the network was trained on OpenCV's order of colours
         candidate, subset = body(pixels[:, :, ::-1].copy())
         return [_openpose_person(candidate, person) for person in subset]

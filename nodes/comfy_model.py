@@ -12,8 +12,10 @@ from copy import copy
 from typing import Any
 
 import comfy.model_management as memory
+import comfy.sampler_helpers
 import comfy.samplers
 import torch
+from comfy.model_patcher import create_model_options_clone
 from torch import Tensor, nn
 
 from ..diffusion_interpolation.memory import Batches
@@ -170,10 +172,11 @@ class ComfyModel:
         """Positive and negative; a pose's ControlNet is one object in both, so they batch."""
         with_pose: dict[int, Any] = {}
         result = []
+        shared = self._rest[0] if self._rest[0].get("control_apply_to_uncond") else {}
         for text, rest in zip((guidance.positive, guidance.negative), self._rest, strict=True):
             rest = dict(rest)
             if guidance.hint is not None:
-                earlier = rest.get("control")
+                earlier = rest.get("control", shared.get("control"))
                 if id(earlier) not in with_pose:
                     with_pose[id(earlier)] = self._pose_control(guidance, earlier)
                 rest["control"] = with_pose[id(earlier)]
@@ -189,9 +192,12 @@ class ComfyModel:
         control.set_previous_controlnet(earlier)
         return control
 
-    def predict_noise(self, noisy: Tensor, levels: Tensor, text: Text) -> Tensor:
+    def predict_noise(
+        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+    ) -> Tensor:
         """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
 
+        The first `negatives` rows, none, half or all of them, are under the negative prompt.
         Without the ControlNet. Within `gradients` only.
         """
         self._hold()
@@ -201,11 +207,13 @@ class ComfyModel:
         scales = torch.tensor([self._scales(sigma) for sigma in sigmas.cpu()], device=device)
         signal, sigma = scales[:, :, None, None, None].unbind(1)
         with _saving_copies(model.diffusion_model):
-            denoised = self._denoised(model, noisy, sigmas, text)
+            denoised = self._denoised(model, noisy, sigmas, text, negatives)
         return ((noisy - signal * denoised) / sigma).to(self.device)
 
-    def _denoised(self, model: Any, noisy: Tensor, sigmas: Tensor, text: Text) -> Tensor:
-        """The network's estimate of the clean latents, through the host's own preparation."""
+    def _denoised(
+        self, model: Any, noisy: Tensor, sigmas: Tensor, text: Text, negatives: int
+    ) -> Tensor:
+        """The network's estimate of the clean latents, called as the host's sampler calls it."""
         rest = {key: value for key, value in self._rest[0].items() if key != "control"}
         text = text.map(lambda tensor: tensor.to(noisy.device))
         entry = {**rest, "cross_attn": text.states, "model_conds": {}}
@@ -218,16 +226,17 @@ class ComfyModel:
             key: condition.process_cond(batch_size=len(noisy), area=None).cond
             for key, condition in entry["model_conds"].items()
         }
-        options = self._model.model_options
-        conditions["transformer_options"] = {
-            **options["transformer_options"],
-            "cond_or_uncond": [0],
-            "sigmas": sigmas,
-        }
+        options = create_model_options_clone(self._model.model_options)
+        # adds the patcher's own wrappers and callbacks
+        comfy.sampler_helpers.prepare_model_patcher(self._model, {}, options)
+        # one number a half, as in the host's batches
+        halves = [1] * (negatives > 0) + [0] * (negatives < len(noisy))
+        more = {"cond_or_uncond": halves, "sigmas": sigmas}
+        conditions["transformer_options"] = options["transformer_options"] | more
         wrapper = options.get("model_function_wrapper")
         if wrapper is None:
             return model.apply_model(noisy, sigmas, **conditions)
-        arguments = {"input": noisy, "timestep": sigmas, "c": conditions, "cond_or_uncond": [0]}
+        arguments = {"input": noisy, "timestep": sigmas, "c": conditions, "cond_or_uncond": halves}
         return wrapper(model.apply_model, arguments)
 
     @contextmanager
@@ -237,18 +246,19 @@ class ComfyModel:
         The host loads weights under `inference_mode`, and autograd cannot save such tensors. They
         are replaced by copies, one module at a time; values and places stay the same.
         """
-        if getattr(self._model, "is_dynamic", bool)():
-            # weights that come and go by themselves cannot be held for the way back
-            self._model = self._model.get_non_dynamic_delegate()
+        patcher, self._model = self._model, _steady(self._model)
         self._learning_shape = latent_shape
-        self._hold()
-        self._model.pre_run()
         try:
+            self._hold()
+            self._model.pre_run()
             with torch.inference_mode(False), torch.enable_grad(), _training():
                 yield
         finally:
             self._model.cleanup()
-            self._held = False
+            if self._model is not patcher:
+                # the host does not know it once we are done
+                self._model.detach()
+            self._model, self._held = patcher, False
             memory.soft_empty_cache()
 
     def _hold(self) -> None:
@@ -275,6 +285,22 @@ class ComfyModel:
         )
         free = memory.get_free_memory(self._model.load_device)
         return max(1, min(MOST_ROWS, int(free / needed)))
+
+
+def _steady(patcher: Any) -> Any:
+    """`patcher`, or a copy of a model whose weights come and go by themselves while it runs.
+
+    Such weights cannot be held for the way back. Raises `ValueError` where there can be no copy.
+    """
+    if not getattr(patcher, "is_dynamic", bool)():
+        return patcher
+    try:
+        return patcher.get_non_dynamic_delegate()
+    except RuntimeError as error:
+        raise ValueError(
+            f"model: its loader does not let it be held in memory ({error}), as learning wants; "
+            "start ComfyUI with --disable-dynamic-vram"
+        ) from error
 
 
 def _needed(patcher: Any, latent_shape: Sequence[int]) -> float:
@@ -340,8 +366,8 @@ def _check_latents(model: Any) -> None:
     dimensions = getattr(model.get_model_object("latent_format"), "latent_dimensions", 2)
     if dimensions != 2:
         raise ValueError(
-            f"model: {type(model.model).__name__} has latents of {dimensions} dimensions (video), "
-            "want a model of still pictures"
+            f"model: {type(model.model).__name__} has latents of {dimensions} dimensions, as video "
+            "models do and those built like them, want one with 2"
         )
 
 

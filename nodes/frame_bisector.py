@@ -237,11 +237,11 @@ class _Run:
         ends = self.bisection.path.keyframes
         pictures |= dict(zip(ends, self.pictures.cpu(), strict=True))
         latents |= dict(zip(ends, self.keyframes.cpu(), strict=True))
-        images = torch.stack([pictures[index] for index in sorted(pictures)]).movedim(1, -1)
+        images = torch.stack([pictures[index].movedim(0, -1) for index in sorted(pictures)])
         samples = torch.stack([latents[index] for index in sorted(latents)])
         lines = [_line(made[index]) for index in sorted(made)]
         return (
-            images.contiguous(),
+            images,
             from_network(self.model, samples),
             [*lines, self.failure] if self.failure else lines,
         )

@@ -12,6 +12,8 @@ from ..diffusion_interpolation.model import Text, stack
 from .comfy_model import Conditioning, read_conditioning, write_conditioning
 from .types import CATEGORY
 
+MOST_REPEATS = 4
+
 log = logging.getLogger(__name__)
 
 
@@ -46,10 +48,19 @@ class KeyframeConditioning(io.ComfyNode):
         lost = sorted(set(rests[1]) - set(rests[0]))
         if lost:
             log.warning("KeyframeConditioning: second's %s are left out", ", ".join(lost))
-        # the same tokens over again change nothing in attention, and make both of one length
-        length = math.lcm(*(text.states.shape[1] for text in texts))
+        length = _common_length(*(text.states.shape[1] for text in texts))
         alike = [Text(_repeated(text.states, length), text.pooled) for text in texts]
         return io.NodeOutput(write_conditioning(stack(alike), rests[0]))
+
+
+def _common_length(first: int, second: int) -> int:
+    """Tokens that both are repeated to, as the host does: cross-attention sees no difference."""
+    length = math.lcm(first, second)
+    if length > MOST_REPEATS * min(first, second):
+        raise ValueError(
+            f"second: got {second} tokens, first {first}; want prompts of about the same length"
+        )
+    return length
 
 
 def _repeated(states: Tensor, length: int) -> Tensor:

@@ -74,8 +74,8 @@ class PoseExtract(io.ComfyNode):
 def _detector(name: str) -> Detector:
     if name == PUPPETS:
         return puppet_reader()
-    device = comfy.model_management.get_torch_device()
-    return _watched(openpose(_openpose_file(), device))
+    # a few pictures are soon done on the CPU, and the GPU's memory is the host's to give
+    return _watched(openpose(_openpose_file()))
 
 
 def _openpose_file() -> Path:

@@ -174,7 +174,7 @@ def load_unet() -> Any:
     config.set_inference_dtype(dtype, memory.unet_manual_cast(dtype, device))
     model = config.get_model({}, "", device=memory.unet_offload_device())
     names = comfy.utils.unet_to_diffusers(UNET)
-    weights = {names[key]: tensor for key, tensor in _weights("unet").items()}
+    weights = {names[key]: tensor.to(dtype) for key, tensor in _weights("unet").items()}
     _load(model.diffusion_model, weights)
     return comfy.model_patcher.ModelPatcher(model, device, memory.unet_offload_device())
 
@@ -186,7 +186,7 @@ def load_clip() -> comfy.sd.CLIP:
     weights = {f"text_model.{key}": tensor for key, tensor in _weights("text_encoder").items()}
     tower = clip.cond_stage_model.clip_l.transformer
     # Stable Diffusion 1 conditions on states alone; the projection is the reranker's
-    weights["text_projection.weight"] = torch.eye(tower.text_projection.weight.shape[0])
+    weights["text_projection.weight"] = torch.eye(tower.text_projection.in_features)
     _load(tower, weights)
     return clip
 
@@ -215,13 +215,13 @@ def load_control_net() -> comfy.controlnet.ControlNet:
         **UNET, hint_channels=3, num_heads=HEADS, dtype=dtype, operations=operations
     )
     names = comfy.utils.unet_to_diffusers(UNET)
-    weights = {names.get(key, key): tensor for key, tensor in _weights("controlnet").items()}
+    weights = {names.get(key, key): w.to(dtype) for key, w in _weights("controlnet").items()}
     _load(network, _renamed(weights, _CONTROL_NAMES))
     return comfy.controlnet.ControlNet(network.eval(), load_device=device, manual_cast_dtype=cast)
 
 
 def _load(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load all of `weights` and nothing else, in the types that `network` has."""
+    """Load all of `weights` and nothing else; a host may take their type for its own."""
     network.load_state_dict(weights, strict=True)
     network.requires_grad_(False)
 

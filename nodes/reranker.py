@@ -140,7 +140,10 @@ def _loaded(architecture: str, file: Path, changed: int) -> ClipPair:
 
 
 def hosted(pair: ClipPair) -> ClipPair:
-    """`pair` under the host's memory management: its network may be moved away between uses."""
+    """`pair` under the host's memory management: its network may be moved away between uses.
+
+    As a whole, since a network that is not of the host's classes cannot be used in part.
+    """
     # in a list of its own: the host marks what it moves, and not every network lets it
     patcher = comfy.model_patcher.ModelPatcher(
         nn.ModuleList([pair.network]),
@@ -149,11 +152,11 @@ def hosted(pair: ClipPair) -> ClipPair:
     )
 
     def embed_pictures(pictures: Tensor) -> Tensor:
-        memory.load_models_gpu([patcher])
+        memory.load_models_gpu([patcher], force_full_load=True)
         return pair.embed_pictures(pictures)
 
     def embed_texts(texts: list[str]) -> Tensor:
-        memory.load_models_gpu([patcher])
+        memory.load_models_gpu([patcher], force_full_load=True)
         return pair.embed_texts(texts)
 
     return ClipPair(embed_pictures, embed_texts, pair.network)
@@ -198,8 +201,7 @@ def _encoder(clip: Any, width: int) -> tuple[str, Any]:
         weight = projection.weight
         widths[name] = weight.shape[0]
         if weight.shape[0] == width:
-            # the host puts the identity where a file holds no projection
-            if torch.equal(weight.float().cpu(), torch.eye(width)):
+            if not _is_projection(weight):
                 raise ValueError(
                     "clip: got a text encoder without its projection (text_projection), "
                     "want one from a full CLIP file"
@@ -209,3 +211,15 @@ def _encoder(clip: Any, width: int) -> tuple[str, Any]:
         f"clip: its text encoders project to {sorted(widths.values()) or 'nothing'}, "
         f"clip_vision gives {width}; want both halves of one CLIP"
     )
+
+
+def _is_projection(weight: Tensor) -> bool:
+    """Whether a text projection was in the file: where it was not, anything can be in its place.
+
+    That is zeros, the identity, or whatever the memory held. Trained ones keep the length of what
+    they project, about.
+    """
+    weight = weight.float().cpu()
+    width = weight.shape[0]
+    gain = weight.std().item() * width**0.5
+    return 0.05 < gain < 20 and not torch.equal(weight, torch.eye(width))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import comfy.model_management
@@ -28,6 +29,8 @@ from .inputs import (
     seed_input,
 )
 from .types import CATEGORY, INVERSION_KEY
+
+log = logging.getLogger(__name__)
 
 STEPS_OF_SCHEDULE = 1000  # levels are drawn anywhere, so the grid that they snap to is fine
 
@@ -149,6 +152,8 @@ class TextualInvert(io.ComfyNode):
             seed=seed,
         )
         settings.check()
+        if "hooks" in prompts.positive:
+            log.warning("TextualInvert: positive's scheduled LoRAs are left out of the learning")
         wrapped = ComfyModel(
             model,
             whole_schedule(model, "simple", STEPS_OF_SCHEDULE),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from comfy_host import Graph, Node
-from demo_graphs import BISECTOR, Demo, demo_poses
+from demo_graphs import BISECTOR, INVERT, Demo, demo_poses
 from tiny_graphs import KINDS, sample
 
 from diffusion_interpolation.demo import reranker, world
@@ -248,3 +248,18 @@ def test_a_clip_of_open_clip_is_loaded_from_a_file(server):
     error = server.run(demo.graph.prompt).error
     assert error["node_id"] == loaded.id
     assert "is not a ViT-L-14 CLIP" in error["exception_message"]
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
+def test_a_prompt_longer_than_its_negative(server, kind):
+    """Two chunks of tokens against one: in learning, in frames, and row by row."""
+    tiny = Tiny(kind)
+    long = tiny.prompt("a red puppet that lifts both of its arms, " * 12)
+    both = tiny.graph.add("KeyframeConditioning", first=long, second=tiny.positive)
+    inputs = {"model": tiny.model, "vae": tiny.vae, "keyframes": tiny.keyframes}
+    inputs |= {"positive": both[0], "negative": tiny.negative, **INVERT, "steps": 1}
+    learned = tiny.graph.add("TextualInvert", **inputs)
+    frames = tiny.bisector(positive=learned[0], negative=learned[1])
+    given = run(server, tiny.graph, rows=both[0], frames=frames[0])
+    assert len(given["rows"]) == 2 and given["rows"].shape[1] in (154, 231)
+    assert given["frames"].isfinite().all()

@@ -60,7 +60,9 @@ class GaussianModel:
             noisy = next_a * (noisy - s * noise) / a + next_s * noise
         return noisy
 
-    def predict_noise(self, noisy: Tensor, levels: Tensor, text: Text) -> Tensor:
+    def predict_noise(
+        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+    ) -> Tensor:
         rows = [
             self._noise(noisy[i : i + 1], self.scales(float(v)), text.rows([i]))
             for i, v in enumerate(levels)

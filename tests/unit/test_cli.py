@@ -146,7 +146,14 @@ def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, ca
 def test_ctrl_c_ends_with_one_line_and_keeps_what_is_finished(tmp_path):
     words = [sys.executable, "-m", "diffusion_interpolation.cli", *command(tmp_path)]
     words[words.index("--steps") + 1] = "200"
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+
+    def heed_interrupts() -> None:
+        # a shell's background jobs are started deaf to them, and so would their children be
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    ) as process:
         latents = tmp_path / "out" / "latents"
         deadline = time.monotonic() + 120
         while not (latents.is_dir() and any(latents.glob("*.safetensors"))):

@@ -122,3 +122,22 @@ def test_augmentation_repeats_with_its_generator_and_leaves_the_global_one():
     assert first.shape == pictures.shape
     assert not torch.allclose(first, pictures)
     assert 0 <= first.min() <= first.max() <= 1
+
+
+def test_a_negative_of_another_length_goes_in_a_pass_of_its_own():
+    """A long prompt has more tokens than its negative; both are learned all the same."""
+    rows = []
+
+    class Watched(GaussianModel):
+        def predict_noise(self, noisy, levels, text, negatives=0):
+            rows.append((len(noisy), text.states.shape[1], negatives))
+            return super().predict_noise(noisy, levels, text)
+
+    pictures = torch.rand(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    positive, negative = Text(torch.randn(1, 6, 5)), Text(torch.randn(1, 3, 5))
+    settings = InversionSettings(steps=3, augmentations=0, learning_rate=0.05)
+    learned = invert(Watched(batch_size=16), pictures, positive, negative, settings)
+    assert learned.positive.states.shape == (2, 6, 5)
+    assert learned.negative.states.shape == (1, 3, 5)
+    assert set(rows) == {(8, 3, 8), (8, 6, 0), (2, 3, 2), (2, 6, 0)}
+    assert not torch.equal(learned.negative.states, negative.states)

@@ -280,7 +280,7 @@ DEMO_CLIP = (
 def demo_clip(clip: Any, projection: bool) -> tuple[Any, Any]:
     """CLIP and CLIP_VISION of the embedded demo's pair; `clip` is the demo's text encoder.
 
-    Without `projection` as the host makes it of a file that holds none.
+    Without `projection` as a host with dynamic memory makes it of a file that holds none: zeros.
     """
     weights = comfy.utils.load_torch_file(str(DEMO_CLIP / "model.safetensors"))
     text = clip.clone()
@@ -288,9 +288,8 @@ def demo_clip(clip: Any, projection: bool) -> tuple[Any, Any]:
     text.patcher = comfy.model_patcher.ModelPatcher(
         text.cond_stage_model, clip.patcher.load_device, clip.patcher.offload_device
     )
-    if projection:
-        matrix = {"weight": weights["text_projection.weight"]}
-        text.cond_stage_model.clip_l.transformer.text_projection.load_state_dict(matrix)
+    matrix = weights["text_projection.weight"] * projection
+    text.cond_stage_model.clip_l.transformer.text_projection.load_state_dict({"weight": matrix})
     config = json.loads((DEMO_CLIP / "config.json").read_text())["vision_config"]
     with tempfile.TemporaryDirectory() as folder:
         # the older host takes a file alone
