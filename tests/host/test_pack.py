@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,36 @@ def test_the_log_of_a_session_holds_no_warning_of_ours(server):
     """Whatever ran before this in the session; errors made on purpose name their node."""
     ours = [line for line in server.log.splitlines() if PACK in line and "arning" in line]
     assert ours == []
+
+
+_WITHOUT_EXTRAS = """
+import argparse, sys
+from pathlib import Path
+for name in ("diffusers", "accelerate", "open_clip", "controlnet_aux", "cv2", "matplotlib"):
+    sys.modules[name] = None  # an import of it raises
+import comfy_overhead, torch
+options = argparse.Namespace(frames_per_gap=1, steps=4, seed=0)
+nodes = comfy_overhead.load_pack(Path(sys.argv[1]), "cpu")
+with torch.inference_mode():
+    inputs = comfy_overhead.demo_inputs(nodes, options)
+    frames, *_ = nodes["FrameBisector"].execute(**inputs).args
+print("frames", len(frames))
+"""
+
+
+def test_the_demo_runs_on_what_comfyui_itself_brings():
+    """Not even the two requirements of the pack are needed, until a node is used that wants one."""
+    if reason := comfy_host.why_not():
+        pytest.skip(reason)
+    host = comfy_host.find_host()
+    done = subprocess.run(
+        [comfy_host.host_python(host), "-c", _WITHOUT_EXTRAS, str(host)],
+        env={**os.environ, "PYTHONPATH": str(comfy_host.CHECKOUT / "benchmarks")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.splitlines()[-1:] == ["frames 3"], done.stderr[-2000:]
 
 
 def test_the_pack_and_its_registry_entry_agree():
