@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,21 +18,13 @@ from playwright.sync_api import Page, sync_playwright
 CHECKOUT = Path(__file__).parents[1]
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests" / "support")]
 
+from chromium import CHROMIUM, FLAGS  # noqa: E402
 from comfy_host import Server, find_host, why_not  # noqa: E402
 
 from diffusion_interpolation.demo.pair import pair  # noqa: E402
 from diffusion_interpolation.demo.world import render  # noqa: E402
 from diffusion_interpolation.pictures import to_image  # noqa: E402
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.VueNodes.Enabled": False,
@@ -108,7 +99,7 @@ def _furnish(folder: Path) -> None:
 def opened(server: Server, scale: float = 1) -> Iterator[Page]:
     """The front end, with `scale` pixels of a picture for one of its own."""
     with sync_playwright() as runner:
-        browser = runner.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = runner.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(device_scale_factor=scale)
         page.goto(server.url)
         fresh(page)

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import colorsys
 import io
-import shutil
 from contextlib import contextmanager
 
 import pytest
+from chromium import CHROMIUM, FLAGS
 from PIL import Image
 
 from diffusion_interpolation.page import write_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
 FRAMES = 17
 COLORS = [
     tuple(round(255 * part) for part in colorsys.hsv_to_rgb(0.8 * n / (FRAMES - 1), 1, 0.9))
