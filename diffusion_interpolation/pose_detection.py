@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .pictures import to_image
 from .pose import Pose
 
 Detector = Callable[[Tensor], list[Pose]]
@@ -53,7 +55,7 @@ def openpose(weights: Path, device: torch.device | str = "cpu") -> Detector:
     body.model.eval().to(device)
 
     def find(picture: Tensor) -> list[Pose]:
-        pixels = (picture.movedim(0, -1).clamp(0, 1) * 255).round().byte().cpu().numpy()
+        pixels = np.asarray(to_image(picture))
         # the network was trained on OpenCV's order of colours
         candidate, subset = body(pixels[:, :, ::-1].copy())
         return [_openpose_person(candidate, person) for person in subset]

@@ -8,7 +8,8 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from .types import CATEGORY, Reranker, Scorer
+from ..diffusion_interpolation.bisection import Scorer
+from .types import CATEGORY, Reranker
 
 
 class CLIPRerank(io.ComfyNode):

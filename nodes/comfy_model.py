@@ -147,14 +147,13 @@ class ComfyModel:
         return clean
 
     def _sample(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Tensor:
-        # the host's samplers take latents before noise; the noise is in there already
-        start = self._sampling.inverse_noise_scaling(sigmas[0], noisy)
+        start = carry_noisy(self._model, noisy, sigmas[0])
         guider = comfy.samplers.CFGGuider(self._model)
         guider.set_conds(*self._conditionings(guidance))
         guider.set_cfg(guidance.cfg)
         sampled = guider.sample(
-            torch.zeros_like(start),
-            from_network(self._model, start),
+            torch.zeros_like(start),  # the noise is in there already
+            start,
             _row_wise(self._sampler, guidance.seeds, start.to(self._model.load_device)),
             sigmas,
             callback=lambda step, x0, x, steps: self._stepped(x0),

@@ -10,14 +10,13 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..diffusion_interpolation.bisection import Bisection, DecodeError, Frame, Settings
+from ..diffusion_interpolation.bisection import Bisection, DecodeError, Frame, Scorer, Settings
 from ..diffusion_interpolation.path import CURVES, Path
 from .comfy_model import ComfyModel, check_channels, from_network, whole_schedule
 from .inputs import (
     PoseOptions,
+    blend_input,
     cfg_input,
-    check_sides,
-    check_vae,
     level_input,
     negative_input,
     pose_inputs,
@@ -27,9 +26,8 @@ from .inputs import (
     schedule_inputs,
     seed_input,
 )
-from .noisy_latent_lerp import blend_input
 from .progress import FrameProgress
-from .types import CATEGORY, Reranker, Scorer
+from .types import CATEGORY, Reranker
 
 log = logging.getLogger(__name__)
 
@@ -157,9 +155,7 @@ class FrameBisector(io.ComfyNode):
         strength_half_way: float = 1.5,
         batch_size: int = 0,
     ) -> io.NodeOutput:
-        check_vae(vae)
-        pictures = read_keyframes(keyframes)
-        check_sides(pictures, vae)
+        pictures = read_keyframes(keyframes, vae)
         pose = PoseOptions(control_net, poses, strength_at_keyframes, strength_half_way)
         prompts = read_prompts(positive, negative, cfg, len(pictures), pose)
         settings = Settings(

@@ -8,6 +8,7 @@ import comfy.samplers
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..diffusion_interpolation.blend import BLENDS
 from ..diffusion_interpolation.guide import Guide
 from ..diffusion_interpolation.path import MOST_SEED
 from ..diffusion_interpolation.pose import match_people, read_poses
@@ -92,6 +93,16 @@ def schedule_inputs() -> list[io.Input]:
             "at 0.5 half. More steps give finer detail and take longer.",
         ),
     ]
+
+
+def blend_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "blend",
+        options=list(BLENDS),
+        default="slerp",
+        tooltip="slerp: the paper's, a little more contrast and invention. lerp: softer. exact: "
+        "keeps the strength of picture and noise as the model was trained on them.",
+    )
 
 
 def pose_inputs() -> list[io.Input]:
@@ -193,29 +204,25 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
     return match_people(people, "all"), size
 
 
-def read_keyframes(images: Tensor) -> Tensor:
-    """Pictures `(N, 3, h, w)` of an IMAGE `(N, h, w, c)`; raises `ValueError` for one alone."""
+def read_keyframes(images: Tensor, vae: Any) -> Tensor:
+    """Pictures `(N, 3, h, w)` of an IMAGE `(N, h, w, c)`.
+
+    Raises `ValueError` for one alone, for sides that `vae` would crop (the inputs are the end
+    frames), and where a checkpoint came without a VAE.
+    """
+    if vae is None:
+        raise ValueError(
+            "vae: got none (the checkpoint has none inside), want one; Load VAE reads a VAE file"
+        )
     if len(images) < 2:
         raise ValueError(
             f"keyframes: got {len(images)} picture, want at least 2; Batch Images joins them"
         )
-    return images[..., :3].movedim(-1, 1).float()
-
-
-def check_sides(pictures: Tensor, vae: Any) -> None:
-    """Raise `ValueError` for pictures that the VAE would crop: the inputs are the end frames."""
     unit = vae.spacial_compression_encode()
-    height, width = pictures.shape[-2:]
+    height, width = images.shape[1:3]
     if height % unit or width % unit:
         raise ValueError(
             f"keyframes: got {width} x {height} pixels, both sides must be multiples of {unit}; "
             "Upscale Image resizes them"
         )
-
-
-def check_vae(vae: Any) -> None:
-    """Raise `ValueError` where a checkpoint came without a VAE."""
-    if vae is None:
-        raise ValueError(
-            "vae: got none (the checkpoint has none inside), want one; Load VAE reads a VAE file"
-        )
+    return images[..., :3].movedim(-1, 1).float()

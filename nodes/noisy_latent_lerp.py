@@ -9,21 +9,11 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.blend import BLENDS, noisy_blend
+from ..diffusion_interpolation.blend import noisy_blend
 from ..diffusion_interpolation.path import draw_noise
 from .comfy_model import ComfyModel, carry_noisy, check_channels, to_network, whole_schedule
-from .inputs import level_input, position_input, schedule_inputs, seed_input
+from .inputs import blend_input, level_input, position_input, schedule_inputs, seed_input
 from .types import CATEGORY
-
-
-def blend_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "blend",
-        options=list(BLENDS),
-        default="slerp",
-        tooltip="slerp: the paper's, a little more contrast and invention. lerp: softer. exact: "
-        "keeps the strength of picture and noise as the model was trained on them.",
-    )
 
 
 class NoisyLatentLerp(io.ComfyNode):

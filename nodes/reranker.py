@@ -14,8 +14,9 @@ from comfy_api.latest import io
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..diffusion_interpolation.bisection import Scorer
 from ..diffusion_interpolation.rerank import ClipPair, open_clip_pair
-from .types import CATEGORY, Reranker, Scorer
+from .types import CATEGORY, Reranker
 
 FOLDER = "rerankers"
 ARCHITECTURES = (

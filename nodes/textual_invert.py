@@ -19,8 +19,6 @@ from ..diffusion_interpolation.plot import line_plot
 from .comfy_model import ComfyModel, check_channels, whole_schedule, write_conditioning
 from .inputs import (
     cfg_input,
-    check_sides,
-    check_vae,
     level_input,
     negative_input,
     positive_input,
@@ -137,9 +135,7 @@ class TextualInvert(io.ComfyNode):
         draws: int = 1,
         augmentations: int = 16,
     ) -> io.NodeOutput:
-        check_vae(vae)
-        pictures = read_keyframes(keyframes)
-        check_sides(pictures, vae)
+        pictures = read_keyframes(keyframes, vae)
         prompts = read_prompts(positive, negative, cfg, len(pictures))
         settings = InversionSettings(
             steps=steps,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from comfy_host import Graph, Node
-from demo_graphs import BISECTOR, INVERT, Demo, demo_poses
+from demo_graphs import BISECTOR, INVERT, Demo, demo_poses, tensors
 from tiny_graphs import KINDS, sample
 
 from diffusion_interpolation.demo import reranker, world
@@ -47,19 +47,10 @@ class Tiny:
         return self.graph.add("NoisyLatentLerp", **inputs, candidates=2, **changes)
 
 
-def run(server, graph: Graph, **outputs: list) -> dict[str, torch.Tensor]:
-    for name, link in outputs.items():
-        graph.add("TestTensor", any=link, name=name)
-    done = server.run(graph.prompt)
-    assert not done.node_errors
-    assert done.error is None, done.error["exception_message"]
-    return {name: server.tensor(name) for name in outputs}
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_frames_between_two_pictures(server, kind):
     tiny = Tiny(kind)
-    given = run(server, tiny.graph, frames=tiny.bisector()[0], ends=tiny.keyframes)
+    given = tensors(server, tiny.graph, frames=tiny.bisector()[0], ends=tiny.keyframes)
     frames = given["frames"]
     assert frames.shape == (5, 64, 64, 3) and frames.isfinite().all()
     assert torch.equal(frames[[0, -1]], given["ends"])
@@ -76,7 +67,7 @@ def test_the_noise_level_is_the_models_own(server, kind, scheduler):
     whole = tiny.graph.add(
         "BasicScheduler", model=tiny.model, scheduler=scheduler, steps=10, denoise=1.0
     )
-    given = run(server, tiny.graph, sigmas=noisy[1], whole=whole[0], noisy=noisy[0])
+    given = tensors(server, tiny.graph, sigmas=noisy[1], whole=whole[0], noisy=noisy[0])
     sigmas, grid = given["sigmas"], given["whole"]
     assert sigmas[-1] == 0 and 2 <= len(sigmas) < len(grid)
     assert torch.equal(sigmas, grid[-len(sigmas) :])
@@ -112,7 +103,7 @@ def test_the_hosts_sampler_goes_on_from_a_noisy_latent(server, kind):
         sigmas=noisy[1],
         latent_image=noisy[0],
     )
-    given = run(server, graph, ours=ours[0], theirs=theirs[0])
+    given = tensors(server, graph, ours=ours[0], theirs=theirs[0])
     assert given["ours"].std() > 0.1
     assert (given["ours"] - given["theirs"]).abs().max() < 1e-3 * given["ours"].abs().max()
 
@@ -121,7 +112,7 @@ def test_a_lora_reaches_the_frames(server):
     tiny = Tiny("sd15")
     patched = tiny.graph.add("TestLora", model=tiny.model, strength=0.5)
     frames = [tiny.bisector(), tiny.bisector(model=patched[0]), tiny.bisector(seed=0)]
-    given = run(server, tiny.graph, **{f"frames{i}": node[0] for i, node in enumerate(frames)})
+    given = tensors(server, tiny.graph, **{f"frames{i}": node[0] for i, node in enumerate(frames)})
     assert (given["frames0"] - given["frames1"]).abs().max() > 0.02
     assert torch.equal(given["frames0"], given["frames2"])
 
@@ -153,7 +144,7 @@ def test_a_controlnet_and_another_before_it(server, kind):
         "both": tiny.bisector(**both, **pose),
         "weak": tiny.bisector(**pose, strength_at_keyframes=0.0, strength_half_way=0.0),
     }
-    given = run(server, graph, **{name: node[0] for name, node in nodes.items()})
+    given = tensors(server, graph, **{name: node[0] for name, node in nodes.items()})
     for one, other in (
         ("none", "earlier"),
         ("none", "pose"),
@@ -179,7 +170,7 @@ def test_poses_of_comfyui_controlnet_aux_are_taken(server):
     demo = Demo(Graph())
     theirs = demo.graph.add("TestPoses", json=json.dumps(normalised))
     nodes = {"ours": demo.bisector(), "theirs": demo.bisector(poses=theirs[0])}
-    given = run(server, demo.graph, **{name: node[0] for name, node in nodes.items()})
+    given = tensors(server, demo.graph, **{name: node[0] for name, node in nodes.items()})
     assert (given["ours"] - given["theirs"]).abs().max() < 2e-3
 
 
@@ -189,7 +180,7 @@ def test_ksampler_polishes_what_the_parts_made(server):
     clean = demo.denoise(demo.lerp(latents[0]))
     polished = sample(demo.graph, demo.model, clean[0], demo.positive, demo.negative)
     demo.graph.prompt[polished.id]["inputs"] |= {"steps": 10, "denoise": 0.3}
-    given = run(server, demo.graph, clean=clean[0], polished=polished[0])
+    given = tensors(server, demo.graph, clean=clean[0], polished=polished[0])
     assert given["polished"].shape == given["clean"].shape
     assert 0.01 < (given["polished"] - given["clean"]).abs().mean() < given["clean"].std()
 
@@ -260,6 +251,6 @@ def test_a_prompt_longer_than_its_negative(server, kind):
     inputs |= {"positive": both[0], "negative": tiny.negative, **INVERT, "steps": 1}
     learned = tiny.graph.add("TextualInvert", **inputs)
     frames = tiny.bisector(positive=learned[0], negative=learned[1])
-    given = run(server, tiny.graph, rows=both[0], frames=frames[0])
+    given = tensors(server, tiny.graph, rows=both[0], frames=frames[0])
     assert len(given["rows"]) == 2 and given["rows"].shape[1] in (154, 231)
     assert given["frames"].isfinite().all()

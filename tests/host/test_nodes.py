@@ -8,23 +8,8 @@ import time
 import numpy
 import pytest
 import torch
-from comfy_host import Graph, Node, Run, Server
-from demo_graphs import BISECTOR, Demo
-
-
-def tensors(server: Server, graph: Graph, **outputs: list) -> dict[str, torch.Tensor]:
-    """Run `graph` and give what its `outputs` are, exactly."""
-    _, given = run_with(server, graph, **outputs)
-    return given
-
-
-def run_with(server: Server, graph: Graph, **outputs: list) -> tuple[Run, dict[str, torch.Tensor]]:
-    for name, link in outputs.items():
-        graph.add("TestTensor", any=link, name=name)
-    run = server.run(graph.prompt)
-    assert not run.node_errors
-    assert run.error is None, run.error["exception_message"]
-    return run, {name: server.tensor(name) for name in outputs}
+from comfy_host import Graph, Node
+from demo_graphs import BISECTOR, Demo, run_with, tensors
 
 
 def test_frames_begin_and_end_with_the_keyframes(server):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfy_host import Graph, Node
+from comfy_host import Graph, Node, Run, Server
+from torch import Tensor
 
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.demo.networks import SIZE
@@ -51,14 +52,15 @@ class Demo:
             for text in (POSITIVE, NEGATIVE)
         )
 
+    def _sources(self) -> dict[str, Any]:
+        """What both whole-path nodes take."""
+        names = ("model", "vae", "keyframes", "positive", "negative")
+        return {name: getattr(self, name) for name in names}
+
     def bisector(self, **changes: Any) -> Node:
         """A FrameBisector with reranker and poses; None leaves an input out."""
         inputs = {
-            "model": self.model,
-            "vae": self.vae,
-            "keyframes": self.keyframes,
-            "positive": self.positive,
-            "negative": self.negative,
+            **self._sources(),
             "reranker": self.reranker,
             "control_net": self.control_net,
             "poses": self.poses,
@@ -69,15 +71,7 @@ class Demo:
 
     def invert(self, **changes: Any) -> Node:
         """A TextualInvert."""
-        inputs = {
-            "model": self.model,
-            "vae": self.vae,
-            "keyframes": self.keyframes,
-            "positive": self.positive,
-            "negative": self.negative,
-            **INVERT,
-            **changes,
-        }
+        inputs = {**self._sources(), **INVERT, **changes}
         return self.graph.add("TextualInvert", **_given(inputs))
 
     def lerp(self, latents: list[str | int], **changes: Any) -> Node:
@@ -110,6 +104,21 @@ class Demo:
             **changes,
         }
         return self.graph.add("ConditionedDenoise", **_given(inputs))
+
+
+def run_with(server: Server, graph: Graph, **outputs: list) -> tuple[Run, dict[str, Tensor]]:
+    """Run `graph`, and give what its `outputs` are, exactly; nothing may go wrong."""
+    for name, link in outputs.items():
+        graph.add("TestTensor", any=link, name=name)
+    run = server.run(graph.prompt)
+    assert not run.node_errors
+    assert run.error is None, run.error["exception_message"]
+    return run, {name: server.tensor(name) for name in outputs}
+
+
+def tensors(server: Server, graph: Graph, **outputs: list) -> dict[str, Tensor]:
+    """As `run_with`, without the run."""
+    return run_with(server, graph, **outputs)[1]
 
 
 def demo_poses() -> list[dict[str, Any]]:
