@@ -25,8 +25,8 @@ LARGE = 20 * 2**20
 """Bytes of pictures above which lossless ones are embedded as lossy WebP."""
 
 _QUALITY = 90
-_MODULES = ("frame_player.js", "frame_slider.js")
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./frame_player\.js";\n', re.MULTILINE)
+_MODULES = ("elements.js", "frame_player.js", "frame_slider.js")
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./(.*)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:class|const|function)\b)", re.MULTILINE)
 
 
@@ -156,12 +156,11 @@ def _webp(data: bytes) -> bytes:
 
 
 def _script() -> str:
-    """The slider's two modules and the few lines that start it, as one module."""
+    """The slider's modules and the few lines that start it, as one module."""
     folder = _script_folder()
-    player, slider = ((folder / name).read_text(encoding="utf-8") for name in _MODULES)
-    slider, imports = _IMPORT.subn("", slider)
-    assert imports == 1, "frame_slider.js imports once, from ./frame_player.js"
-    script = _EXPORT.sub("", player + slider) + _START
+    modules = "".join((folder / name).read_text(encoding="utf-8") for name in _MODULES)
+    assert set(_IMPORT.findall(modules)) < set(_MODULES), "the slider imports only its own files"
+    script = _EXPORT.sub("", _IMPORT.sub("", modules)) + _START
     assert not re.search(r"</script|<!--|^(?:import|export)\b", script, re.MULTILINE)
     return script
 

@@ -5,6 +5,7 @@
  * or later, and `destroy()` it in the end. The command's page and the ComfyUI widget share it.
  */
 
+import { addStyle, icon, make } from "./elements.js";
 import {
   FramePlayer,
   SPEEDS,
@@ -27,6 +28,8 @@ import {
  * @property {string} [label] what the frames show, for screen readers
  * @property {boolean} [autoplay] play once loaded, unless the reader prefers less motion
  * @property {boolean} [pageKeys] take left, right and space from the whole page
+ * @property {boolean} [fill] fit into the element around it, as high as that is, and leave the wheel
+ *   to it until the slider has the focus
  */
 
 /**
@@ -49,7 +52,10 @@ const ICONS = {
   pause: "M7 5h3.4v14H7zM13.6 5H17v14h-3.4z",
 };
 
-/** The slider. Sends a `di-frame` event with `detail.index` whenever another frame is shown. */
+/**
+ * The slider. Sends a `di-frame` event with `detail.index` whenever another frame is shown, and
+ * `di-failed` for a picture that cannot be loaded.
+ */
 export class FrameSlider {
   #player = new FramePlayer();
   /** @type {Entry[]} */
@@ -65,13 +71,16 @@ export class FrameSlider {
   #autoplay = false;
   #destroyed = false;
   #comparing = false;
+  #fill;
   #listeners = new AbortController();
   #parts;
 
   /** @param {SliderOptions} [options] */
   constructor(options = {}) {
-    addStyle();
+    addStyle("di-slider-style", STYLE);
+    this.#fill = Boolean(options.fill);
     this.#parts = build(options.label ?? "Frames between two pictures");
+    this.element.classList.toggle("di-fill", this.#fill);
     this.#listen(options.pageKeys ? document : this.element);
     this.#autoplay = Boolean(options.autoplay) && !prefersLessMotion();
     this.setFrames(options.frames ?? [], options.positions);
@@ -80,6 +89,19 @@ export class FrameSlider {
   /** The element to put into a page. */
   get element() {
     return this.#parts.root;
+  }
+
+  /**
+   * Put a control of one's own beside the others.
+   * @param {HTMLElement} element
+   */
+  addTool(element) {
+    this.#parts.tools.append(element);
+  }
+
+  /** Frames per second, and what comes after the last. */
+  get playback() {
+    return { fps: this.#player.fps, mode: this.#player.mode };
   }
 
   /** The number of the shown frame, from 0. */
@@ -196,6 +218,7 @@ export class FrameSlider {
       this.#release(entry);
       entry.picture = picture;
       entry.state = picture ? "ready" : "failed";
+      if (!picture) this.#tell("di-failed", this.#entries.indexOf(entry));
       this.#redraw();
     } else if (picture) {
       this.#release({ url: null, state: "absent", picture }); // replaced while it loaded
@@ -240,8 +263,15 @@ export class FrameSlider {
   /** The shown frame is another one. */
   #moved() {
     this.#redraw();
-    const detail = { index: this.index };
-    this.element.dispatchEvent(new CustomEvent("di-frame", { detail, bubbles: true }));
+    this.#tell("di-frame", this.index);
+  }
+
+  /**
+   * @param {string} event
+   * @param {number} index
+   */
+  #tell(event, index) {
+    this.element.dispatchEvent(new CustomEvent(event, { detail: { index }, bubbles: true }));
   }
 
   /** Draw before the next repaint, once however often this is asked. */
@@ -412,6 +442,7 @@ export class FrameSlider {
   /** @param {WheelEvent} event */
   #onWheel(event) {
     if (event.ctrlKey || event.metaKey) return; // zooms the page
+    if (this.#fill && !this.element.contains(document.activeElement)) return;
     const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY);
     const delta = sideways ? event.deltaX : event.deltaY;
     const turn = wheelFrames(this.#wheelRest, delta, event.deltaMode);
@@ -420,6 +451,7 @@ export class FrameSlider {
     const ahead = clampFrame(this.index + Math.sign(delta), this.#entries.length);
     if (ahead === this.index) return;
     event.preventDefault();
+    event.stopPropagation();
     if (turn.frames) this.#take(this.index + turn.frames);
   }
 }
@@ -453,6 +485,7 @@ function build(label) {
   const root = make("div", "di-slider", { role: "group", "aria-label": label }, stage, controls);
   return {
     root, stage, now, message, ends, play, playIcon, range, ticks, place, of, speed, mode, compare,
+    tools,
   };
 }
 
@@ -468,11 +501,7 @@ function picture() {
 }
 
 function buildPlay() {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  svg.append(path);
+  const { svg, path } = icon(ICONS.play);
   return { button: make("button", "di-play", { type: "button" }, svg), path };
 }
 
@@ -490,21 +519,6 @@ function tickAt(share) {
   const tick = make("i", "");
   tick.style.setProperty("--di-at", String(share));
   return tick;
-}
-
-/**
- * @template {keyof HTMLElementTagNameMap} Tag
- * @param {Tag} tag
- * @param {string} className
- * @param {Record<string, string>} [attributes]
- * @param {(Node | string)[]} children
- */
-function make(tag, className, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
 }
 
 /**
@@ -561,13 +575,6 @@ function messageFor(entry, index, shown) {
 
 function prefersLessMotion() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
-}
-
-/** The style sheet is shared by all sliders of a page, and stays when they go. */
-function addStyle() {
-  if (document.getElementById("di-slider-style")) return;
-  const style = make("style", "", { id: "di-slider-style" }, STYLE);
-  document.head.append(style);
 }
 
 // A background image cannot use custom properties; this grey suits light and dark.
@@ -705,6 +712,26 @@ select.di-pill {
 .di-pill[aria-pressed="true"] {
   border-color: var(--di-accent); background: var(--di-accent); color: var(--di-on-accent);
 }
+.di-fill { display: flex; flex-direction: column; height: 100%; min-height: 0; }
+.di-fill .di-stage { flex: 1 1 0; flex-wrap: nowrap; gap: 8px; min-height: 0; }
+.di-fill .di-now, .di-fill .di-end {
+  flex: 1 1 0; width: auto; min-width: 0; height: 100%; margin: 0; order: 0; aspect-ratio: auto;
+}
+.di-fill .di-picture { border-radius: 0; box-shadow: none; }
+.di-fill .di-end {
+  max-width: 28%; height: auto; max-height: calc(100% - 40px); aspect-ratio: var(--di-ratio, 1);
+}
+.di-fill .di-end figcaption { margin-top: 2px; }
+.di-fill .di-controls { gap: 0 8px; max-width: none; margin: 4px 0 0; width: 100%; }
+.di-fill .di-play { width: 32px; height: 32px; }
+.di-fill .di-play svg { width: 18px; height: 18px; }
+.di-fill .di-rail { height: 32px; }
+.di-fill .di-ticks i { top: 25px; }
+.di-fill .di-where { grid-column: 1 / -1; grid-row: auto; padding: 0; font-size: 12px; }
+.di-fill .di-where b { font-size: 13px; }
+.di-fill .di-tools { grid-row: auto; justify-self: center; gap: 4px; margin-top: 4px; }
+.di-fill .di-pill { height: 24px; padding: 0 8px; font-size: 12px; line-height: 22px; }
+.di-fill select.di-pill { padding-right: 20px; background-position: right 5px center; }
 .di-slider :focus { outline: none; }
 .di-slider :focus-visible { outline: 2px solid var(--di-accent); outline-offset: 2px; }
 `;

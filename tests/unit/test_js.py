@@ -1,7 +1,9 @@
-"""Runs the tests of the JavaScript modules that need no browser."""
+"""Runs the tests of the JavaScript modules that need no browser, and checks their types."""
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,9 +11,47 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1] / "js"
+TSC = TESTS / "node_modules" / "typescript" / "bin" / "tsc"
+
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+needs_tsc = pytest.mark.skipif(not TSC.exists(), reason="`npm ci --prefix tests/js` makes it run")
+
+# an extension; after `//!`, what TypeScript has to say of a line, which is otherwise right
+EXTENSION = """\
+import { api } from "/scripts/api.js";
+import { app } from "/scripts/app.js";
+const div = document.createElement("div");
+app.nothing; //! 'nothing' does not exist on type 'ComfyApp'
+app.graph.getNodeById(1);
+app.rootGraph.id; //! 'app.rootGraph' is possibly 'undefined'
+app.queuePrompt(0, 1);
+app.queuePrompt("0"); //! not assignable to parameter of type 'number'
+app.registerExtension({ name: "misspelt", nodeCreate() {} }); //! 'nodeCreate' does not exist
+app.registerExtension({
+  name: "an extension",
+  nodeCreated(node) {
+    node.addDOMWidget("x", "y", div, { serialize: false });
+    node.addDOMWidget(1); //! Expected 3-4 arguments, but got 1
+    node.onExecuted = (output) => console.log(output.frames?.length);
+    node.onExecuted = (output) => console.log(output.frames.length); //! possibly 'undefined'
+  },
+});
+api.addEventListener("executed", ({ detail }) => detail.prompt_id);
+api.addEventListener("executed", ({ detail }) => detail.nothing); //! 'nothing' does not exist
+api.addEventListener("executd", () => {}); //! No overload matches this call
+api.addEventListener("diffusion_interpolation.frame", ({ detail }) => detail.index);
+"""
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def check_types(folder: Path) -> subprocess.CompletedProcess[str]:
+    """TypeScript over what the `tsconfig.json` in `folder` includes; its errors are in `stdout`."""
+    command = ["node", str(TSC), "--pretty", "false"]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@needs_node
 @pytest.mark.parametrize("file", sorted(TESTS.glob("*.test.mjs")), ids=lambda file: file.name)
 def test_node(file):
     run = subprocess.run(
@@ -22,3 +62,26 @@ def test_node(file):
 
 def test_there_are_tests():
     assert list(TESTS.glob("*.test.mjs"))
+
+
+@needs_node
+@needs_tsc
+def test_types():
+    run = check_types(TESTS)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@needs_node
+@needs_tsc
+def test_wrong_types_are_found(tmp_path):
+    config = {"extends": str(TESTS / "tsconfig.json"), "include": ["extension.js"]}
+    (tmp_path / "tsconfig.json").write_text(json.dumps(config))
+    (tmp_path / "extension.js").write_text(EXTENSION)
+
+    run = check_types(tmp_path)
+
+    found = dict(re.findall(r"^extension\.js\((\d+),\d+\): (.*)$", run.stdout, re.MULTILINE))
+    marked = {str(at): line.split("//! ") for at, line in enumerate(EXTENSION.splitlines(), 1)}
+    wrong = {at: parts[1] for at, parts in marked.items() if len(parts) == 2}
+    assert found.keys() == wrong.keys(), run.stdout
+    assert [text for at, text in wrong.items() if text not in found[at]] == []

@@ -1,0 +1,180 @@
+/**
+ * The candidates of a frame as thumbnails with their scores: press one, and the next run takes it.
+ *
+ * Plain DOM. `element` sends `di-pick` with `detail.candidate`, `di-roll` for new noise and
+ * `di-reset` to leave the frame to the reranker; what they lead to is up to the listener.
+ */
+
+import { addStyle, icon, make } from "./elements.js";
+import { candidatesOf } from "./preview_run.js";
+
+/** @typedef {import("./preview_run.js").Made} Made */
+/** @typedef {import("./picks.js").Choice} Choice */
+
+const DICE =
+  "M17.7 6.3A8 8 0 1 0 19.7 14h-2.1a6 6 0 1 1-1.4-6.2L13 11h7V4z";
+
+export class CandidateStrip {
+  /** @type {Made | null} */
+  #made = null;
+  #title = make("span", "di-strip-title");
+  #roll = button("New noise", "Draw this frame's candidates from new noise in the next run");
+  #reset = button("Reset", "Leave this frame to the reranker again");
+  #row = make("div", "di-candidates", { role: "group", "aria-label": "Candidates" });
+  element = make(
+    "div",
+    "di-strip",
+    {},
+    make("div", "di-strip-head", {}, this.#title, this.#roll, this.#reset),
+    this.#row,
+  );
+
+  constructor() {
+    addStyle("di-strip-style", STYLE);
+    this.#roll.prepend(icon(DICE).svg);
+    this.#roll.addEventListener("click", () => this.#tell("di-roll"));
+    this.#reset.addEventListener("click", () => this.#tell("di-reset"));
+  }
+
+  /**
+   * Show the candidates of a frame.
+   * @param {Made} made
+   * @param {string | null} url of the picture that shows them side by side
+   * @param {Choice | null} choice what the next run is told of this frame
+   */
+  show(made, url, choice) {
+    if (made !== this.#made) this.#build(made, url);
+    this.element.classList.remove("di-empty");
+    this.#mark(made, choice);
+  }
+
+  /**
+   * Show that there is nothing to choose from, in as much room as before.
+   * @param {string} title what is there instead
+   */
+  clear(title) {
+    this.#title.textContent = title;
+    this.element.classList.add("di-empty");
+  }
+
+  /**
+   * @param {Made} made
+   * @param {string | null} url
+   */
+  #build(made, url) {
+    this.#made = made;
+    const several = url !== null && candidatesOf(made) > 1;
+    const scores = several ? made.scores : [];
+    this.#row.replaceChildren(...scores.map((score, place) => this.#thumbnail(made, place, score)));
+    this.#row.hidden = !several;
+    if (several) this.#paint(url, scores.length);
+  }
+
+  /**
+   * @param {Made} made
+   * @param {number} place
+   * @param {number} score
+   */
+  #thumbnail(made, place, score) {
+    const candidate = made.first + place;
+    const share = place / Math.max(1, made.scores.length - 1);
+    const picture = make("span", "di-thumbnail");
+    picture.style.setProperty("--di-place", `${100 * share}%`);
+    const text = signed(score);
+    const thumbnail = button("", `Candidate ${candidate}, score ${text}`);
+    thumbnail.className = "di-candidate";
+    thumbnail.dataset.candidate = String(candidate);
+    thumbnail.append(picture, make("span", "di-score", { "aria-hidden": "true" }, text));
+    thumbnail.addEventListener("click", () => this.#tell("di-pick", { candidate }));
+    return thumbnail;
+  }
+
+  /**
+   * The picture is known only when it is there, and with it the shape of its cells.
+   * @param {string} url
+   * @param {number} count
+   */
+  #paint(url, count) {
+    const image = new Image();
+    const row = this.#row;
+    image.addEventListener("load", () => {
+      if (row.dataset.url !== url) return; // another frame's by now
+      row.style.setProperty("--di-cell", String(image.naturalWidth / count / image.naturalHeight));
+      row.style.setProperty("--di-sheet", `url(${JSON.stringify(url)})`);
+    });
+    row.dataset.url = url;
+    row.style.setProperty("--di-count", String(count));
+    row.style.removeProperty("--di-sheet");
+    image.src = url;
+  }
+
+  /**
+   * @param {Made} made
+   * @param {Choice | null} choice
+   */
+  #mark(made, choice) {
+    const rolled = choice !== null && choice.candidate === null;
+    const again = rolled && choice.roll !== made.first / candidatesOf(made);
+    this.#title.textContent = `Frame ${made.index + 1} · depth ${made.depth}`;
+    this.#roll.setAttribute("aria-pressed", String(again));
+    this.#reset.hidden = choice === null;
+    for (const thumbnail of this.#row.querySelectorAll("button")) {
+      const candidate = Number(thumbnail.dataset.candidate);
+      thumbnail.classList.toggle("di-shown", candidate === made.candidate);
+      thumbnail.setAttribute("aria-pressed", String(candidate === choice?.candidate));
+    }
+  }
+
+  /**
+   * @param {string} event
+   * @param {object} [detail]
+   */
+  #tell(event, detail) {
+    this.element.dispatchEvent(new CustomEvent(event, { detail }));
+  }
+}
+
+/**
+ * @param {string} text
+ * @param {string} title
+ */
+function button(text, title) {
+  const attributes = { type: "button", title, ...(text ? {} : { "aria-label": title }) };
+  return make("button", "di-pill", attributes, text);
+}
+
+/**
+ * Four digits, and a sign, as in the node's text.
+ * @param {number} score
+ */
+function signed(score) {
+  return (score < 0 ? "" : "+") + score.toFixed(4);
+}
+
+const STYLE = `
+.di-strip { font: 12px/1.4 system-ui, sans-serif; color: var(--di-ink); }
+.di-strip[hidden], .di-strip [hidden] { display: none; }
+.di-strip-head { display: flex; align-items: center; gap: 4px; min-height: 26px; }
+.di-strip-title {
+  flex: 1; overflow: hidden; color: var(--di-soft); text-overflow: ellipsis; white-space: nowrap;
+}
+.di-empty button { visibility: hidden; }
+.di-strip-head svg { width: 12px; height: 12px; margin-right: 4px; fill: currentColor;
+  vertical-align: -1px; }
+.di-candidates { display: flex; gap: 4px; margin-top: 4px; padding: 2px; overflow-x: auto; }
+.di-candidate {
+  flex: 0 0 auto; display: grid; gap: 1px; padding: 2px; border: 2px solid transparent;
+  border-radius: 6px; background: none; color: var(--di-soft); font: inherit; font-size: 10px;
+  font-variant-numeric: tabular-nums; cursor: pointer;
+}
+.di-candidate:hover { background: var(--di-hover); }
+.di-candidate.di-shown { border-color: var(--di-soft); color: var(--di-ink); }
+.di-candidate[aria-pressed="true"] { border-color: var(--di-accent); color: var(--di-ink); }
+.di-candidate:focus-visible { outline: 2px solid var(--di-accent); outline-offset: 1px; }
+.di-thumbnail {
+  display: block; height: 52px; aspect-ratio: var(--di-cell, 1); border-radius: 3px;
+  background: var(--di-sheet, var(--di-hover)) no-repeat var(--di-place) 0
+    / calc(100% * var(--di-count)) 100%;
+}
+.di-score { text-align: center; }
+`;

@@ -1,0 +1,310 @@
+/**
+ * What a node shows of its frames: the slider, the candidates of the shown frame, and a line that
+ * says what goes on. Plain DOM; all it needs of ComfyUI comes from its `Host`.
+ */
+
+import { CandidateStrip } from "./candidate_strip.js";
+import { addStyle, make } from "./elements.js";
+import { FrameSlider } from "./frame_slider.js";
+import { choiceAt, withChoice } from "./picks.js";
+import { addFrame, candidatesOf, plural, positionsOf, remade, startRun } from "./preview_run.js";
+import { SaveMenu } from "./save_menu.js";
+
+/** @typedef {import("./preview_run.js").Run} Run */
+/** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
+/** @typedef {import("./picks.js").Choice} Choice */
+
+/**
+ * @typedef {object} Host
+ * @property {(folder: string, file: string) => string} urlOf a picture of a run
+ * @property {(query: URLSearchParams) => Promise<Response>} save asks for frames as one file
+ * @property {() => string} picks the text of the node's input; empty where it has none
+ * @property {(text: string, seed: number | null) => void} setPicks for the run of that seed
+ * @property {() => void} runAgain
+ */
+
+const RESTING = 120; // ms on a frame until its candidates are shown
+const GONE = "The frames of the last run are gone: ComfyUI keeps them only until it is restarted.";
+
+export class FramePreview {
+  /** @type {Run | null} */
+  #run = null;
+  /** @type {Host} */
+  #host;
+  #slider = new FrameSlider({ fill: true });
+  #strip = new CandidateStrip();
+  #text = make("span", "di-status-text", { role: "status" });
+  #again = make("button", "di-pill", { type: "button" }, "Run");
+  #status = make("div", "di-status", {}, this.#text, this.#again);
+  #menu;
+  #resting = 0;
+  /** Whether the slider goes to each frame as it is finished, and where it was before. */
+  #following = false;
+  #before = 0;
+  /** @type {Promise<void>} what is being saved */
+  #saving = Promise.resolve();
+  element = make("div", "di-preview", { "data-capture-wheel": "true" });
+
+  /** @param {Host} host */
+  constructor(host) {
+    addStyle("di-preview-style", STYLE);
+    this.#host = host;
+    this.#menu = new SaveMenu([
+      { text: "This frame (PNG)", act: () => this.#saveFrame() },
+      { text: "All frames (ZIP)", act: () => this.#saveAs("zip") },
+      { text: "Animation (WebP)", act: () => this.#saveAs("webp") },
+      { text: "Film (MP4)", act: () => this.#saveAs("mp4") },
+    ]);
+    this.#slider.addTool(this.#menu.button);
+    this.element.append(this.#slider.element, this.#strip.element, this.#status);
+    this.#listen();
+    this.#update();
+  }
+
+  /** The run that is shown. */
+  get run() {
+    return this.#run;
+  }
+
+  /**
+   * Show the frames of a run; null shows that there are none yet.
+   * @param {Run | null} run
+   */
+  show(run) {
+    this.#run = run;
+    this.#setFrames();
+    if (this.#following) this.#unfollow();
+    this.#update();
+  }
+
+  /** The files of the run that was to be shown are no longer there. */
+  gone() {
+    this.show(null);
+    this.#say(GONE, true);
+  }
+
+  /**
+   * A frame is finished, or a run begins.
+   * @param {LiveFrame} live
+   */
+  add(live) {
+    if (this.#run?.folder !== live.folder) this.#begin(live);
+    const run = /** @type {Run} */ (this.#run);
+    addFrame(run, live);
+    if (live.index !== null && live.file !== null) {
+      this.#slider.setFrame(live.index, this.#host.urlOf(run.folder, live.file));
+      if (this.#following) this.#slider.show(live.index);
+    }
+    const depth = live.depth ? `depth ${live.depth} of ${live.depths}, ` : "";
+    this.#say(`Making frames: ${depth}${live.done} of ${live.total}`);
+    this.#updateStrip();
+  }
+
+  /** The run ended before its last frame. */
+  stopped() {
+    this.#unfollow();
+    this.#updateStrip();
+    const files = this.#run?.files ?? [];
+    const there = files.filter((file) => file !== null).length;
+    if (there === files.length) return;
+    this.#say(`Stopped at ${there} of ${plural(files.length, "frame")}; Run goes on there.`, true);
+  }
+
+  /** The picks, or what stands around the preview, changed. */
+  refresh() {
+    this.#update();
+  }
+
+  destroy() {
+    clearTimeout(this.#resting);
+    this.#slider.destroy();
+    this.#menu.destroy();
+    this.element.remove();
+  }
+
+  // Showing
+
+  #setFrames() {
+    const run = this.#run;
+    const urls = run ? run.files.map((file) => file && this.#host.urlOf(run.folder, file)) : [];
+    this.#slider.setFrames(urls, run ? positionsOf(run) : []);
+  }
+
+  /** @param {LiveFrame} live */
+  #begin(live) {
+    this.#before = this.#slider.index;
+    this.#following = true;
+    this.#run = startRun(live);
+    this.#slider.pause();
+    this.#setFrames();
+  }
+
+  /** Back to the frame that was shown when the run began, unless somebody has gone elsewhere. */
+  #unfollow() {
+    if (this.#following) this.#slider.show(this.#before);
+    this.#following = false;
+  }
+
+  #update() {
+    this.#updateStrip();
+    this.#menu.button.disabled = this.#run === null;
+    const run = this.#run;
+    if (run === null) return this.#say("");
+    if (run.failure) return this.#say(run.failure, true);
+    const count = remade(run, this.#host.picks()).size;
+    const all = run.files.length;
+    if (count === 0) return this.#say("");
+    this.#say(`The next run makes ${count} of ${plural(all, "frame")} anew.`, true);
+  }
+
+  #updateStrip() {
+    const run = this.#run;
+    this.#strip.element.hidden = !run?.made.size;
+    if (!run) return;
+    const index = this.#slider.index;
+    const made = run.made.get(index);
+    if (!made) return this.#strip.clear(`Frame ${index + 1}${run.files[index] ? " · keyframe" : ""}`);
+    const url = made.strip && this.#host.urlOf(run.folder, made.strip);
+    this.#strip.show(made, url, choiceAt(this.#host.picks(), made.position));
+  }
+
+  /**
+   * @param {string} text
+   * @param {boolean} [offerRun]
+   */
+  #say(text, offerRun = false) {
+    this.#text.textContent = text;
+    this.#again.hidden = !offerRun;
+  }
+
+  // Using
+
+  #listen() {
+    const slider = this.#slider.element;
+    slider.addEventListener("di-frame", () => {
+      clearTimeout(this.#resting);
+      this.#resting = setTimeout(() => this.#updateStrip(), RESTING);
+    });
+    slider.addEventListener("di-failed", () => this.#say(GONE, true));
+    for (const type of ["pointerdown", "keydown", "wheel"]) {
+      slider.addEventListener(type, () => (this.#following = false), { capture: true });
+    }
+    const strip = this.#strip.element;
+    strip.addEventListener("di-pick", (event) => {
+      this.#pick(/** @type {CustomEvent} */ (event).detail.candidate);
+    });
+    strip.addEventListener("di-roll", () => this.#roll());
+    strip.addEventListener("di-reset", () => this.#choose(null));
+    this.#again.addEventListener("click", () => this.#host.runAgain());
+  }
+
+  /**
+   * Pick a candidate of the shown frame; a second time takes it back.
+   * @param {number} candidate
+   */
+  #pick(candidate) {
+    const { made, choice } = this.#shown();
+    if (choice?.candidate !== candidate) return this.#choose({ candidate, roll: 0 });
+    const roll = made.first / candidatesOf(made);
+    this.#choose(roll ? { candidate: null, roll } : null);
+  }
+
+  /** The next roll after the one that is shown; a second time takes it back. */
+  #roll() {
+    const { made, choice } = this.#shown();
+    const shown = made.first / candidatesOf(made);
+    const rolled = choice?.candidate === null && choice.roll === shown + 1;
+    const roll = rolled ? shown : shown + 1;
+    this.#choose(roll ? { candidate: null, roll } : null);
+  }
+
+  #shown() {
+    const run = /** @type {Run} */ (this.#run);
+    const made = /** @type {import("./preview_run.js").Made} */ (run.made.get(this.#slider.index));
+    return { run, made, choice: choiceAt(this.#host.picks(), made.position) };
+  }
+
+  /** @param {Choice | null} choice */
+  #choose(choice) {
+    const { run, made } = this.#shown();
+    const text = withChoice(this.#host.picks(), made.position, choice);
+    this.#host.setPicks(text, run.seed);
+    this.#update();
+  }
+
+  // Saving
+
+  #saveFrame() {
+    const run = this.#run;
+    const file = run?.files[this.#slider.index];
+    if (!run || !file) return this.#say(`Frame ${this.#slider.index + 1} is yet to come.`);
+    const link = make("a", "", { href: this.#host.urlOf(run.folder, file), download: file });
+    link.click();
+  }
+
+  /** @param {"zip" | "webp" | "mp4"} kind */
+  #saveAs(kind) {
+    this.#saving = this.#saving.then(() => this.#download(kind));
+  }
+
+  /** @param {"zip" | "webp" | "mp4"} kind */
+  async #download(kind) {
+    const run = this.#run;
+    if (!run) return;
+    const { fps, mode } = this.#slider.playback;
+    this.#say("Preparing the file…");
+    try {
+      const query = new URLSearchParams({ folder: run.folder, kind, fps: String(fps), repeat: mode });
+      const answer = await this.#host.save(query);
+      if (!answer.ok) throw new Error((await answer.json()).error);
+      offer(await answer.blob(), `interpolation.${kind}`);
+      this.#update();
+    } catch (error) {
+      this.#say(`Could not save: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+}
+
+/**
+ * Have the browser save a file.
+ * @param {Blob} blob
+ * @param {string} name
+ */
+function offer(blob, name) {
+  const url = URL.createObjectURL(blob);
+  make("a", "", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // by then the browser has it
+}
+
+const STYLE = `
+.di-preview, .di-preview .di-slider {
+  --di-ink: var(--input-text, #ddd); --di-soft: var(--descrip-text, #999);
+  --di-line: var(--border-color, #4e4e4e); --di-surface: var(--comfy-input-bg, #222);
+  --di-hover: var(--comfy-menu-bg, #353535); --di-accent: var(--p-primary-color, #5f9ff2);
+  --di-on-accent: #fff; --di-thumb: 16px;
+}
+.di-preview {
+  display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%;
+  height: 100%; min-height: 0; overflow: hidden; padding: 2px;
+}
+.di-preview .di-slider { flex: 1 1 0; min-height: 0; }
+.di-preview .di-strip, .di-preview .di-status { flex: 0 0 auto; }
+.di-preview button.di-pill {
+  flex: 0 0 auto; appearance: none; height: 24px; padding: 0 8px; border: 1px solid var(--di-line);
+  border-radius: 99px; background-color: var(--di-surface); color: var(--di-ink);
+  font: 12px/22px system-ui, sans-serif; cursor: pointer;
+}
+.di-preview .di-pill:not(:disabled, [aria-pressed="true"]):hover { background-color: var(--di-hover); }
+.di-preview .di-pill:disabled { opacity: 0.4; cursor: default; }
+.di-preview .di-pill[aria-pressed="true"] {
+  border-color: var(--di-accent); background-color: var(--di-accent); color: var(--di-on-accent);
+}
+.di-preview .di-pill:focus-visible { outline: 2px solid var(--di-accent); outline-offset: 1px; }
+.di-preview .di-candidate.di-pill { height: auto; }
+.di-status {
+  display: flex; align-items: center; gap: 8px; min-height: 24px; color: var(--di-ink);
+  font: 12px/1.3 system-ui, sans-serif;
+}
+.di-status [hidden] { display: none; }
+.di-status-text { flex: 1; min-width: 0; }
+`;

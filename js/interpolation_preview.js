@@ -1,0 +1,236 @@
+/**
+ * The extension: puts a `FramePreview` on the nodes that make or show frames, and keeps it at what
+ * the node last made, through reload, undo, copies, subgraphs and other workflows.
+ *
+ * A node remembers the folder of its last run in its property `frames`, which the workflow holds.
+ * Whatever makes a node anew from a workflow therefore brings its frames back, while the server has
+ * them.
+ */
+
+import { api } from "/scripts/api.js";
+import { app } from "/scripts/app.js";
+
+import { FramePreview } from "./frame_preview.js";
+import { findNode, readOutput } from "./preview_run.js";
+
+/** @typedef {import("/scripts/app.js").ComfyNode} ComfyNode */
+/** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
+/** @typedef {import("./preview_run.js").Run} Run */
+
+/** The nodes, and the least height of their previews in pixels; candidates take a third of it. */
+const HEIGHTS = new Map([["FrameBisector", 460], ["InterpolationPreview", 320]]);
+const WIDTH = 340; // pixels, of a new node at least
+const MARGIN = 10; // pixels that the canvas renderer leaves around a widget
+const PROPERTY = "frames";
+
+/** @type {WeakMap<ComfyNode, FramePreview>} */
+const previews = new WeakMap();
+/** The node that each prompt works at, for when it ends early. @type {Map<string, ComfyNode>} */
+const working = new Map();
+
+app.registerExtension({
+  name: "DiffusionInterpolation.Preview",
+
+  setup() {
+    const listen = (/** @type {string} */ type, /** @type {(detail: any) => void} */ act) =>
+      api.addEventListener(/** @type {any} */ (type), (event) => {
+        act(/** @type {CustomEvent} */ (/** @type {unknown} */ (event)).detail);
+      });
+    listen("diffusion_interpolation.frame", onFrame);
+    for (const type of ["execution_error", "execution_interrupted"]) listen(type, onStopped);
+  },
+
+  /** @param {ComfyNode} node */
+  nodeCreated(node) {
+    const height = HEIGHTS.get(comfyClass(node));
+    if (height) addPreview(node, height);
+  },
+
+  /** Outputs came back: another workflow, or one from the history. @param {any} outputs */
+  onNodeOutputsUpdated(outputs) {
+    for (const [id, output] of Object.entries(outputs ?? {})) {
+      const node = findNode(rootGraph(), id);
+      if (node) onOutput(node, output);
+    }
+  },
+});
+
+/**
+ * @param {ComfyNode} node
+ * @param {number} height
+ */
+function addPreview(node, height) {
+  const preview = new FramePreview(hostOf(node));
+  previews.set(node, preview);
+  const widget = node.addDOMWidget("preview", "interpolation_preview", preview.element, {
+    serialize: false,
+    hideOnZoom: false,
+    getMinHeight: () => height,
+  });
+  widget.serialize = false;
+  // Nodes 2.0 does not ask for a height, it takes that of the content
+  preview.element.style.minHeight = `${height - 2 * MARGIN}px`;
+  node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
+
+  chain(node, "onExecuted", (output) => onOutput(node, output));
+  chain(node, "onConfigure", () => restore(node));
+  chain(node, "onRemoved", () => preview.destroy());
+  const picks = widgetOf(node, "picks");
+  if (picks) chain(picks, "callback", () => preview.refresh());
+}
+
+/**
+ * @param {ComfyNode} node
+ * @returns {import("./frame_preview.js").Host}
+ */
+function hostOf(node) {
+  return {
+    urlOf: (folder, file) => {
+      const query = new URLSearchParams({ filename: file, subfolder: folder, type: "temp" });
+      return api.apiURL(`/view?${query}`);
+    },
+    save: (query) => api.fetchApi(`/diffusion_interpolation/save?${query}`),
+    picks: () => String(widgetOf(node, "picks")?.value ?? ""),
+    setPicks: (text, seed) => change(() => setPicks(node, text, seed)),
+    runAgain: () => app.queuePrompt(0),
+  };
+}
+
+// What comes from the server
+
+/**
+ * Show what a node put out, if it is frames, and remember it.
+ * @param {ComfyNode} node
+ * @param {any} output
+ */
+function onOutput(node, output) {
+  const preview = previews.get(node);
+  const run = readOutput(output);
+  if (!preview || !run || isOfAnotherWorkflow(run)) return;
+  preview.show(run);
+  remember(node, run.folder);
+}
+
+/** @param {LiveFrame} live */
+function onFrame(live) {
+  const node = findNode(rootGraph(), live.node);
+  const preview = node && previews.get(node);
+  if (!node || !preview || isOfAnotherWorkflow(live)) return;
+  working.set(live.prompt_id, node);
+  preview.add(live);
+}
+
+/** @param {{ prompt_id: string }} end */
+function onStopped({ prompt_id }) {
+  const node = working.get(prompt_id);
+  const preview = node && previews.get(node);
+  working.clear(); // prompts run one after the other
+  if (!node || !preview?.run) return;
+  preview.stopped();
+  remember(node, preview.run.folder);
+}
+
+/**
+ * Whether a run is not of the workflow on the screen, whose nodes may have the same numbers.
+ * @param {{ workflow?: string }} run
+ */
+function isOfAnotherWorkflow({ workflow }) {
+  const shown = rootGraph()?.id;
+  return Boolean(workflow && shown && workflow !== String(shown));
+}
+
+/** Show the frames that a node of a loaded workflow remembers. @param {ComfyNode} node */
+async function restore(node) {
+  const folder = node.properties[PROPERTY];
+  const preview = previews.get(node);
+  if (!preview || typeof folder !== "string" || preview.run?.folder === folder) return;
+  const query = new URLSearchParams({ folder });
+  const answer = await api.fetchApi(`/diffusion_interpolation/run?${query}`);
+  const output = answer.ok ? await answer.json() : null;
+  if (preview.run) return; // something newer came meanwhile
+  const run = readOutput(output);
+  if (run) preview.show(run);
+  else preview.gone();
+}
+
+/**
+ * @param {ComfyNode} node
+ * @param {string} folder
+ */
+function remember(node, folder) {
+  if (node.properties[PROPERTY] === folder) return;
+  change(() => (node.properties[PROPERTY] = folder));
+}
+
+// What goes into the workflow
+
+/**
+ * Change the workflow in a step of its own for undo, which is also what keeps a change through a
+ * reload of the page.
+ * @param {() => void} act
+ */
+function change(act) {
+  app.canvas.emitBeforeChange();
+  act();
+  app.canvas.emitAfterChange();
+}
+
+/**
+ * Store the picks; they belong to the frames of a seed, so that one is used again and kept.
+ * @param {ComfyNode} node
+ * @param {string} text
+ * @param {number | null} seed
+ */
+function setPicks(node, text, seed) {
+  setWidget(node, "picks", text);
+  if (seed === null) return;
+  setWidget(node, "seed", seed);
+  setWidget(node, "control_after_generate", "fixed");
+}
+
+/**
+ * @param {ComfyNode} node
+ * @param {string} name
+ * @param {string | number} value
+ */
+function setWidget(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget || widget.value === value) return;
+  widget.value = value;
+  widget.callback?.(value);
+}
+
+/**
+ * @param {ComfyNode} node
+ * @param {string} name
+ */
+function widgetOf(node, name) {
+  return node.widgets?.find((widget) => widget.name === name);
+}
+
+// What is ComfyUI's
+
+/** The class of a node as the server names it. @param {any} node */
+function comfyClass(node) {
+  return node.comfyClass ?? node.constructor.comfyClass ?? "";
+}
+
+/** The workflow itself, whatever subgraph is on the screen. */
+function rootGraph() {
+  return /** @type {any} */ (app).rootGraph ?? app.graph;
+}
+
+/**
+ * Do something after what an object's method does already.
+ * @param {any} object
+ * @param {string} method
+ * @param {(...given: any[]) => void} act
+ */
+function chain(object, method, act) {
+  const before = object[method];
+  object[method] = function (/** @type {any[]} */ ...given) {
+    const result = before?.apply(this, given);
+    act(...given);
+    return result;
+  };
+}
