@@ -5,6 +5,8 @@ from comfy_api.latest import ComfyExtension, io
 from .nodes.clip_rerank import CLIPRerank
 from .nodes.conditioned_denoise import ConditionedDenoise
 from .nodes.frame_bisector import FrameBisector
+from .nodes.frame_routes import add_routes
+from .nodes.interpolation_preview import InterpolationPreview
 from .nodes.inversion_files import LoadInversion, SaveInversion
 from .nodes.keyframe_conditioning import KeyframeConditioning
 from .nodes.noisy_latent_lerp import NoisyLatentLerp
@@ -31,8 +33,10 @@ class DiffusionInterpolation(ComfyExtension):
             SaveInversion,
             LoadInversion,
             PuppetDemo,
+            InterpolationPreview,
         ]
 
 
 async def comfy_entrypoint() -> ComfyExtension:
+    add_routes()
     return DiffusionInterpolation()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from .blend import Blend, noisy_blend
+from .candidates import Candidate, Candidates, Frame, thumbnails
+from .frame_cache import FrameCache
 from .guide import Guide
 from .model import LatentDiffusionModel
 from .path import (
@@ -22,9 +25,13 @@ from .path import (
     noise_level,
     row_seed,
 )
+from .picks import NO_PICKS, Picks
 
 Scorer = Callable[[Tensor], Tensor]
 """Maps pictures `(n, 3, h, w)` in 0..1 to one number each `(n,)`; the highest wins."""
+
+_Job = tuple[Candidates, int]
+"""A candidate to be made: of which frame, and its number."""
 
 
 @dataclass(frozen=True)
@@ -54,58 +61,21 @@ class DecodeError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A finished frame, on the CPU.
-
-    It has its latent `(c, h', w')`, its picture `(3, h, w)` in 0..1, and which of its candidates
-    it was by `scores` (empty without a scorer).
-    """
-
-    index: int
-    position: float
-    depth: int
-    latent: Tensor
-    picture: Tensor
-    candidate: int = 0
-    scores: tuple[float, ...] = ()
-
-
-@dataclass
-class _Candidates:
-    """The best of a frame's candidates so far."""
-
-    slot: Slot
-    expected: int
-    scores: list[float] = field(default_factory=list)
-    best: tuple[int, Tensor, Tensor] | None = None
-
-    def add(self, candidate: int, latent: Tensor, picture: Tensor, score: float) -> None:
-        if self.best is None or score > max(self.scores):
-            self.best = candidate, latent.clone(), picture.clone()
-        self.scores.append(score)
-
-    @property
-    def complete(self) -> bool:
-        return len(self.scores) == self.expected
-
-    def frame(self, scored: bool) -> Frame:
-        assert self.best is not None
-        candidate, latent, picture = self.best
-        scores = tuple(self.scores) if scored else ()
-        return Frame(
-            self.slot.index, self.slot.position, self.slot.depth, latent, picture, candidate, scores
-        )
-
-
-@dataclass(frozen=True)
 class Bisection:
-    """Everything that makes the frames of one path but the keyframes themselves."""
+    """Everything that makes the frames of one path but the keyframes themselves.
+
+    `picks` overrule the scorer. With a `cache` only what it lacks is made. `thumbnail` is the
+    longer side in pixels of small pictures of all candidates; 0: none are made.
+    """
 
     model: LatentDiffusionModel
     path: Path
     guide: Guide
     settings: Settings = Settings()
     scorer: Scorer | None = None
+    picks: Picks = NO_PICKS
+    cache: FrameCache | None = None
+    thumbnail: int = 0
 
     def frames(
         self, keyframes: Tensor, finished: Mapping[int, Tensor] | None = None
@@ -150,24 +120,81 @@ class Bisection:
         return noise_level(slot.depth, self.path.depths, s.highest, s.lowest, s.curve)
 
     def _depth(self, slots: list[Slot], latents: Mapping[int, Tensor]) -> Iterator[Frame]:
-        """Frames of one depth, whose neighbours are all in `latents`."""
-        jobs = [(slot, candidate) for slot in slots for candidate in range(self.count(slot))]
-        waiting: dict[int, _Candidates] = {}
-        done = 0
-        while done < len(jobs):
+        """Frames of one depth, whose neighbours are all in `latents`; known ones come first."""
+        known, jobs = self._open(slots, latents)
+        yield from self._finish(known)
+        while jobs:
             # the model's batch may shrink on the way
-            batch = jobs[done : done + self.model.batch_size]
-            done += len(batch)
-            made = _finite(self._denoise(batch, latents))
-            pictures = self._decode(made)
-            scores = self._scores(pictures)
-            for (slot, candidate), *result in zip(
-                batch, made.cpu(), pictures.cpu(), scores, strict=True
-            ):
-                group = waiting.setdefault(slot.index, _Candidates(slot, self.count(slot)))
-                group.add(candidate, *result)
-                if group.complete:
-                    yield waiting.pop(slot.index).frame(scored=self.scorer is not None)
+            batch = [jobs.popleft() for _ in range(min(self.model.batch_size, len(jobs)))]
+            yield from self._finish(self._make(batch, latents))
+
+    def _open(
+        self, slots: list[Slot], latents: Mapping[int, Tensor]
+    ) -> tuple[list[Candidates], deque[_Job]]:
+        """The frames whose candidates are all in the cache, and the candidates that are not."""
+        known, jobs = [], deque()
+        for slot in slots:
+            group = self._candidates(slot, latents)
+            if group.complete:
+                known.append(group)
+            jobs.extend((group, number) for number in group.missing)
+        return known, jobs
+
+    def _candidates(self, slot: Slot, latents: Mapping[int, Tensor]) -> Candidates:
+        """The candidates of a frame, with those that are in the cache."""
+        choice, count = self.picks.at(slot.position), self.count(slot)
+        first = choice.first(count)
+        group = Candidates(slot, range(first, first + count), choice.candidate)
+        if self.cache is not None:
+            ends = latents[slot.left], latents[slot.right]
+            group.keys = self.cache.keys(slot, self.level(slot), ends, group.numbers)
+            for number, key in group.keys.items():
+                if (candidate := self.cache.candidate(key)) is not None:
+                    group.add(number, candidate)
+        return group
+
+    def _make(self, batch: list[_Job], latents: Mapping[int, Tensor]) -> list[Candidates]:
+        """Make a batch of candidates; the frames that they complete."""
+        made = _finite(self._denoise(batch, latents))
+        pictures = self._decode(made)
+        scores = self._scores(pictures)
+        small = thumbnails(pictures, self.thumbnail) if self.thumbnail else [None] * len(batch)
+        for (group, number), latent, picture, score, thumbnail in zip(
+            batch, made.cpu(), pictures.cpu(), scores, small, strict=True
+        ):
+            candidate = Candidate(latent, score, thumbnail).copy()
+            group.add(number, candidate, picture)
+            if self.cache is not None:
+                self.cache.candidates.put(group.keys[number], candidate)
+        groups = {group.slot.index: group for group, _ in batch}
+        return [group for group in groups.values() if group.complete]
+
+    def _finish(self, groups: list[Candidates]) -> Iterator[Frame]:
+        """The chosen candidates of frames that are complete, in batches of the model's size."""
+        size = self.model.batch_size
+        for start in range(0, len(groups), size):
+            batch = groups[start : start + size]
+            for group, picture in zip(batch, self._pictures(batch), strict=True):
+                if self.cache is not None:
+                    self.cache.pictures.put(group.keys[group.chosen], picture)
+                yield group.frame(picture, scored=self.scorer is not None)
+
+    def _pictures(self, groups: list[Candidates]) -> list[Tensor]:
+        """Pictures of chosen candidates: at hand, in the cache, or decoded again."""
+        pictures = [self._picture(group) for group in groups]
+        lost = [i for i, picture in enumerate(pictures) if picture is None]
+        if lost:
+            latents = torch.stack([groups[i].made[groups[i].chosen].latent for i in lost])
+            decoded = self._decode(latents.to(self.model.device)).cpu()
+            for i, picture in zip(lost, decoded, strict=True):
+                pictures[i] = picture.clone()
+        return pictures
+
+    def _picture(self, group: Candidates) -> Tensor | None:
+        """The picture of a chosen candidate, if there still is one."""
+        if group.picture is None and self.cache is not None:
+            return self.cache.picture(group.keys[group.chosen])
+        return group.picture
 
     def _scores(self, pictures: Tensor) -> list[float]:
         """One number a picture; zeros without a scorer."""
@@ -178,21 +205,22 @@ class Bisection:
             raise FloatingPointError("reranker: it gave scores that are not finite")
         return scores.tolist()
 
-    def _denoise(self, batch: list[tuple[Slot, int]], latents: Mapping[int, Tensor]) -> Tensor:
-        """Clean latents of candidates (slot, number), all of one depth."""
-        level = self.level(batch[0][0])
-        left = torch.stack([latents[slot.left] for slot, _ in batch])
-        right = torch.stack([latents[slot.right] for slot, _ in batch])
+    def _denoise(self, batch: list[_Job], latents: Mapping[int, Tensor]) -> Tensor:
+        """Clean latents of candidates, all of one depth."""
+        slots = [(group.slot, number) for group, number in batch]
+        level = self.level(slots[0][0])
+        left = torch.stack([latents[slot.left] for slot, _ in slots])
+        right = torch.stack([latents[slot.right] for slot, _ in slots])
         noise = [
-            draw_noise(left.shape[1:], self.settings.seed, slot.position, n) for slot, n in batch
+            draw_noise(left.shape[1:], self.settings.seed, slot.position, n) for slot, n in slots
         ]
-        weights = torch.tensor([slot.weight for slot, _ in batch])
+        weights = torch.tensor([slot.weight for slot, _ in slots])
         scales = self.model.scales(level)
         noisy = noisy_blend(left, right, torch.stack(noise), weights, scales, self.settings.blend)
         guidance = self.guide.at(
-            [slot.position for slot, _ in batch], self.model, tuple(left.shape[2:])
+            [slot.position for slot, _ in slots], self.model, tuple(left.shape[2:])
         )
-        seeds = [row_seed(self.settings.seed, slot.position, n) for slot, n in batch]
+        seeds = [row_seed(self.settings.seed, slot.position, n) for slot, n in slots]
         return self.model.denoise(
             noisy.to(self.model.device), level, replace(guidance, seeds=seeds)
         )

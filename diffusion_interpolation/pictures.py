@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -119,23 +118,9 @@ def to_png(picture: Tensor) -> bytes:
     return encode_png(to_image(picture))
 
 
-class ContactSheet:
-    """`count` cells row by row, in about a square of `side` pixels; empty ones are dark."""
-
-    def __init__(self, count: int, size: tuple[int, int], side: int = 512) -> None:
-        """For pictures of `size` (width, height)."""
-        self._columns = math.ceil(math.sqrt(count * size[1] / size[0]))
-        scale = side / self._columns / size[0]
-        self._cell = tuple(max(1, round(length * scale)) for length in size)
-        rows = math.ceil(count / self._columns)
-        shape = self._columns * self._cell[0], rows * self._cell[1]
-        self.image = Image.new("RGB", shape, (32, 32, 32))
-
-    def paste(self, index: int, picture: Image.Image) -> None:
-        """Put a picture into its cell."""
-        row, column = divmod(index, self._columns)
-        corner = column * self._cell[0], row * self._cell[1]
-        self.image.paste(picture.resize(self._cell, Image.Resampling.BILINEAR), corner)
+def strip(thumbnails: Tensor) -> Image.Image:
+    """Small pictures `(n, h, w, 3)`, uint8, side by side from left to right."""
+    return Image.fromarray(torch.cat(list(thumbnails), dim=1).cpu().numpy())
 
 
 def encode_png(picture: Image.Image) -> bytes:
@@ -154,16 +139,25 @@ def keyframe_png(path: Path, picture: Image.Image) -> bytes:
     return encode_png(picture)
 
 
-def write_webp(file: Path, frames: Sequence[Path], fps: float) -> None:
-    """An animated WebP that goes there and back again without end; odd sides lose a pixel."""
-    there_and_back = [*frames, *frames[-2:0:-1]]
+def write_webp(file: Path, frames: Sequence[Path], fps: float, bounce: bool = True) -> None:
+    """An animated WebP without end, there and back again or, without `bounce`, from the start.
+
+    Odd sides lose a pixel.
+    """
     options = {"quality": "90", "loop": "0"}
-    _write_film(file, there_and_back, fps, "webp", "libwebp_anim", "bgra", options)
+    order = _there_and_back(frames) if bounce else frames
+    _write_film(file, order, fps, "webp", "libwebp_anim", "bgra", options)
 
 
-def write_mp4(file: Path, frames: Sequence[Path], fps: float) -> None:
-    """An H.264 film of the frames in order; odd sides lose a pixel."""
-    _write_film(file, frames, fps, "mp4", "libx264", "yuv420p", {"crf": "16"})
+def write_mp4(file: Path, frames: Sequence[Path], fps: float, bounce: bool = False) -> None:
+    """An H.264 film of the frames in order, with `bounce` back again; odd sides lose a pixel."""
+    order = _there_and_back(frames) if bounce else frames
+    _write_film(file, order, fps, "mp4", "libx264", "yuv420p", {"crf": "16"})
+
+
+def _there_and_back(frames: Sequence[Path]) -> list[Path]:
+    """The two ends once each, so that none stands still when it is repeated."""
+    return [*frames, *frames[-2:0:-1]]
 
 
 def _write_film(
@@ -194,8 +188,11 @@ def _write_film(
 
 
 def _enlarged(frames: Sequence[Path]) -> Iterator[Image.Image]:
-    """The pictures, small ones made larger by a whole factor, so that they can be seen."""
+    """The pictures at the size of the first, made larger by a whole factor where that is small."""
+    size = None
     for path in frames:
         picture = read_picture(path)
+        size = size or picture.size
+        picture = fit_picture(picture, size, "contain")
         factor = max(1, SMALLEST_ANIMATION // min(picture.size))
         yield ImageOps.scale(picture, factor, Image.Resampling.NEAREST)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -18,25 +16,14 @@ from playwright.sync_api import Page, sync_playwright
 CHECKOUT = Path(__file__).parents[1]
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests" / "support")]
 
+import comfy_page  # noqa: E402
 from chromium import CHROMIUM, FLAGS  # noqa: E402
 from comfy_host import Server, find_host, why_not  # noqa: E402
+from comfy_page import write_settings  # noqa: E402
 
 from diffusion_interpolation.demo.pair import pair  # noqa: E402
 from diffusion_interpolation.demo.world import render  # noqa: E402
 from diffusion_interpolation.pictures import to_image  # noqa: E402
-
-SETTINGS = {
-    "Comfy.TutorialCompleted": True,
-    "Comfy.VueNodes.Enabled": False,
-    "Comfy.Minimap.Visible": False,
-    "Comfy.Graph.CanvasMenu": False,
-    "Comfy.Graph.CanvasInfo": False,
-    "Comfy.Notification.ShowVersionUpdates": False,
-    "Comfy.Workflow.Persist": False,
-    "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
-    "Comfy.NodeBadge.NodeLifeCycleBadgeMode": "None",
-}
-"""The canvas renderer, and nothing on top of the graph."""
 
 STAND_INS = [
     "checkpoints/v1-5-pruned-emaonly-fp16.safetensors",
@@ -49,7 +36,6 @@ STAND_INS = [
 """Empty files in `models/`, so that loaders have something to choose."""
 
 MARGIN = 24
-_READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.FrameBisector"
 _BOUNDS = """() => {
     const boxes = app.graph._nodes.map((n) => [
         n.pos[0], n.pos[1] - LiteGraph.NODE_TITLE_HEIGHT,
@@ -83,8 +69,7 @@ def running_server() -> Iterator[Server]:
 
 def _furnish(folder: Path) -> None:
     """Settings, stand-ins for models, and puppets for LoadImage."""
-    (folder / "user" / "default").mkdir(parents=True)
-    (folder / "user" / "default" / "comfy.settings.json").write_text(json.dumps(SETTINGS))
+    write_settings(folder)
     for name in STAND_INS:
         (folder / "models" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "models" / name).touch()
@@ -108,17 +93,9 @@ def opened(server: Server, scale: float = 1) -> Iterator[Page]:
 
 
 def fresh(page: Page) -> None:
-    """Start the front end anew: it keeps widgets' values by the ids of nodes that are gone."""
-    page.reload()
-    page.wait_for_function(_READY, timeout=120_000)
-    page.wait_for_timeout(2000)
+    """The front end started anew, with nothing but the graph on the screen."""
+    comfy_page.fresh(page)
     page.evaluate("() => { app.extensionManager.focusMode = true; }")
-
-
-def load(page: Page, workflow: dict[str, Any]) -> None:
-    """Open a workflow, as dropping its file on the page does."""
-    page.evaluate("(data) => app.loadGraphData(data)", workflow)
-    page.wait_for_timeout(1000)
 
 
 def picture(page: Page) -> Image.Image:

@@ -12,11 +12,12 @@ import sys
 import time
 from pathlib import Path
 
-from front_end import CHECKOUT, fresh, load, opened, picture, running_server
+from front_end import CHECKOUT, fresh, opened, picture, running_server
 from PIL import Image
 from playwright.sync_api import Page
 
 from comfy_host import Server  # isort: skip
+from comfy_page import load  # isort: skip
 
 DOCS = CHECKOUT / "docs"
 CATEGORY = "Diffusion Interpolation"

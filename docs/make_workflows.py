@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from front_end import CHECKOUT, fresh, load, opened, picture, running_server
+from front_end import CHECKOUT, fresh, opened, picture, running_server
 from PIL import Image
 from playwright.sync_api import Page
 
 from comfy_host import Graph, Node, Run, Server  # isort: skip
+from comfy_page import load  # isort: skip
 from workflow import to_prompt  # isort: skip
 
 FOLDER = CHECKOUT / "example_workflows"

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import comfy.samplers
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.bisection import Bisection, DecodeError, Frame, Scorer, Settings
-from ..diffusion_interpolation.path import CURVES, Path
+from ..diffusion_interpolation.bisection import Bisection, DecodeError, Scorer, Settings
+from ..diffusion_interpolation.candidates import Frame
+from ..diffusion_interpolation.frame_cache import FrameCache, Lru
+from ..diffusion_interpolation.path import CURVES, Path, Slot
+from ..diffusion_interpolation.picks import Picks
 from .comfy_model import ComfyModel, check_channels, from_network, whole_schedule
+from .fingerprint import fingerprint
+from .frame_files import THUMBNAIL, FrameFiles
 from .inputs import (
     PoseOptions,
     blend_input,
@@ -30,6 +36,10 @@ from .progress import FrameProgress
 from .types import CATEGORY, Reranker
 
 log = logging.getLogger(__name__)
+
+# of all runs since the host's start, so that one with other picks makes only what they change
+_LATENTS = Lru(256 * 2**20)
+_PICTURES = Lru(512 * 2**20)
 
 
 class FrameBisector(io.ComfyNode):
@@ -110,6 +120,14 @@ class FrameBisector(io.ComfyNode):
                     "memory, 32 at most. The frames are the same at any size (not with the sampler "
                     "dpm_adaptive).",
                 ),
+                io.String.Input(
+                    "picks",
+                    default="",
+                    optional=True,
+                    tooltip="Candidates chosen in the slider below, or by hand: 0.5: 3 takes "
+                    "candidate 3 half-way, 0.5: roll 1 draws new ones there. Only frames that "
+                    "depend on a changed choice are made again.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -154,6 +172,7 @@ class FrameBisector(io.ComfyNode):
         strength_at_keyframes: float = 1.0,
         strength_half_way: float = 1.5,
         batch_size: int = 0,
+        picks: str = "",
     ) -> io.NodeOutput:
         pictures = read_keyframes(keyframes, vae)
         pose = PoseOptions(control_net, poses, strength_at_keyframes, strength_half_way)
@@ -177,75 +196,103 @@ class FrameBisector(io.ComfyNode):
             negative=prompts.negative,
             rows=batch_size,
         )
-        path = Path((frames_per_gap,) * (len(pictures) - 1))
-        bisection = Bisection(wrapped, path, prompts.guide, settings, reranker)
-        run = _Run(model, wrapped, bisection, pictures)
-        images, latents, lines = run.outputs(run.make())
-        shown = ui.PreviewImage(images, cls=cls).as_dict()
-        return io.NodeOutput(
-            images, {"samples": latents}, "\n".join(lines), ui={**shown, "text": tuple(lines)}
+        drawing = (model, scheduler, steps, sampler_name, cfg, blend, seed, vae, reranker)
+        bisection = Bisection(
+            wrapped,
+            Path((frames_per_gap,) * (len(pictures) - 1)),
+            prompts.guide,
+            settings,
+            reranker,
+            Picks.parse(picks),
+            # all that a frame depends on but its place, its level and its neighbours
+            FrameCache(fingerprint(drawing, positive, negative, pose), _LATENTS, _PICTURES),
+            THUMBNAIL,
         )
+        run = _Run(bisection, pictures, _encode(wrapped, model, vae, pictures))
+        made, files = run.make(cls.hidden)
+        images, latents = run.outputs(made)
+        lines = run.lines(made)
+        return io.NodeOutput(
+            images,
+            {"samples": from_network(model, latents)},
+            "\n".join(lines),
+            ui={**files.ui(), "text": tuple(lines)},
+        )
+
+
+def _encode(wrapped: ComfyModel, model: Any, vae: Any, pictures: Tensor) -> Tensor:
+    """Latents of the keyframes; the very same bits each time, which not every device gives."""
+    key = fingerprint(model, vae, pictures)
+    if (latents := _LATENTS.get(key)) is None:
+        latents = wrapped.encode(pictures).cpu()
+        check_channels("vae", latents, model)
+        _LATENTS.put(key, latents)
+    return latents
 
 
 class _Run:
     """The frames of one execution."""
 
-    def __init__(
-        self, model: Any, wrapped: ComfyModel, bisection: Bisection, pictures: Tensor
-    ) -> None:
-        self.model, self.wrapped, self.bisection = model, wrapped, bisection
-        self.pictures = pictures
-        self.keyframes = wrapped.encode(pictures)
-        check_channels("vae", self.keyframes, model)
-        self.progress = FrameProgress(model, self._work(), bisection.path.frames, pictures)
+    def __init__(self, bisection: Bisection, pictures: Tensor, keyframes: Tensor) -> None:
+        """`keyframes` are the latents of `pictures`."""
+        self.bisection, self.path = bisection, bisection.path
+        self.pictures, self.keyframes = pictures.cpu(), keyframes
+        self.slots = {slot.index: slot for slots in self.path.slots() for slot in slots}
         self.failure = ""
 
-    def _work(self) -> int:
+    def _work(self, slot: Slot) -> int:
         """Steps of the sampler, counted for each latent."""
-        return sum(
-            self.bisection.count(slot) * (len(self.wrapped.sigmas(self.bisection.level(slot))) - 1)
-            for slots in self.bisection.path.slots()
-            for slot in slots
-        )
+        sigmas = self.bisection.model.sigmas(self.bisection.level(slot))
+        return self.bisection.count(slot) * (len(sigmas) - 1)
 
-    def make(self) -> dict[int, Frame]:
+    def make(self, hidden: Any) -> tuple[dict[int, Frame], FrameFiles]:
         """The frames by number; fewer where decoding fails, and then `failure` says why."""
         made: dict[int, Frame] = {}
-        self.wrapped.on_step = self.progress.step
-        for index, picture in zip(self.bisection.path.keyframes, self.pictures, strict=True):
-            self.progress.add(index, picture)
-        try:
-            for frame in self.bisection.frames(self.keyframes):
-                made[frame.index] = frame
-                self.progress.add(frame.index, frame.picture)
-        except DecodeError as error:
-            if not made:
-                raise
-            missing = self.bisection.path.frames - len(self.keyframes) - len(made)
-            self.failure = f"{error}; {missing} frames are missing"
-            log.error("FrameBisector: %s", self.failure)
-        return made
+        progress = FrameProgress(sum(map(self._work, self.slots.values())))
+        self.bisection.model.on_step = progress.step
+        gaps, seed = list(self.path.between), self.bisection.settings.seed
+        with FrameFiles(self.path.frames, hidden, gaps, self.path.depths, seed) as files:
+            for index, picture in zip(self.path.keyframes, self.pictures, strict=True):
+                files.add(index, picture)
+            try:
+                for frame in self.bisection.frames(self.keyframes):
+                    files.add(frame.index, frame.picture, frame)
+                    made[frame.index] = replace(frame, thumbnails=None)
+                    progress.finish(self._work(self.slots[frame.index]))
+            except DecodeError as error:
+                if not made:
+                    raise
+                self.failure = files.failure = f"{error}; {files.missing} frames are missing"
+                log.error("FrameBisector: %s", self.failure)
+        return made, files
 
-    def outputs(self, made: dict[int, Frame]) -> tuple[Tensor, Tensor, list[str]]:
-        """IMAGE and LATENT of all frames in order, and a line for each that was made."""
+    def outputs(self, made: dict[int, Frame]) -> tuple[Tensor, Tensor]:
+        """Pictures `(n, h, w, 3)` and latents of all frames in order."""
         pictures = {index: frame.picture for index, frame in made.items()}
         latents = {index: frame.latent for index, frame in made.items()}
-        ends = self.bisection.path.keyframes
-        pictures |= dict(zip(ends, self.pictures.cpu(), strict=True))
-        latents |= dict(zip(ends, self.keyframes.cpu(), strict=True))
+        ends = self.path.keyframes
+        pictures |= dict(zip(ends, self.pictures, strict=True))
+        latents |= dict(zip(ends, self.keyframes, strict=True))
         images = torch.stack([pictures[index].movedim(0, -1) for index in sorted(pictures)])
-        samples = torch.stack([latents[index] for index in sorted(latents)])
-        lines = [_line(made[index]) for index in sorted(made)]
-        return (
-            images,
-            from_network(self.model, samples),
-            [*lines, self.failure] if self.failure else lines,
-        )
+        return images, torch.stack([latents[index] for index in sorted(latents)])
+
+    def lines(self, made: dict[int, Frame]) -> list[str]:
+        """A line for each frame that was made, each pick that no frame has, and a failure."""
+        positions = [slot.position for slot in self.slots.values()]
+        strays = self.bisection.picks.strays(positions)
+        return [
+            *(_line(made[index]) for index in sorted(made)),
+            *(f"pick {pick} is left out, since no frame is there" for pick in strays),
+            *([self.failure] if self.failure else []),
+        ]
 
 
 def _line(frame: Frame) -> str:
     where = f"frame {frame.index}, position {frame.position:g}, depth {frame.depth}"
+    chosen = f"candidate {frame.candidate}{' (picked)' if frame.picked else ''}"
     if not frame.scores:
-        return where
+        return f"{where}: {chosen}" if frame.candidate or frame.picked else where
     scores = ", ".join(f"{score:+.4f}" for score in frame.scores)
-    return f"{where}: candidate {frame.candidate} of {scores}"
+    # after a re-roll they are not counted from 0
+    numbers = f"{frame.first} to {frame.first + len(frame.scores) - 1}: " if frame.first else ""
+    return f"{where}: {chosen} of {numbers}{scores}"

@@ -7,14 +7,9 @@ import io
 from contextlib import contextmanager
 
 import pytest
-from chromium import CHROMIUM, FLAGS
 from PIL import Image
 
 from diffusion_interpolation.page import write_page
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 FRAMES = 17
 COLORS = [
@@ -28,14 +23,6 @@ def picture(color, size=256):
     stream = io.BytesIO()
     Image.new("RGB", (size, size), color).save(stream, "PNG")
     return stream.getvalue()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as runner:
-        browser = runner.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -166,8 +166,15 @@ class Run:
 class Server:
     """A ComfyUI with this checkout and the test models, on a CPU; it runs while in context."""
 
-    def __init__(self, host: Path, folder: Path, start_timeout: float = 300) -> None:
-        self.host, self.folder = host, folder.absolute()
+    def __init__(
+        self,
+        host: Path,
+        folder: Path,
+        start_timeout: float = 300,
+        arguments: Sequence[str | Path] = (),
+    ) -> None:
+        """`arguments` go to `main.py` with those that tests need."""
+        self.host, self.folder, self._arguments = host, folder.absolute(), arguments
         self.url = f"http://127.0.0.1:{_free_port()}"
         self._start_timeout = start_timeout
         self._log_file = self.folder / "server.log"
@@ -278,6 +285,7 @@ class Server:
             "--disable-auto-launch",
             "--preview-method",
             "latent2rgb",
+            *map(str, self._arguments),
         ]
 
     def _wait_until_ready(self) -> None:

@@ -8,9 +8,12 @@ import torch
 from analytic import GaussianModel
 
 from diffusion_interpolation.bisection import Bisection, DecodeError, Settings
+from diffusion_interpolation.candidates import Frame
+from diffusion_interpolation.frame_cache import FrameCache, Lru
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.model import Text
 from diffusion_interpolation.path import Path, draw_noise, row_seed
+from diffusion_interpolation.picks import Picks
 
 SHAPE = (4, 4, 4)
 
@@ -190,3 +193,244 @@ def test_settings_out_of_range(settings, message):
         settings.check()
     with pytest.raises(ValueError, match=message):
         next(_bisection(GaussianModel(), settings=settings).frames(_keyframes()))
+
+
+class _Soft(GaussianModel):
+    """Its pictures are never all black or white, so that all candidates differ."""
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents.sigmoid()
+
+
+class _Likes:
+    """A scorer with a taste; it may be told to fail at a call."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self.fails_at, self.calls = fails_at, 0
+
+    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == self.fails_at:
+            raise RuntimeError("no more")
+        return -(pictures - 0.4).square().mean((1, 2, 3))
+
+
+def _cache(pictures: int = 10**7) -> FrameCache:
+    return FrameCache(b"", Lru(10**7), Lru(pictures))
+
+
+def _run(
+    picks: str = "", cache: FrameCache | None = None, candidates: int = 4, **more: object
+) -> tuple[dict[int, Frame], int]:
+    """The frames by number, and how many candidates were denoised for them."""
+    model = more.pop("model", None) or _Soft(batch_size=5)
+    more = {"settings": Settings(candidates=candidates), "scorer": _Likes(), **more}
+    bisection = _bisection(model, picks=Picks.parse(picks), cache=cache, **more)
+    return {frame.index: frame for frame in bisection.frames(_keyframes())}, sum(model.rows)
+
+
+def _changed(frames: dict[int, Frame], others: dict[int, Frame]) -> list[int]:
+    return [
+        index
+        for index in sorted(frames)
+        if (frames[index].latent - others[index].latent).abs().max() > 1e-5
+    ]
+
+
+def _same(frames: dict[int, Frame], others: dict[int, Frame]) -> bool:
+    """Whether latents, pictures and choices are the same, but for the order of a batch."""
+    return _changed(frames, others) == [] and all(
+        torch.allclose(frames[i].picture, others[i].picture, atol=1e-5)
+        and frames[i].candidate == others[i].candidate
+        and frames[i].scores == pytest.approx(others[i].scores, abs=1e-5)
+        for i in frames
+    )
+
+
+def test_without_picks_a_cache_changes_no_bit():
+    plain, rows = _run()
+    cached, same_rows = _run(cache=_cache())
+    assert rows == same_rows == 4 + 2 * 3 + 4 * 3
+    for index, frame in plain.items():
+        other = cached[index]
+        assert torch.equal(frame.latent, other.latent) and torch.equal(frame.picture, other.picture)
+        assert (frame.candidate, frame.scores) == (other.candidate, other.scores)
+        assert (other.first, other.picked, other.thumbnails) == (0, False, None)
+
+
+def test_a_pick_changes_its_frame_and_what_hangs_on_it():
+    plain, _ = _run()
+    worst = min(range(3), key=lambda n: plain[2].scores[n])
+    picked, _ = _run(f"0.25: {worst}")
+    assert picked[2].candidate == worst and picked[2].picked and picked[2].first == 0
+    assert picked[2].scores == plain[2].scores
+    assert _changed(picked, plain) == [1, 2, 3]
+    # what a person chose already needs no change
+    kept, _ = _run(f"0.25: {plain[2].candidate}")
+    assert _changed(kept, plain) == [] and kept[2].picked
+
+
+def test_the_candidate_does_not_depend_on_those_beside_it():
+    """Candidate 9 of two frames with other counts of candidates comes from the same noise."""
+    few, _ = _run("0.5: 9", candidates=3)
+    many, _ = _run("0.5: 9", candidates=6)
+    assert (few[4].first, many[4].first) == (9, 6)
+    assert (few[4].latent - many[4].latent).abs().max() < 1e-5
+
+
+def test_a_run_with_other_picks_makes_only_what_they_change():
+    cache = _cache()
+    plain, _ = _run(cache=cache)
+    worst = min(range(3), key=lambda n: plain[2].scores[n])
+    picked, rows = _run(f"0.25: {worst}", cache)
+    assert rows == 2 * 3, "the candidates of the two frames beside it"
+    assert _same(picked, _run(f"0.25: {worst}")[0])
+    for text, before in (("", plain), (f"0.25: {worst}", picked)):
+        again, rows = _run(text, cache)
+        assert rows == 0 and _same(again, before)
+
+
+def test_a_reroll_draws_new_candidates():
+    cache = _cache()
+    plain, _ = _run(cache=cache)
+    rolled, rows = _run("0.5: roll 1", cache)
+    assert rolled[4].first == 4 and 4 <= rolled[4].candidate < 8 and not rolled[4].picked
+    assert set(rolled[4].scores).isdisjoint(plain[4].scores)
+    assert rows == 4 + 6 * 3, "everything hangs on the frame half-way"
+    assert _same(rolled, _run("0.5: roll 1")[0])
+    lowest = min(range(4, 8), key=lambda n: rolled[4].scores[n - 4])
+    picked, rows = _run(f"0.5: {lowest}", cache)
+    assert rows == 6 * 3 and picked[4].candidate == lowest and picked[4].first == 4
+
+
+def test_more_candidates_add_to_those_known():
+    cache = _cache()
+    few, _ = _run("0.5: 1", cache)
+    more, rows = _run("0.5: 1", cache, candidates=6)
+    assert more[4].scores[:4] == few[4].scores
+    # one fewer a depth: 6, 5 and 4 in the place of 4, 3 and 3
+    assert rows >= 2 + 2 * 2 + 4 * 1
+    assert _same(more, _run("0.5: 1", candidates=6)[0])
+    assert _run("0.5: 1", cache)[1] == 0, "the fewer are known still"
+
+
+@pytest.mark.parametrize("what", ["scorer", "decoder"])
+def test_a_run_that_ended_early_goes_on_where_it_stopped(what):
+    class Failing(_Soft):
+        calls = 0
+
+        def decode(self, latents):
+            self.calls += 1
+            if what == "decoder" and self.calls == 4:
+                raise RuntimeError("no memory")
+            return super().decode(latents)
+
+    cache, likes = _cache(), _Likes(fails_at=4 if what == "scorer" else -1)
+    # batches of 4, of 5 and 1, and 5 of 12
+    model = Failing(batch_size=5)
+    with pytest.raises(RuntimeError, match=r"no more|no memory"):
+        _run(cache=cache, model=model, scorer=likes)
+    assert model.rows == [4, 5, 1, 5]
+    frames, rows = _run(cache=cache)
+    assert rows == 12, "what could not be finished is made again"
+    assert _same(frames, _run()[0])
+
+
+def test_a_run_that_was_left_in_the_middle_of_a_depth_goes_on_there():
+    cache, model = _cache(), _Soft(batch_size=5)
+    bisection = _bisection(model, settings=Settings(candidates=4), scorer=_Likes(), cache=cache)
+    stream = bisection.frames(_keyframes())
+    assert [next(stream).index for _ in range(4)] == [4, 2, 6, 1]
+    stream.close()
+    assert model.rows == [4, 5, 1, 5]
+    frames, rows = _run(cache=cache)
+    assert rows == 12 - 5 and list(frames)[:4] == [4, 2, 6, 1]
+    assert _same(frames, _run()[0])
+
+
+def test_frames_that_are_known_come_before_those_that_are_not():
+    cache = _cache()
+    plain, _ = _run(cache=cache)
+    worst = min(range(3), key=lambda n: plain[2].scores[n])
+    frames, _ = _run(f"0.25: {worst}", cache)
+    assert list(frames) == [4, 2, 6, 5, 7, 1, 3]
+
+
+def test_pictures_that_were_dropped_are_decoded_again():
+    class Counting(_Soft):
+        def __init__(self) -> None:
+            super().__init__(batch_size=3)
+            self.decoded: list[int] = []
+
+        def decode(self, latents):
+            self.decoded.append(len(latents))
+            return super().decode(latents)
+
+    picture = 4 * math.prod(SHAPE)
+    for room, decoded in ((10 * picture, []), (0, [1, 2, 3, 1])):
+        cache, model = _cache(pictures=room), Counting()
+        before, _ = _run(cache=cache)
+        again, rows = _run(cache=cache, model=model)
+        assert rows == 0 and model.decoded == decoded
+        assert all(torch.equal(before[i].picture, again[i].picture) for i in before)
+
+
+def test_a_kept_candidate_wins_over_a_new_one_with_its_picture():
+    """The best of a frame may be known while others of its candidates are not."""
+    cache = _cache(pictures=0)
+    _run(cache=cache)
+    more, rows = _run(cache=cache, candidates=6)
+    assert 0 < rows < 6 + 2 * 5 + 4 * 4
+    assert more[4].candidate < 4
+    assert _same(more, _run(candidates=6)[0])
+
+
+def test_picks_find_frames_in_gaps_of_any_length():
+    """Three frames in a gap of 5 sixths: positions that have no end in decimals."""
+    positive, negative = _texts()
+    path = Path((5, 2))
+    keyframes = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(2))
+
+    def frames(text: str) -> dict[int, Frame]:
+        picks = Picks.parse(text)
+        assert picks.strays(slot.position for slots in path.slots() for slot in slots) == []
+        guide = Guide(positive.rows([0]), negative)
+        bisection = Bisection(_Soft(), path, guide, Settings(candidates=3), _Likes(), picks)
+        return {frame.index: frame for frame in bisection.frames(keyframes)}
+
+    plain = frames("")
+    worst = {i: min(range(3), key=lambda n: plain[i].scores[n]) for i in (1, 5, 7)}
+    picked = frames(f"0.1667: {worst[1]}, 0.8333: {worst[5]}, 1.3333: {worst[7]}")
+    assert [i for i in picked if picked[i].picked] == [7, 1, 5]
+    assert _changed(picked, plain) == [1, 2, 5, 7, 8]
+
+
+def test_without_a_scorer_a_pick_is_other_noise():
+    plain, _ = _run(scorer=None)
+    picked, _ = _run("0.75: 2", scorer=None)
+    assert (picked[6].candidate, picked[6].first, picked[6].scores) == (2, 2, ())
+    assert _changed(picked, plain) == [5, 6, 7]
+
+
+def test_thumbnails_of_all_candidates():
+    def scorer(pictures: torch.Tensor) -> torch.Tensor:
+        return pictures.mean((1, 2, 3))
+
+    class Flat(_Soft):
+        """Pictures of 8 x 4 of one colour."""
+
+        def decode(self, latents):
+            mean = super().decode(latents).mean((1, 2, 3), keepdim=True)
+            return mean.expand(-1, 3, 4, 8)
+
+    cache = _cache()
+    frames, _ = _run(model=Flat(), scorer=scorer, cache=cache, thumbnail=16)
+    for frame in frames.values():
+        assert frame.thumbnails.shape == (len(frame.scores), 8, 16, 3)
+        assert frame.thumbnails.dtype == torch.uint8
+        means = frame.thumbnails.float().mean((1, 2, 3)) / 255
+        assert means.tolist() == pytest.approx(frame.scores, abs=0.003)
+    again, _ = _run(model=Flat(), scorer=scorer, cache=cache, thumbnail=16)
+    assert all(torch.equal(frames[i].thumbnails, again[i].thumbnails) for i in frames)
+    alone, _ = _run(model=Flat(), scorer=None, thumbnail=16)
+    assert {frame.thumbnails for frame in alone.values()} == {None}

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from diffusion_interpolation.pictures import (
-    ContactSheet,
     Placement,
     encode_png,
     fit_keyframes,
     fit_picture,
     keyframe_png,
     read_picture,
+    strip,
     to_image,
     to_png,
     to_tensor,
@@ -160,16 +160,18 @@ def test_pixels_are_rounded_not_cut():
     assert Image.open(io.BytesIO(to_png(picture))).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_a_contact_sheet_fills_its_cells():
-    sheet = ContactSheet(5, (40, 20), side=120)
-    empty = np.asarray(sheet.image).copy()
-    sheet.paste(4, Image.new("RGB", (40, 20), "white"))
-    changed = (np.asarray(sheet.image) != empty).any(-1)
-    rows, columns = changed.any(1).sum(), changed.any(0).sum()
-    assert columns == 2 * rows
-    assert changed.sum() == rows * columns
-    # the fifth of five cells in rows of two lies in the third row, on the left
-    assert changed[-rows:, :columns].all()
+def test_a_strip_shows_small_pictures_from_left_to_right():
+    small = torch.tensor([10, 200, 90], dtype=torch.uint8)[:, None, None, None].expand(3, 4, 6, 3)
+    picture = strip(small)
+    assert picture.size == (18, 4)
+    assert [picture.getpixel((x, 2))[0] for x in (0, 5, 6, 11, 12, 17)] == [
+        10,
+        10,
+        200,
+        200,
+        90,
+        90,
+    ]
 
 
 def test_a_picture_of_a_tensor():

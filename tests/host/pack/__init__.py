@@ -15,6 +15,7 @@ from comfy_api.latest import ComfyExtension, io
 from safetensors.torch import save_file
 
 from . import models
+from .colors import TestColorList, TestColors
 
 _CATEGORY = "interpolation tests"
 
@@ -222,6 +223,27 @@ class TestPause(io.ComfyNode):
         return io.NodeOutput(model)
 
 
+class TestSizes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestSizes",
+            category=_CATEGORY,
+            description="A list of batches: the pictures at each of the sides, cut off.",
+            inputs=[
+                io.Image.Input("images"),
+                io.String.Input("sides", tooltip="As 64, 32; nothing gives an empty batch."),
+            ],
+            outputs=[io.Image.Output(is_output_list=True)],
+        )
+
+    @classmethod
+    def execute(cls, images: torch.Tensor, sides: str) -> io.NodeOutput:
+        return io.NodeOutput(
+            [images[:, : int(side)] for side in sides.split(",") if side] or [images[:0]]
+        )
+
+
 class TestNoVAE(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -292,9 +314,12 @@ class TestModels(ComfyExtension):
             TestPoses,
             TestEnd,
             TestLora,
+            TestSizes,
             TestNoVAE,
             TestPause,
             TestDemoClip,
+            TestColors,
+            TestColorList,
         ]
 
 

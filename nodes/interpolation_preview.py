@@ -1,0 +1,45 @@
+"""The node that shows any pictures as one sequence behind a slider."""
+
+from __future__ import annotations
+
+import comfy.utils
+from comfy_api.latest import io
+from torch import Tensor
+
+from .frame_files import FrameFiles
+from .types import CATEGORY
+
+
+class InterpolationPreview(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="InterpolationPreview",
+            display_name="Interpolation Preview",
+            category=CATEGORY,
+            description="A slider through any frames: drag, and one picture becomes the other.",
+            inputs=[
+                io.Image.Input(
+                    "images",
+                    tooltip="The frames in order: a batch, or a list of pictures or batches, "
+                    "which need not be of one size.",
+                ),
+            ],
+            is_input_list=True,
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, images: list[Tensor]) -> io.NodeOutput:
+        """`images` are batches `(n, h, w, c)`."""
+        pictures = [picture for batch in images for picture in batch]
+        if not pictures:
+            raise ValueError("images: got none, want at least 1")
+        # it also looks whether the run was cancelled
+        bar = comfy.utils.ProgressBar(len(pictures))
+        with FrameFiles(len(pictures), cls.hidden) as files:
+            for index, picture in enumerate(pictures):
+                bar.update_absolute(index)
+                files.add(index, picture[..., :3].movedim(-1, 0).float())
+            bar.update_absolute(len(pictures))
+        return io.NodeOutput(ui=files.ui())

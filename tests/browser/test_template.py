@@ -1,0 +1,245 @@
+"""The embedded demo as a user meets it: from the template browser to picked candidates."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from comfy_view import View
+from PIL import Image
+
+QUICK = {
+    "FrameBisector": {"frames_per_gap": 7, "steps": 8, "candidates": 3},
+    "TextualInvert": {"steps": 2, "draws": 1, "augmentations": 0},
+}
+"""Values that make the demo short."""
+
+COUNT = 9
+"""Frames of the shortened demo."""
+
+_SET = """(values) => {
+    for (const node of app.graph._nodes)
+        for (const [name, value] of Object.entries(values[node.type] ?? {}))
+            node.widgets.find((widget) => widget.name === name).value = value;
+}"""
+_PIXELS = """async (canvas) => {
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve));
+    return [...new Uint8Array(await blob.arrayBuffer())];
+}"""
+
+
+def test_the_demo_from_its_template_to_another_pick(view: View):
+    demo = Demo.from_template(view)
+    first = demo.run()
+    demo.drag_through(first)
+    demo.walk_with_keys(first)
+    demo.play()
+    picked = demo.pick_another_at(2, first)
+    assert changed(first, picked) == {1, 2, 3}
+    rolled = demo.new_noise_at(6, picked)
+    assert changed(picked, rolled) == {5, 6, 7}
+    demo.reload(rolled)
+    assert changed(first, demo.reset(2)) == {5, 6, 7}
+
+
+def test_a_pick_holds_the_seed_of_its_frames(view: View):
+    demo = Demo.from_template(view)
+    demo.set({"seed": 4, "control_after_generate": "randomize"})
+    first = demo.run()
+    assert demo.value("seed") != 4
+    picked = demo.pick_another_at(6, first)
+    assert demo.value("seed") == 4 and demo.value("control_after_generate") == "fixed"
+    assert changed(first, picked) == {5, 6, 7}
+
+
+class Demo:
+    """The demo's graph on a page, and what a user does with its bisector."""
+
+    def __init__(self, view: View) -> None:
+        self.view, self.page = view, view.page
+        self.node = str(view.evaluate(_BISECTOR))
+        view.evaluate(_SET, QUICK)
+        view.show(self.node)
+
+    @classmethod
+    def from_template(cls, view: View) -> Demo:
+        """Open it as users do."""
+        view.page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+        view.page.get_by_text("comfyui-diffusion-interpolation").first.click()
+        view.page.get_by_text("embedded_demo").first.click()
+        view.wait("() => app.graph._nodes.some(({ type }) => type === 'FrameBisector')")
+        view.page.get_by_text("embedded_demo").first.wait_for()
+        view.settle()
+        return cls(view)
+
+    # Doing
+
+    def set(self, values: dict[str, Any]) -> None:
+        self.view.evaluate(_SET, {"FrameBisector": values})
+
+    def value(self, name: str) -> Any:
+        """Of a widget."""
+        return self.view.evaluate(
+            "([id, name]) => find(id).widgets.find((widget) => widget.name === name).value",
+            [self.node, name],
+        )
+
+    def run(self, press: Any = None) -> list[Image.Image]:
+        """Run the graph, with the button that is given or the front end's; its frames."""
+        outcome = self.view.run() if press is None else self.view.finish(self._press(press))
+        assert outcome["status"]["status_str"] == "success", outcome["status"]["messages"]
+        output = outcome["outputs"][self.node]
+        folder = output["interpolation"][0]["folder"]
+        self.view.wait(
+            "([id, folder]) => find(id).properties.frames === folder", [self.node, folder]
+        )
+        frames = [self.view.server.image(entry).convert("RGB") for entry in output["frames"]]
+        assert len(frames) == COUNT
+        return frames
+
+    def _press(self, button: Any) -> str:
+        asked = self.page.expect_response(
+            lambda answer: answer.url.endswith("/prompt") and answer.request.method == "POST"
+        )
+        with asked as answer:
+            button.click()
+        return answer.value.json()["prompt_id"]
+
+    def go_to(self, index: int) -> None:
+        """With the keyboard."""
+        self.range.focus()
+        self.page.keyboard.press("Home")
+        for _ in range(index):
+            self.page.keyboard.press("ArrowRight")
+        self.view.wait_for_frame(self.node, index, COUNT)
+        title = self.preview.locator(".di-strip-title")
+        self.page.wait_for_function(
+            "([title, text]) => title.textContent.startsWith(text)",
+            arg=[title.element_handle(), f"Frame {index + 1} "],
+        )
+
+    # What is on the screen
+
+    @property
+    def preview(self) -> Any:
+        return self.view.preview(self.node)
+
+    @property
+    def range(self) -> Any:
+        return self.preview.locator(".di-range")
+
+    def shown(self) -> Image.Image:
+        """The picture on the screen, pixel by pixel."""
+        canvas = self.preview.locator(".di-now canvas")
+        assert canvas.is_visible()
+        png = bytes(canvas.evaluate(_PIXELS))
+        return Image.open(io.BytesIO(png)).convert("RGB")
+
+    def shows(self, index: int, frames: list[Image.Image]) -> None:
+        self.view.wait_for_frame(self.node, index, COUNT)
+        self.view.settle(2)
+        assert same(self.shown(), frames[index])
+        assert not any(same(self.shown(), other) for other in frames[:index])
+
+    # A user's ways
+
+    def drag_through(self, frames: list[Image.Image]) -> None:
+        """Drag the bar over all frames, and see each of them."""
+        box, thumb = self.range.bounding_box(), 16
+        y = box["y"] + box["height"] / 2
+        for index in range(COUNT):
+            share = index / (COUNT - 1)
+            self.page.mouse.move(box["x"] + thumb / 2 + share * (box["width"] - thumb), y)
+            if index == 0:
+                self.page.mouse.down()
+            self.shows(index, frames)
+        self.page.mouse.up()
+
+    def walk_with_keys(self, frames: list[Image.Image]) -> None:
+        self.range.focus()
+        for key, index in (("Home", 0), ("ArrowRight", 1), ("End", 8), ("ArrowLeft", 7)):
+            self.page.keyboard.press(key)
+            self.shows(index, frames)
+
+    def play(self) -> None:
+        """Play until several frames were seen, then pause."""
+        self.preview.get_by_label("Play").click()
+        seen = {self.range.input_value()}
+        for _ in range(300):
+            self.page.wait_for_timeout(50)
+            seen.add(self.range.input_value())
+            if len(seen) > 3:
+                break
+        assert len(seen) > 3
+        self.preview.get_by_label("Pause").click()
+        at = self.range.input_value()
+        self.page.wait_for_timeout(600)
+        assert self.range.input_value() == at
+
+    def pick_another_at(self, index: int, frames: list[Image.Image]) -> list[Image.Image]:
+        """Pick a candidate that was not taken, and run again from the preview."""
+        self.go_to(index)
+        candidates = self.preview.locator(".di-candidate")
+        assert candidates.count() == 3
+        taken = [one.get_attribute("class").split().count("di-shown") for one in candidates.all()]
+        assert sum(taken) == 1
+        other = taken.index(0)
+        candidates.nth(other).click()
+        assert candidates.nth(other).get_attribute("aria-pressed") == "true"
+        assert f"{index / 8:g}: {other}" in self.value("picks")
+        self.says(f"The next run makes 3 of {COUNT} frames anew.")
+        made = self.run(self.preview.locator(".di-status button"))
+        self.says("")
+        self.go_to(index)
+        assert "di-shown" in candidates.nth(other).get_attribute("class")
+        self.shows(index, made)
+        assert not same(made[index], frames[index])
+        return made
+
+    def new_noise_at(self, index: int, frames: list[Image.Image]) -> list[Image.Image]:
+        self.go_to(index)
+        self.preview.get_by_text("New noise").click()
+        assert f"{index / 8:g}: roll 1" in self.value("picks")
+        made = self.run(self.preview.locator(".di-status button"))
+        self.go_to(index)
+        names = [one.get_attribute("title") for one in self.preview.locator(".di-candidate").all()]
+        assert [name.split(",")[0] for name in names] == [f"Candidate {n}" for n in (3, 4, 5)]
+        return made
+
+    def reload(self, frames: list[Image.Image]) -> None:
+        """After a reload of the page frames and picks are there again."""
+        picks = self.value("picks")
+        assert picks
+        self.view.reload()
+        self.view.wait("(id) => find(id)?.type === 'FrameBisector'", self.node)
+        assert self.value("picks") == picks
+        self.view.show(self.node)
+        for index in (0, 2, 6):
+            self.go_to(index)
+            self.shows(index, frames)
+
+    def reset(self, index: int) -> list[Image.Image]:
+        """Leave a frame to the reranker again."""
+        self.go_to(index)
+        self.preview.get_by_text("Reset").click()
+        return self.run(self.preview.locator(".di-status button"))
+
+    def says(self, text: str) -> None:
+        status = self.preview.locator(".di-status-text").element_handle()
+        self.page.wait_for_function(
+            "([status, text]) => status.textContent === text", arg=[status, text]
+        )
+
+
+_BISECTOR = "() => app.graph._nodes.find(({ type }) => type === 'FrameBisector').id"
+
+
+def same(a: Image.Image, b: Image.Image) -> bool:
+    return a.size == b.size and np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def changed(before: list[Image.Image], after: list[Image.Image]) -> set[int]:
+    """The numbers of the frames that differ."""
+    pairs = zip(before, after, strict=True)
+    return {index for index, (old, new) in enumerate(pairs) if not same(old, new)}

@@ -1,0 +1,287 @@
+"""Candidates chosen by hand, and what a run has for the slider, in a real ComfyUI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from comfy_host import Graph, Node, Run, Server, find_host
+from demo_graphs import Demo, run_with
+from torch import Tensor
+
+EVENT = "diffusion_interpolation.frame"
+
+
+class Counted:
+    """A demo with a bisector whose model counts its calls; of one name it is one model."""
+
+    def __init__(self, server: Server, name: str, **changes: Any) -> None:
+        self.server, self.name = server, name
+        self.demo = Demo(Graph())
+        delay = changes.pop("delay", 0.0)
+        count = self.demo.graph.add("TestCount", model=self.demo.model, name=name, delay=delay)
+        self.bisector = self.demo.bisector(model=count[0], **{"batch_size": 1, **changes})
+
+    def frames(self) -> tuple[Tensor, Run, int]:
+        """The frames, the run, and how many calls of the model were needed."""
+        before = self._calls()
+        run, given = run_with(self.server, self.demo.graph, frames=self.bisector[0])
+        return given["frames"], run, self._calls() - before
+
+    def _calls(self) -> int:
+        try:
+            return self.server.calls(self.name)
+        except FileNotFoundError:
+            return 0
+
+
+def about(run: Run, node: Node) -> dict[str, Any]:
+    [record] = run.outputs[node.id]["interpolation"]
+    return record
+
+
+def events(run: Run, node: Node) -> list[dict[str, Any]]:
+    sent = [message["data"] for message in run.messages if message["type"] == EVENT]
+    return [data for data in sent if data["node"] == node.id]
+
+
+def changed(frames: Tensor, others: Tensor) -> list[int]:
+    """Which frames are others; the same ones may come from a batch of another size."""
+    return [i for i in range(len(frames)) if (frames[i] - others[i]).abs().max() > 1e-5]
+
+
+def test_what_the_slider_is_given(server):
+    counted = Counted(server, "given")
+    frames, run, _ = counted.frames()
+    output, record = run.outputs[counted.bisector.id], about(run, counted.bisector)
+    assert "images" not in output, "the host would draw a preview of its own"
+    folder = record["folder"]
+    assert record == {
+        "version": 1,
+        "folder": folder,
+        "files": [f"000{i}.png" for i in range(5)],
+        "gaps": [3],
+        "depths": 2,
+        "made": record["made"],
+        "seed": 0,
+        "failure": "",
+    }
+    assert output["frames"] == [
+        {"filename": name, "subfolder": folder, "type": "temp"} for name in record["files"]
+    ]
+    shown = server.pictures(run, counted.bisector.id, "frames")
+    assert (shown - frames).abs().max() <= 0.5 / 255 + 1e-6
+    assert [made["index"] for made in record["made"]] == [1, 2, 3]
+    half = record["made"][1]
+    assert (half["position"], half["depth"], half["first"], half["picked"]) == (0.5, 1, 0, False)
+    assert half["scores"][half["candidate"]] == max(half["scores"])
+    strip = server.image({"filename": half["strip"], "subfolder": folder, "type": "temp"})
+    assert strip.format == "JPEG" and strip.size == (2 * 160, 160)
+    file = {"filename": "frames.json", "subfolder": folder, "type": "temp"}
+    assert server.get(f"/view?{'&'.join(f'{k}={v}' for k, v in file.items())}") == {
+        key: output[key] for key in ("frames", "interpolation")
+    }
+
+
+def test_every_picture_carries_the_prompt(server):
+    counted = Counted(server, "prompt")
+    _, run, _ = counted.frames()
+    picture = server.image(run.outputs[counted.bisector.id]["frames"][2])
+    assert '"class_type": "FrameBisector"' in picture.info["prompt"]
+
+
+def test_frames_are_sent_as_they_are_finished(server):
+    counted = Counted(server, "sent")
+    _, run, _ = counted.frames()
+    first, *rest = events(run, counted.bisector)
+    record = about(run, counted.bisector)
+    alike = {key: record[key] for key in ("folder", "gaps", "depths", "seed")}
+    for data in (first, *rest):
+        assert data == {**data, **alike, "prompt_id": run.prompt_id, "total": 5}
+    assert (first["index"], first["file"], first["made"], first["done"]) == (None, None, None, 0)
+    assert [data["index"] for data in rest] == [0, 4, 2, 1, 3]
+    assert [data["depth"] for data in rest] == [0, 0, 1, 2, 2]
+    assert [data["done"] for data in rest] == [1, 2, 3, 4, 5]
+    assert [data["file"] for data in rest] == [f"000{data['index']}.png" for data in rest]
+    made = [data["made"] for data in rest]
+    assert made[:2] == [None, None]
+    assert sorted(made[2:], key=lambda frame: frame["index"]) == record["made"]
+
+
+def test_a_pick_makes_anew_only_what_hangs_on_it(server):
+    first = Counted(server, "pick")
+    plain, run, calls = first.frames()
+    best = {made["index"]: made["candidate"] for made in about(run, first.bisector)["made"]}
+    quarter = Counted(server, "pick", picks=f"0.25: {1 - best[1]}")
+    frames, run, more = quarter.frames()
+    assert more == 0, "all candidates of the quarters are known"
+    assert changed(frames, plain) == [1]
+    made = about(run, quarter.bisector)["made"]
+    assert [frame["picked"] for frame in made] == [True, False, False]
+    assert made[0]["candidate"] == 1 - best[1]
+    [line, *_] = run.outputs[quarter.bisector.id]["text"]
+    assert f": candidate {1 - best[1]} (picked) of " in line
+
+    frames, run, more = Counted(server, "pick", picks=f"0.5: {1 - best[2]}").frames()
+    assert 0 < more < calls and changed(frames, plain) == [1, 2, 3]
+    again, run, more = Counted(server, "pick").frames()
+    assert more == 0 and torch.equal(again, plain)
+    # the bar ends where it should, though nothing was denoised
+    bar = [m["data"] for m in run.messages if m["type"] == "progress"]
+    ours = [data for data in bar if data["node"] == quarter.bisector.id]
+    assert ours[-1]["value"] == ours[-1]["max"] > 0
+
+
+def test_a_pick_is_the_same_on_a_server_that_knows_nothing(server, tmp_path):
+    Counted(server, "known").frames()
+    changes = {"picks": "0.5: 1; 0.75: roll 1"}
+    frames, _, some = Counted(server, "known", **changes).frames()
+    with Server(find_host(), tmp_path) as fresh:
+        others, _, calls = Counted(fresh, "known", **changes).frames()
+    assert some < calls
+    assert (frames - others).abs().max() < 1e-5
+
+
+def test_a_reroll_draws_new_candidates(server):
+    plain, _, _ = Counted(server, "reroll").frames()
+    rolled = Counted(server, "reroll", picks="0.75: roll 2")
+    frames, run, calls = rolled.frames()
+    made = about(run, rolled.bisector)["made"][2]
+    assert made["first"] == 4 and made["candidate"] in (4, 5) and not made["picked"]
+    assert calls > 0 and changed(frames, plain) == [3]
+    line = run.outputs[rolled.bisector.id]["text"][2]
+    assert f": candidate {made['candidate']} of 4 to 5: " in line
+    other = 9 - made["candidate"]
+    picked, run, calls = Counted(server, "reroll", picks=f"0.75: {other}").frames()
+    assert calls == 0 and changed(picked, frames) == [3]
+
+
+def test_a_pick_without_a_frame_is_said(server):
+    counted = Counted(server, "stray", picks="0.5: 1, 0.7: 3")
+    _, run, _ = counted.frames()
+    assert run.outputs[counted.bisector.id]["text"][3:] == [
+        "pick 0.7: 3 is left out, since no frame is there"
+    ]
+
+
+def test_picks_that_cannot_be_read(server):
+    counted = Counted(server, "unread", picks="0.5 = 3")
+    run = server.run(counted.demo.graph.prompt)
+    assert run.error["node_id"] == counted.bisector.id
+    assert run.error["exception_message"].startswith("picks: got '0.5 = 3', want a position")
+
+
+def test_a_cancelled_run_goes_on_where_it_stopped(server):
+    whole, _, calls = Counted(server, "whole").frames()
+    steps = calls // 6 + 3  # of one candidate, at most
+    counted = Counted(server, "resumed", delay=0.05)
+
+    def cancel(message: dict[str, Any]) -> None:
+        if message["type"] == EVENT and message["data"]["done"] == 3:
+            server.interrupt()
+
+    cancelled = server.run(counted.demo.graph.prompt, on_message=cancel)
+    assert cancelled.interrupted
+    before = server.calls("resumed")
+    folder = events(cancelled, counted.bisector)[0]["folder"]
+    left = server.get(f"/view?filename=frames.json&subfolder={folder}&type=temp")
+    [record] = left["interpolation"]
+    assert record["files"] == ["0000.png", None, "0002.png", None, "0004.png"]
+    assert len(left["frames"]) == 3 and [made["index"] for made in record["made"]] == [2]
+    assert record["failure"] == "cancelled; 2 frames are missing"
+
+    frames, _, more = counted.frames()
+    assert 0 < before < calls and calls - before <= more <= calls - before + steps
+    assert (frames - whole).abs().max() < 1e-5
+
+
+def test_anything_else_that_changes_makes_all_anew(server):
+    plain, _, calls = Counted(server, "other").frames()
+    changes: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"cfg": 3.0},
+        {"blend": "lerp"},
+        {"sampler_name": "heun"},
+        {"strength_half_way": 0.5},
+        {"reranker": None, "candidates": 1},
+    ]
+    for change in changes:
+        frames, _, more = Counted(server, "other", **change).frames()
+        assert more >= (calls if "reranker" not in change else calls // 2), change
+        assert changed(frames, plain) == [1, 2, 3] or "reranker" in change, change
+    for patch in (with_lora, with_another_prompt):
+        counted = Counted(server, "other")
+        patch(counted)
+        frames, _, more = counted.frames()
+        assert more == calls and changed(frames, plain) == [1, 2, 3]
+    again, _, more = Counted(server, "other").frames()
+    assert more == 0 and torch.equal(again, plain)
+
+
+def with_lora(counted: Counted) -> None:
+    inputs = counted.demo.graph.prompt[counted.bisector.id]["inputs"]
+    lora = counted.demo.graph.add("TestLora", model=inputs["model"], strength=0.5)
+    inputs["model"] = lora[0]
+
+
+def with_another_prompt(counted: Counted) -> None:
+    graph = counted.demo.graph
+    other = graph.add("CLIPTextEncode", clip=counted.demo.clip, text="a blue puppet, a top hat")
+    graph.prompt[counted.bisector.id]["inputs"]["positive"] = other[0]
+
+
+def test_a_full_disk_does_not_lose_the_run(server):
+    """A file stands where the folder of temporary files should be."""
+    temp = server.folder / "temp"
+    aside = server.folder / "temp_aside"
+    temp.rename(aside)
+    temp.write_text("no folder")
+    try:
+        counted = Counted(server, "disk")
+        frames, run, _ = counted.frames()
+    finally:
+        temp.unlink()
+        aside.rename(temp)
+    record = about(run, counted.bisector)
+    assert frames.shape[0] == 5 and record["files"] == [None] * 5
+    assert "no preview can be written" in record["failure"]
+    assert [made["strip"] for made in record["made"]] == [None] * 3
+    assert server.log.count("no preview can be written") == 1
+
+
+@pytest.mark.parametrize(("sides", "count"), [("64", 2), ("64,32,48", 6)])
+def test_any_frames_behind_a_slider(server, sides, count):
+    demo = Demo(Graph())
+    images = demo.graph.add("TestSizes", images=demo.keyframes, sides=sides)
+    preview = demo.graph.add("InterpolationPreview", images=images[0])
+    run, given = run_with(server, demo.graph, keyframes=demo.keyframes)
+    output, record = run.outputs[preview.id], about(run, preview)
+    assert record == {
+        "version": 1,
+        "folder": record["folder"],
+        "files": [f"000{i}.png" for i in range(count)],
+        "gaps": None,
+        "depths": 0,
+        "made": [],
+        "seed": None,
+        "failure": "",
+    }
+    assert [entry["filename"] for entry in output["frames"]] == record["files"]
+    heights = [server.image(entry).height for entry in output["frames"]]
+    assert heights == [int(side) for side in sides.split(",") for _ in range(2)]
+    first = torch.from_numpy(numpy.array(server.image(output["frames"][0]))) / 255
+    assert (first - given["keyframes"][0]).abs().max() <= 0.5 / 255 + 1e-6
+    assert [data["done"] for data in events(run, preview)] == list(range(count + 1))
+
+
+def test_one_picture_and_none_behind_a_slider(server):
+    graph = Graph()
+    one = graph.add("EmptyImage", width=64, height=32, batch_size=1, color=0)
+    preview = graph.add("InterpolationPreview", images=one[0])
+    assert len(server.run(graph.prompt).outputs[preview.id]["frames"]) == 1
+    none = graph.add("TestSizes", images=one[0], sides="")
+    graph.prompt[preview.id]["inputs"]["images"] = none[0]
+    run = server.run(graph.prompt)
+    assert run.error["exception_message"].startswith("images: got none, want at least 1")

@@ -1,0 +1,254 @@
+"""A page with ComfyUI's front end, and what tests and benchmarks do on it."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy_page
+from comfy_host import Graph, Node, Server
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page
+
+LONGEST_WAIT = 60_000  # ms; machines that test are busy
+SIZE = {"width": 1200, "height": 1300}
+OURS = "/extensions/comfyui-diffusion-interpolation/"
+RENDERERS = {"canvas": False, "vue": True}
+"""And what the setting `Comfy.VueNodes.Enabled` is for each."""
+FIRST_WITH_DOM_WIDGETS = (1, 28)
+"""Before this version, Nodes 2.0 was an experiment that drew no pack's DOM widgets."""
+
+HOSTS_OWN = [
+    # files that a user may have, and that are asked for to see whether there are any
+    r"404 \(Not Found\) .*/(user\.css|userdata|settings)",
+    # models of the workflow that a new user is shown, and releases: there is no internet
+    r"ERR_(NAME_NOT_RESOLVED|INTERNET_DISCONNECTED|CONNECTION_\w+|PROXY_\w+|TUNNEL_\w+) ",
+    r"(Network Error|Failed to fetch|NetworkError)",
+    r"legacy (queue|manager|menu)|\[MaskEditor\]|graph accessed before initialization",
+    r"Invalid layout total size|input\.link is deprecated|\[DEPRECATION WARNING\]",
+    # 1.27.10 at start-up
+    r"Cannot read properties of undefined \(reading 'id'\)",
+]
+"""Complaints in the console that come without this pack, too."""
+
+_BUILD = """(prompt) => {
+    const graph = app.graph, made = {};
+    graph.clear();
+    let x = 0;
+    for (const [id, { class_type, inputs }] of Object.entries(prompt)) {
+        const node = made[id] = LiteGraph.createNode(class_type);
+        node.id = Number(id);
+        graph.add(node);
+        node.pos = [x, 0];
+        x += node.size[0] + 60;
+        const values = { control_after_generate: "fixed", ...inputs };
+        for (const widget of node.widgets ?? [])
+            if (widget.name in values && !Array.isArray(values[widget.name]))
+                widget.value = values[widget.name];
+    }
+    for (const [id, { inputs }] of Object.entries(prompt))
+        for (const [name, value] of Object.entries(inputs))
+            if (Array.isArray(value))
+                made[value[0]].connect(value[1], made[id], made[id].findInputSlot(name));
+    return { ...JSON.parse(JSON.stringify(graph.serialize())), id: crypto.randomUUID() };
+}"""
+
+_FIND = """const find = (id) => {
+    let graph = app.rootGraph ?? app.graph, node = null;
+    for (const part of String(id).split(":")) {
+        node = graph.getNodeById(Number(part));
+        graph = node?.subgraph;
+    }
+    return node;
+};"""
+
+
+def colors(count: int = 17, shift: float = 0) -> list[tuple[int, ...]]:
+    """What a node TestColors shows, in bytes."""
+    hues = [0.8 * place / max(1, count - 1) + shift for place in range(count)]
+    return [tuple(round(255 * p) for p in colorsys.hsv_to_rgb(hue % 1, 1, 0.9)) for hue in hues]
+
+
+@dataclass
+class View:
+    """A page with the front end, and what a test does on it."""
+
+    page: Page
+    server: Server
+    renderer: str
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def vue(self) -> bool:
+        return RENDERERS[self.renderer]
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Of the front end."""
+        text = self.page.evaluate("() => window.__COMFYUI_FRONTEND_VERSION__")
+        return tuple(map(int, re.findall(r"\d+", text)[:3]))
+
+    def wait(self, condition: str, arg: Any = None, timeout: float = LONGEST_WAIT) -> None:
+        """Until a function of JavaScript gives something true; `find(id)` in it finds a node."""
+        self.page.wait_for_function(
+            f"(arg) => {{ {_FIND} return ({condition})(arg); }}", arg=arg, timeout=timeout
+        )
+
+    def evaluate(self, function: str, arg: Any = None) -> Any:
+        """What a function of JavaScript gives; `find(id)` in it finds a node."""
+        return self.page.evaluate(f"(arg) => {{ {_FIND} return ({function})(arg); }}", arg)
+
+    def open(self, graph: Graph, show: Node | None = None) -> None:
+        """Put a graph on the screen as a workflow that was loaded."""
+        self.load(self.page.evaluate(_BUILD, graph.prompt))
+        if show:
+            self.show(show)
+
+    def load(self, workflow: dict[str, Any]) -> None:
+        """Open a workflow, as dropping its file on the page does."""
+        self.page.evaluate("(data) => app.loadGraphData(data)", workflow)
+        kinds = sorted(node["type"] for node in workflow["nodes"])
+        self.wait(
+            "(kinds) => String(app.graph._nodes.map((node) => node.type).sort()) === String(kinds)",
+            kinds,
+        )
+        self.settle()
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Until the front end knows all nodes and shows a workflow."""
+        self.page.wait_for_function(
+            "() => window.app?.extensionManager?.workflow?.activeWorkflow"
+            " && LiteGraph.registered_node_types.FrameBisector && app.graph?._nodes.length",
+            timeout=2 * LONGEST_WAIT,
+        )
+        self.settle()
+
+    def settle(self, frames: int = 4) -> None:
+        """Let a few animation frames pass, which the front end needs to place what is new."""
+        self.page.evaluate(
+            """async (frames) => {
+                for (let i = 0; i < frames; i += 1) await new Promise(requestAnimationFrame);
+            }""",
+            frames,
+        )
+
+    def queue(self) -> str:
+        """Press Run; the id of the prompt."""
+        asked = lambda answer: (  # noqa: E731
+            answer.url.endswith("/prompt") and answer.request.method == "POST"
+        )
+        with self.page.expect_response(asked) as answer:
+            self.page.evaluate("() => { app.queuePrompt(0); }")
+        return answer.value.json()["prompt_id"]
+
+    def finish(self, prompt_id: str, timeout: float = 120) -> dict[str, Any]:
+        """Wait until a prompt has ended; what the history says of it."""
+        for _ in range(round(timeout / 0.1)):
+            history = self.server.get(f"/history/{prompt_id}")
+            if prompt_id in history:
+                return history[prompt_id]
+            self.page.wait_for_timeout(100)
+        raise TimeoutError(f"{prompt_id} did not end within {timeout} s: {self.server.log[-2000:]}")
+
+    def run(self, timeout: float = 120) -> dict[str, Any]:
+        """Press Run and wait for the end; what the history says of it."""
+        return self.finish(self.queue(), timeout)
+
+    def show(self, node: Node | str, scale: float = 1) -> None:
+        """Bring a node into view, its upper left corner near that of the canvas."""
+        self.evaluate(
+            """([id, scale]) => {
+                const { pos } = find(id), { ds } = app.canvas;
+                ds.scale = scale;
+                ds.offset[0] = 250 / scale - pos[0];
+                ds.offset[1] = 130 / scale - pos[1];
+                app.canvas.setDirty(true, true);
+            }""",
+            [_id(node), scale],
+        )
+        self.settle()
+
+    def preview(self, node: Node | str) -> Locator:
+        """The locator of what a node shows of its frames; to be asked again for a new node."""
+        name = _id(node)
+        self.wait("(id) => find(id)?.widgets?.some(({ name }) => name === 'preview')", name)
+        self.evaluate(
+            """(id) => {
+                for (const old of document.querySelectorAll(`[data-test="${id}"]`))
+                    delete old.dataset.test;
+                const widget = find(id).widgets.find(({ name }) => name === "preview");
+                widget.element.dataset.test = id;
+            }""",
+            name,
+        )
+        return self.page.locator(f'.di-preview[data-test="{name}"]')
+
+    def wait_for_frame(self, node: Node | str, index: int, count: int) -> None:
+        """Until a frame (from 0) is drawn on a node's preview."""
+        self.preview(node).wait_for()
+        self.page.wait_for_function(
+            """([id, text]) => {
+                const preview = document.querySelector(`.di-preview[data-test="${id}"]`);
+                const range = preview?.querySelector(".di-range");
+                return range?.getAttribute("aria-valuetext")?.startsWith(text)
+                    && !preview.querySelector(".di-message").textContent;
+            }""",
+            arg=[_id(node), f"Frame {index + 1} of {count},"],
+            timeout=LONGEST_WAIT,
+        )
+
+    def color(self, node: Node | str) -> tuple[int, ...]:
+        """The colour in the middle of a node's picture, on a screenshot."""
+        box = self.preview(node).locator(".di-now canvas").bounding_box()
+        middle = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        shot = self.page.screenshot(clip={**middle, "width": 4, "height": 4})
+        return Image.open(io.BytesIO(shot)).convert("RGB").getpixel((1, 1))
+
+    def check(self) -> None:
+        """Fails where the console has seen a complaint that is not the host's own."""
+        known = [re.compile(pattern) for pattern in HOSTS_OWN]
+        unknown = [
+            complaint
+            for complaint in self.complaints
+            if OURS in complaint or not any(pattern.search(complaint) for pattern in known)
+        ]
+        self.complaints.clear()
+        assert not unknown, "\n".join(unknown)
+
+
+def _id(node: Node | str) -> str:
+    return node.id if isinstance(node, Node) else str(node)
+
+
+@contextmanager
+def opened_view(browser: Browser, server: Server, renderer: str) -> Iterator[View]:
+    """The front end in a browser that knows nothing of earlier ones."""
+    comfy_page.set_setting(server.url, "Comfy.VueNodes.Enabled", RENDERERS[renderer])
+    context = browser.new_context(viewport=SIZE, accept_downloads=True)
+    context.set_default_timeout(LONGEST_WAIT)
+    view = View(context.new_page(), server, renderer)
+    _listen(view)
+    view.page.goto(server.url)
+    view.wait_until_ready()
+    yield view
+    context.close()
+
+
+def _listen(view: View) -> None:
+    """Keep what the console complains of, with the file it comes from."""
+
+    def hear(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            view.complaints.append(f"{message.text} {message.location.get('url', '')}")
+
+    view.page.on("console", hear)
+    view.page.on("pageerror", lambda error: view.complaints.append(error.stack or str(error)))
