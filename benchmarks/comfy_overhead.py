@@ -67,9 +67,11 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def measured(bisect: Any, inputs: dict[str, Any], number: int) -> dict[str, Any]:
+    # another seed each time: the node keeps what it has made
+    seed = inputs["seed"] + number
     with watched() as watch:
         begun = time.perf_counter()
-        bisect(**inputs)
+        bisect(**{**inputs, "seed": seed})
         wall = time.perf_counter() - begun
     return {
         "run": number,

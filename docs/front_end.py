@@ -36,12 +36,12 @@ STAND_INS = [
 """Empty files in `models/`, so that loaders have something to choose."""
 
 MARGIN = 24
-_BOUNDS = """() => {
-    const boxes = app.graph._nodes.map((n) => [
+_BOUNDS = """(only) => {
+    const boxes = app.graph._nodes.filter((n) => !only || n.type === only).map((n) => [
         n.pos[0], n.pos[1] - LiteGraph.NODE_TITLE_HEIGHT,
         n.pos[0] + n.size[0], n.pos[1] + n.size[1],
     ]);
-    for (const g of app.graph._groups)
+    for (const g of only ? [] : app.graph._groups)
         boxes.push([g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]]);
     const least = (i) => Math.min(...boxes.map((b) => b[i]));
     const most = (i) => Math.max(...boxes.map((b) => b[i]));
@@ -98,9 +98,9 @@ def fresh(page: Page) -> None:
     page.evaluate("() => { app.extensionManager.focusMode = true; }")
 
 
-def picture(page: Page) -> Image.Image:
-    """All of the graph, at its natural size."""
-    left, top, right, bottom = page.evaluate(_BOUNDS)
+def picture(page: Page, only: str = "") -> Image.Image:
+    """All of the graph, or one type of node, at its natural size."""
+    left, top, right, bottom = page.evaluate(_BOUNDS, only)
     size = [round(right - left) + 2 * MARGIN, round(bottom - top) + 2 * MARGIN]
     # away from the edges, where the front end has its menus
     page.set_viewport_size({"width": size[0] + 200, "height": size[1] + 200})

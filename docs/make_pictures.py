@@ -1,6 +1,6 @@
-"""Makes the pictures of the documentation: every node, and the graph of the embedded demo.
+"""Makes the pictures of the documentation: every node, the embedded demo's graph, its slider.
 
-    python docs/make_pictures.py [nodes] [graph]
+    python docs/make_pictures.py [nodes] [graph] [slider]
 
 It wants a ComfyUI (COMFYUI_PATH, or ~/comfy/ComfyUI), Chromium and playwright.
 """
@@ -17,13 +17,16 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from comfy_host import Server  # isort: skip
-from comfy_page import load  # isort: skip
+from comfy_page import load, set_setting  # isort: skip
 
 DOCS = CHECKOUT / "docs"
 CATEGORY = "Diffusion Interpolation"
 SCALE = 1.5
 """Pixels of a node's picture for one of the front end's."""
 GRAPH_WIDTH, GRAPH_BYTES = 1600, 200_000
+DEMO = CHECKOUT / "example_workflows" / "embedded_demo.json"
+HALF_WAY = 8
+"""The number of the demo's frame in the middle."""
 
 _PLACE = """(type) => {
     app.graph.clear();
@@ -54,13 +57,14 @@ def make_nodes(server: Server) -> None:
 
 def run_in_page(server: Server, page: Page, timeout: float = 900) -> None:
     """Run the graph as the button does, and wait until all of it is shown."""
+    before = server.get("/history").keys()
     page.evaluate("() => app.queuePrompt(0)")
     end = time.monotonic() + timeout
-    while not (done := server.get("/history")):
+    while not (done := server.get("/history").keys() - before):
         if time.monotonic() > end:
             raise TimeoutError(f"the graph was not through after {timeout} s")
         page.wait_for_timeout(500)
-    [run] = done.values()
+    run = server.get("/history")[done.pop()]
     if run["status"]["status_str"] != "success":
         raise RuntimeError(run["status"]["messages"])
     page.wait_for_timeout(3000)
@@ -76,9 +80,8 @@ def save_small(image: Image.Image, file: Path) -> None:
 
 
 def make_graph(server: Server) -> None:
-    workflow = json.loads((CHECKOUT / "example_workflows" / "embedded_demo.json").read_text())
     with opened(server) as page:
-        load(page, workflow)
+        load(page, json.loads(DEMO.read_text(encoding="utf-8")))
         picture(page)  # sets the size of the page, which is what previews are made for
         run_in_page(server, page)
         image = picture(page)
@@ -86,6 +89,23 @@ def make_graph(server: Server) -> None:
     image = image.resize((GRAPH_WIDTH, height), Image.Resampling.LANCZOS)
     save_small(image, DOCS / "graph.webp")
     print(_told(DOCS / "graph.webp"))
+
+
+def make_slider(server: Server) -> None:
+    """FrameBisector in both renderers, with the frame half-way and its candidates."""
+    for name, vue in (("canvas", False), ("nodes2", True)):
+        set_setting(server.url, "Comfy.VueNodes.Enabled", vue)
+        with opened(server) as page:
+            load(page, json.loads(DEMO.read_text(encoding="utf-8")))
+            picture(page, "FrameBisector")
+            run_in_page(server, page)
+            page.locator(".di-range").focus()
+            for _ in range(HALF_WAY):
+                page.keyboard.press("ArrowRight")
+            page.evaluate("() => document.activeElement.blur()")
+            file = DOCS / f"slider-{name}.webp"
+            save_small(picture(page, "FrameBisector"), file)
+            print(_told(file))
 
 
 def _told(file: Path) -> str:
@@ -99,6 +119,8 @@ def main(parts: list[str]) -> None:
             make_nodes(server)
         if "graph" in parts or not parts:
             make_graph(server)
+        if "slider" in parts or not parts:
+            make_slider(server)
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def between(sheet: Sheet, words: list[list], source: Wires, **values: Any) -> li
     """All frames, under the positive and negative prompt `words`."""
     sheet.column("Frames between", 360)
     prompts = {"positive": words[0], "negative": words[1]}
-    return sheet.put("FrameBisector", room=380, **source, **prompts, **{**PATH, **values})[0]
+    return sheet.put("FrameBisector", room=60, **source, **prompts, **{**PATH, **values})[0]
 
 
 def save(sheet: Sheet, frames: list, prefix: str, fps: float) -> None:
@@ -477,7 +477,7 @@ def shown(server: Server, workflow: dict[str, Any], kinds: list[str]) -> list[Im
         server.image(entry).convert("RGB")
         for key, node in prompt.items()
         if node["class_type"] in kinds
-        for entry in run.outputs[key]["images"]
+        for entry in run.outputs[key].get("frames") or run.outputs[key]["images"]
     ]
 
 

@@ -48,7 +48,8 @@ class FrameFiles:
     ) -> None:
         """For `total` frames. `hidden` is what the host tells a node of the prompt and workflow."""
         self.failure = ""
-        self._facts = {"gaps": gaps, "depths": depths, "seed": seed}
+        workflow = _workflow_id(hidden)
+        self._facts = {"gaps": gaps, "depths": depths, "seed": seed, "workflow": workflow}
         self._name = f"interpolation_{token_hex(6)}"
         self._path = Path(folder_paths.get_temp_directory()) / self._name
         self._metadata = _metadata(hidden)
@@ -162,6 +163,12 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, InterruptProcessingException):
         return "cancelled"
     return str(error) or type(error).__name__
+
+
+def _workflow_id(hidden: Any) -> str:
+    """The id of the workflow that runs, by which a page knows whether it shows that one."""
+    workflow = (getattr(hidden, "extra_pnginfo", None) or {}).get("workflow")
+    return str(workflow.get("id") or "") if isinstance(workflow, dict) else ""
 
 
 def _metadata(hidden: Any) -> PngInfo | None:

@@ -66,6 +66,7 @@ def test_what_the_slider_is_given(server):
         "depths": 2,
         "made": record["made"],
         "seed": 0,
+        "workflow": "",
         "failure": "",
     }
     assert output["frames"] == [
@@ -97,7 +98,7 @@ def test_frames_are_sent_as_they_are_finished(server):
     _, run, _ = counted.frames()
     first, *rest = events(run, counted.bisector)
     record = about(run, counted.bisector)
-    alike = {key: record[key] for key in ("folder", "gaps", "depths", "seed")}
+    alike = {key: record[key] for key in ("folder", "gaps", "depths", "seed", "workflow")}
     for data in (first, *rest):
         assert data == {**data, **alike, "prompt_id": run.prompt_id, "total": 5}
     assert (first["index"], first["file"], first["made"], first["done"]) == (None, None, None, 0)
@@ -266,6 +267,7 @@ def test_any_frames_behind_a_slider(server, sides, count):
         "depths": 0,
         "made": [],
         "seed": None,
+        "workflow": "",
         "failure": "",
     }
     assert [entry["filename"] for entry in output["frames"]] == record["files"]
