@@ -68,7 +68,7 @@ def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def measured(bisect: Any, inputs: dict[str, Any], number: int) -> dict[str, Any]:
     # another seed each time: the node keeps what it has made
-    seed = inputs["seed"] + number
+    seed = inputs["seed"] + 1 + number
     with watched() as watch:
         begun = time.perf_counter()
         bisect(**{**inputs, "seed": seed})
