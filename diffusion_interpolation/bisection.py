@@ -149,7 +149,7 @@ class Bisection:
             ends = latents[slot.left], latents[slot.right]
             group.keys = self.cache.keys(slot, self.level(slot), ends, group.numbers)
             for number, key in group.keys.items():
-                if (candidate := self.cache.candidate(key)) is not None:
+                if (candidate := self.cache.candidates.get(key)) is not None:
                     group.add(number, candidate)
         return group
 
@@ -193,7 +193,7 @@ class Bisection:
     def _picture(self, group: Candidates) -> Tensor | None:
         """The picture of a chosen candidate, if there still is one."""
         if group.picture is None and self.cache is not None:
-            return self.cache.picture(group.keys[group.chosen])
+            return self.cache.pictures.get(group.keys[group.chosen])
         return group.picture
 
     def _scores(self, pictures: Tensor) -> list[float]:

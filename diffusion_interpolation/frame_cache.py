@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from .candidates import Candidate
+from .fingerprint import fingerprint
 from .path import Slot
-
-_DIGEST = 16  # bytes
 
 
 class Lru:
@@ -66,24 +61,5 @@ class FrameCache:
         self, slot: Slot, level: float, ends: tuple[Tensor, Tensor], numbers: Iterable[int]
     ) -> dict[int, bytes]:
         """The key of every candidate of a frame between the latents `ends`, by its number."""
-        state = blake2b(self.context, digest_size=_DIGEST)
-        state.update(struct.pack("<ddd", slot.position, level, slot.weight))
-        for latent in ends:
-            state.update(repr((latent.dtype, tuple(latent.shape))).encode())
-            state.update(_bytes(latent))
-        frame = state.digest()
-        return {n: _digest(frame + struct.pack("<q", n)) for n in numbers}
-
-    def candidate(self, key: bytes) -> Candidate | None:
-        return self.candidates.get(key)
-
-    def picture(self, key: bytes) -> Tensor | None:
-        return self.pictures.get(key)
-
-
-def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=_DIGEST).digest()
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        frame = fingerprint(self.context, slot.position, level, slot.weight, ends)
+        return {number: fingerprint(frame, number) for number in numbers}

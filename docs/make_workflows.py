@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from comfy_host import Graph, Node, Run, Server  # isort: skip
-from comfy_page import load  # isort: skip
+from comfy_page import MAKE_NODES, load  # isort: skip
 from workflow import to_prompt  # isort: skip
 
 FOLDER = CHECKOUT / "example_workflows"
@@ -26,20 +26,7 @@ WIDTH = 512
 """Of a picture, in pixels."""
 
 _BUILD = """([prompt, sheet]) => {
-    const graph = app.graph, made = {};
-    graph.clear();
-    for (const [id, { class_type, inputs }] of Object.entries(prompt)) {
-        const node = made[id] = LiteGraph.createNode(class_type);
-        graph.add(node);
-        const values = { control_after_generate: "fixed", ...inputs };
-        for (const widget of node.widgets ?? [])
-            if (widget.name in values && !Array.isArray(values[widget.name]))
-                widget.value = values[widget.name];
-    }
-    for (const [id, { inputs }] of Object.entries(prompt))
-        for (const [name, value] of Object.entries(inputs))
-            if (Array.isArray(value))
-                made[value[0]].connect(value[1], made[id], made[id].findInputSlot(name));
+    const graph = app.graph, made = (MAKE_NODES)(prompt);
     const title = LiteGraph.NODE_TITLE_HEIGHT, head = 30, pad = 20;
     const gap = 50; // the other renderer draws many nodes taller
     let x = 0;
@@ -60,7 +47,7 @@ _BUILD = """([prompt, sheet]) => {
         x += width + 2 * pad + 30;
     }
     return JSON.stringify(graph.serialize());
-}"""
+}""".replace("MAKE_NODES", MAKE_NODES)
 
 
 _TALLER = {"PuppetDemo": 60, "LoadReranker": 90, "RerankerFromCLIP": 60, "NoisyLatentLerp": 30}

@@ -6,7 +6,7 @@
  */
 
 import { addStyle, icon, make } from "./elements.js";
-import { candidatesOf } from "./preview_run.js";
+import { candidatesOf, rollOf } from "./preview_run.js";
 
 /** @typedef {import("./preview_run.js").Made} Made */
 /** @typedef {import("./picks.js").Choice} Choice */
@@ -114,7 +114,7 @@ export class CandidateStrip {
    */
   #mark(made, choice) {
     const rolled = choice !== null && choice.candidate === null;
-    const again = rolled && choice.roll !== made.first / candidatesOf(made);
+    const again = rolled && choice.roll !== rollOf(made);
     this.#title.textContent = `Frame ${made.index + 1} · depth ${made.depth}`;
     this.#roll.setAttribute("aria-pressed", String(again));
     this.#reset.hidden = choice === null;

@@ -7,7 +7,7 @@ import { CandidateStrip } from "./candidate_strip.js";
 import { addStyle, make } from "./elements.js";
 import { FrameSlider } from "./frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
-import { addFrame, candidatesOf, plural, positionsOf, remade, startRun } from "./preview_run.js";
+import { addFrame, plural, positionsOf, remade, rollOf, startRun } from "./preview_run.js";
 import { SaveMenu } from "./save_menu.js";
 
 /** @typedef {import("./preview_run.js").Run} Run */
@@ -58,7 +58,7 @@ export class FramePreview {
     this.#slider.addTool(this.#menu.button);
     this.element.append(this.#slider.element, this.#strip.element, this.#status);
     this.#listen();
-    this.#update();
+    this.refresh();
   }
 
   /** The run that is shown. */
@@ -73,8 +73,8 @@ export class FramePreview {
   show(run) {
     this.#run = run;
     this.#setFrames();
-    if (this.#following) this.#unfollow();
-    this.#update();
+    this.#unfollow();
+    this.refresh();
   }
 
   /** The files of the run that was to be shown are no longer there. */
@@ -110,9 +110,17 @@ export class FramePreview {
     this.#say(`Stopped at ${there} of ${plural(files.length, "frame")}; Run goes on there.`, true);
   }
 
-  /** The picks, or what stands around the preview, changed. */
+  /** Show the picks, and what they lead to, as they are now. */
   refresh() {
-    this.#update();
+    this.#updateStrip();
+    this.#menu.button.disabled = this.#run === null;
+    const run = this.#run;
+    if (run === null) return this.#say("");
+    if (run.failure) return this.#say(run.failure, true);
+    const count = remade(run, this.#host.picks()).size;
+    const all = run.files.length;
+    if (count === 0) return this.#say("");
+    this.#say(`The next run makes ${count} of ${plural(all, "frame")} anew.`, true);
   }
 
   destroy() {
@@ -143,18 +151,6 @@ export class FramePreview {
   #unfollow() {
     if (this.#following) this.#slider.show(this.#before);
     this.#following = false;
-  }
-
-  #update() {
-    this.#updateStrip();
-    this.#menu.button.disabled = this.#run === null;
-    const run = this.#run;
-    if (run === null) return this.#say("");
-    if (run.failure) return this.#say(run.failure, true);
-    const count = remade(run, this.#host.picks()).size;
-    const all = run.files.length;
-    if (count === 0) return this.#say("");
-    this.#say(`The next run makes ${count} of ${plural(all, "frame")} anew.`, true);
   }
 
   #updateStrip() {
@@ -205,14 +201,14 @@ export class FramePreview {
   #pick(candidate) {
     const { made, choice } = this.#shown();
     if (choice?.candidate !== candidate) return this.#choose({ candidate, roll: 0 });
-    const roll = made.first / candidatesOf(made);
+    const roll = rollOf(made);
     this.#choose(roll ? { candidate: null, roll } : null);
   }
 
   /** The next roll after the one that is shown; a second time takes it back. */
   #roll() {
     const { made, choice } = this.#shown();
-    const shown = made.first / candidatesOf(made);
+    const shown = rollOf(made);
     const rolled = choice?.candidate === null && choice.roll === shown + 1;
     const roll = rolled ? shown : shown + 1;
     this.#choose(roll ? { candidate: null, roll } : null);
@@ -229,7 +225,7 @@ export class FramePreview {
     const { run, made } = this.#shown();
     const text = withChoice(this.#host.picks(), made.position, choice);
     this.#host.setPicks(text, run.seed);
-    this.#update();
+    this.refresh();
   }
 
   // Saving
@@ -258,7 +254,7 @@ export class FramePreview {
       const answer = await this.#host.save(query);
       if (!answer.ok) throw new Error((await answer.json()).error);
       offer(await answer.blob(), `interpolation.${kind}`);
-      this.#update();
+      this.refresh();
     } catch (error) {
       this.#say(`Could not save: ${error instanceof Error ? error.message : error}`);
     }

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ..diffusion_interpolation.bisection import Bisection, DecodeError, Scorer, Settings
 from ..diffusion_interpolation.candidates import Frame
+from ..diffusion_interpolation.fingerprint import fingerprint
 from ..diffusion_interpolation.frame_cache import FrameCache, Lru
 from ..diffusion_interpolation.path import CURVES, Path, Slot
 from ..diffusion_interpolation.picks import Picks
 from .comfy_model import ComfyModel, check_channels, from_network, whole_schedule
-from .fingerprint import fingerprint
 from .frame_files import THUMBNAIL, FrameFiles
 from .inputs import (
     PoseOptions,

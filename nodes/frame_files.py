@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 EVENT = "diffusion_interpolation.frame"
+RECORD = "frames.json"
+"""Written into a run's folder when the run ends; it lists the frames."""
 THUMBNAIL = 160  # pixels of the longer side of a candidate in a strip
 
 
@@ -71,7 +73,7 @@ class FrameFiles:
         if error is not None:
             self.failure = f"{_reason(error)}; {self.missing} frames are missing"
         content = json.dumps(self.ui()).encode()
-        self._try(lambda: write_whole(self._path / "frames.json", content))
+        self._try(lambda: write_whole(self._path / RECORD, content))
 
     @property
     def missing(self) -> int:
@@ -182,11 +184,17 @@ def _metadata(hidden: Any) -> PngInfo | None:
     return metadata
 
 
+def running_server() -> Any:
+    """The host's server, or None where none runs.
+
+    It is not imported: without a server, as in a benchmark, that takes long or fails.
+    """
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+
+
 def _send(state: dict[str, Any]) -> None:
     """Send a state to the browser that asked for the run, if there is one."""
-    # not imported: where no server runs, as in a benchmark, that takes long or fails
-    server_class = getattr(sys.modules.get("server"), "PromptServer", None)
-    server, context = getattr(server_class, "instance", None), get_executing_context()
+    server, context = running_server(), get_executing_context()
     if server is None or server.client_id is None or context is None:
         return
     place = {"node": context.node_id, "prompt_id": context.prompt_id}

@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +21,9 @@ from aiohttp import web
 
 from ..diffusion_interpolation.files import replacing
 from ..diffusion_interpolation.pictures import write_mp4, write_webp
+from .frame_files import RECORD, running_server
 
 log = logging.getLogger(__name__)
-
-RECORD = "frames.json"
-"""Written into a run's folder when the run ends; it lists the frames."""
 
 SLOWEST, FASTEST = 0.01, 120  # frames a second
 _TYPES = {"zip": "application/zip", "webp": "image/webp", "mp4": "video/mp4"}
@@ -102,8 +99,7 @@ def add_routes() -> None:
     Leaves out what a second copy of this pack has added: the same path twice would keep ComfyUI
     from starting.
     """
-    prompt_server = getattr(sys.modules.get("server"), "PromptServer", None)
-    server = getattr(prompt_server, "instance", None)
+    server = running_server()
     taken = {getattr(route, "path", "") for route in server.routes} if server else set()
     for answer in (run, save):
         path = f"/diffusion_interpolation/{answer.__name__}"

@@ -28,11 +28,7 @@ def test_frames_are_shown_and_come_back_after_a_reload(view):
     view.page.keyboard.press("End")
     view.wait_for_frame(node, COUNT - 1, COUNT)
     assert view.color(node) == colors()[-1]
-    view.wait(
-        """(id) => [localStorage, sessionStorage].some((storage) => Object.values(storage)
-            .some((text) => text.includes(find(id).properties.frames)))""",
-        node.id,
-    )
+    view.wait_until_stored(node)
     view.reload()
     view.show(node)
     view.wait_for_frame(node, 0, COUNT)

@@ -90,9 +90,9 @@ class Demo:
             [self.node, name],
         )
 
-    def run(self, press: Any = None) -> list[Image.Image]:
+    def run(self, button: Any = None) -> list[Image.Image]:
         """Run the graph, with the button that is given or the front end's; its frames."""
-        outcome = self.view.run() if press is None else self.view.finish(self._press(press))
+        outcome = self.view.finish(self.view.queue(button.click if button else None))
         assert outcome["status"]["status_str"] == "success", outcome["status"]["messages"]
         output = outcome["outputs"][self.node]
         folder = output["interpolation"][0]["folder"]
@@ -102,14 +102,6 @@ class Demo:
         frames = [self.view.server.image(entry).convert("RGB") for entry in output["frames"]]
         assert len(frames) == COUNT
         return frames
-
-    def _press(self, button: Any) -> str:
-        asked = self.page.expect_response(
-            lambda answer: answer.url.endswith("/prompt") and answer.request.method == "POST"
-        )
-        with asked as answer:
-            button.click()
-        return answer.value.json()["prompt_id"]
 
     def go_to(self, index: int) -> None:
         """With the keyboard."""
@@ -219,7 +211,7 @@ class Demo:
         """After a reload of the page frames and picks are there again."""
         picks = self.value("picks")
         assert picks
-        self.view.wait(_KEPT, self.node)
+        self.view.wait_until_stored(self.node)
         self.view.reload()
         self.view.wait("(id) => find(id)?.type === 'FrameBisector'", self.node)
         assert self.value("picks") == picks
@@ -240,10 +232,6 @@ class Demo:
             "([status, text]) => status.textContent === text", arg=[status, text]
         )
 
-
-_KEPT = """(id) => [localStorage, sessionStorage].some((storage) =>
-    Object.values(storage).some((text) => text.includes(find(id).properties.frames)))"""
-"""Whether the front end has stored the workflow as it is, which it does a moment after a change."""
 
 _BISECTOR = "() => app.graph._nodes.find(({ type }) => type === 'FrameBisector').id"
 

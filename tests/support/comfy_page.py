@@ -23,6 +23,26 @@ SETTINGS = {
 }
 """The canvas renderer, and nothing on top of the graph."""
 
+MAKE_NODES = """(prompt) => {
+    const graph = app.graph, made = {};
+    graph.clear();
+    for (const [id, { class_type, inputs }] of Object.entries(prompt)) {
+        const node = made[id] = LiteGraph.createNode(class_type);
+        node.id = Number(id);
+        graph.add(node);
+        const values = { control_after_generate: "fixed", ...inputs };
+        for (const widget of node.widgets ?? [])
+            if (widget.name in values && !Array.isArray(values[widget.name]))
+                widget.value = values[widget.name];
+    }
+    for (const [id, { inputs }] of Object.entries(prompt))
+        for (const [name, value] of Object.entries(inputs))
+            if (Array.isArray(value))
+                made[value[0]].connect(value[1], made[id], made[id].findInputSlot(name));
+    return made;
+}"""
+"""Puts a prompt of the API on the page as a graph; gives its nodes by id."""
+
 _READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.FrameBisector"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,26 +37,14 @@ HOSTS_OWN = [
 """Complaints in the console that come without this pack, too."""
 
 _BUILD = """(prompt) => {
-    const graph = app.graph, made = {};
-    graph.clear();
+    const made = (MAKE_NODES)(prompt);
     let x = 0;
-    for (const [id, { class_type, inputs }] of Object.entries(prompt)) {
-        const node = made[id] = LiteGraph.createNode(class_type);
-        node.id = Number(id);
-        graph.add(node);
-        node.pos = [x, 0];
-        x += node.size[0] + 60;
-        const values = { control_after_generate: "fixed", ...inputs };
-        for (const widget of node.widgets ?? [])
-            if (widget.name in values && !Array.isArray(values[widget.name]))
-                widget.value = values[widget.name];
+    for (const id of Object.keys(prompt)) {
+        made[id].pos = [x, 0];
+        x += made[id].size[0] + 60;
     }
-    for (const [id, { inputs }] of Object.entries(prompt))
-        for (const [name, value] of Object.entries(inputs))
-            if (Array.isArray(value))
-                made[value[0]].connect(value[1], made[id], made[id].findInputSlot(name));
-    return { ...JSON.parse(JSON.stringify(graph.serialize())), id: crypto.randomUUID() };
-}"""
+    return { ...JSON.parse(JSON.stringify(app.graph.serialize())), id: crypto.randomUUID() };
+}""".replace("MAKE_NODES", comfy_page.MAKE_NODES)
 
 _FIND = """const find = (id) => {
     let graph = app.rootGraph ?? app.graph, node = null;
@@ -66,6 +54,10 @@ _FIND = """const find = (id) => {
     }
     return node;
 };"""
+
+
+_STORED = """(id) => [localStorage, sessionStorage].some((storage) =>
+    Object.values(storage).some((text) => text.includes(find(id).properties.frames)))"""
 
 
 def colors(count: int = 17, shift: float = 0) -> list[tuple[int, ...]]:
@@ -141,14 +133,24 @@ class View:
             frames,
         )
 
-    def queue(self) -> str:
-        """Press Run; the id of the prompt."""
+    def queue(self, press: Callable[[], Any] | None = None) -> str:
+        """Press Run, or do what `press` does; the id of the prompt that is queued."""
         asked = lambda answer: (  # noqa: E731
             answer.url.endswith("/prompt") and answer.request.method == "POST"
         )
         with self.page.expect_response(asked) as answer:
-            self.page.evaluate("() => { app.queuePrompt(0); }")
+            (press or self._press_run)()
         return answer.value.json()["prompt_id"]
+
+    def _press_run(self) -> None:
+        self.page.evaluate("() => { app.queuePrompt(0); }")
+
+    def wait_until_stored(self, node: Node | str) -> None:
+        """Until the browser has a node's frames in its copy of the workflow.
+
+        The front end stores that a moment after a change, for the next time the page is opened.
+        """
+        self.wait(_STORED, _id(node))
 
     def finish(self, prompt_id: str, timeout: float = 120) -> dict[str, Any]:
         """Wait until a prompt has ended; what the history says of it."""

@@ -1,20 +1,13 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-# the nodes are a package of the host, but this file needs nothing of it
-_FILE = Path(__file__).parents[2] / "nodes" / "fingerprint.py"
-_SPEC = importlib.util.spec_from_file_location("fingerprint", _FILE)
-_MODULE = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_MODULE)
-fingerprint = _MODULE.fingerprint
+from diffusion_interpolation.fingerprint import fingerprint
 
 
 class Model:

@@ -15,7 +15,7 @@ from comfy_api.latest import ComfyExtension, io
 from safetensors.torch import save_file
 
 from . import models
-from .colors import TestColorList, TestColors
+from .colors import TestColors
 
 _CATEGORY = "interpolation tests"
 
@@ -319,7 +319,6 @@ class TestModels(ComfyExtension):
             TestPause,
             TestDemoClip,
             TestColors,
-            TestColorList,
         ]
 
 
