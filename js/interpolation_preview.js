@@ -37,6 +37,7 @@ app.registerExtension({
         act(/** @type {CustomEvent} */ (/** @type {unknown} */ (event)).detail);
       });
     listen("diffusion_interpolation.frame", onFrame);
+    listen("executed", onExecuted);
     for (const type of ["execution_error", "execution_interrupted"]) listen(type, onStopped);
   },
 
@@ -50,7 +51,8 @@ app.registerExtension({
   onNodeOutputsUpdated(outputs) {
     for (const [id, output] of Object.entries(outputs ?? {})) {
       const node = findNode(rootGraph(), id);
-      if (node) onOutput(node, output);
+      const run = readOutput(output);
+      if (node && run && isOfShown(run.workflow)) showRun(node, run);
     }
   },
 });
@@ -62,6 +64,7 @@ app.registerExtension({
 function addPreview(node, height) {
   const preview = new FramePreview(hostOf(node));
   previews.set(node, preview);
+  leaveToCanvas(preview.element);
   const widget = node.addDOMWidget("preview", "interpolation_preview", preview.element, {
     serialize: false,
     hideOnZoom: false,
@@ -72,7 +75,6 @@ function addPreview(node, height) {
   preview.element.style.minHeight = `${height - 2 * MARGIN}px`;
   node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
 
-  chain(node, "onExecuted", (output) => onOutput(node, output));
   chain(node, "onConfigure", () => restore(node));
   chain(node, "onRemoved", () => preview.destroy());
   const picks = widgetOf(node, "picks");
@@ -99,14 +101,26 @@ function hostOf(node) {
 // What comes from the server
 
 /**
- * Show what a node put out, if it is frames, and remember it.
- * @param {ComfyNode} node
- * @param {any} output
+ * A node is done. A run that the server had in its cache names the workflow that it was made for,
+ * which a copy of that workflow is not; then the prompt tells.
+ * @param {{ node: string, display_node?: string, prompt_id: string, output: any }} done
  */
-function onOutput(node, output) {
-  const preview = previews.get(node);
+async function onExecuted({ node: id, display_node, prompt_id, output }) {
   const run = readOutput(output);
-  if (!preview || !run || isOfAnotherWorkflow(run)) return;
+  if (!run) return;
+  if (!isOfShown(run.workflow) && !isOfShown(await workflowOf(prompt_id))) return;
+  const node = findNode(rootGraph(), display_node ?? id);
+  if (node) showRun(node, run);
+}
+
+/**
+ * Show a run on its node, which remembers it.
+ * @param {ComfyNode} node
+ * @param {Run} run
+ */
+function showRun(node, run) {
+  const preview = previews.get(node);
+  if (!preview) return;
   preview.show(run);
   remember(node, run.folder);
 }
@@ -115,7 +129,7 @@ function onOutput(node, output) {
 function onFrame(live) {
   const node = findNode(rootGraph(), live.node);
   const preview = node && previews.get(node);
-  if (!node || !preview || isOfAnotherWorkflow(live)) return;
+  if (!node || !preview || !isOfShown(live.workflow)) return;
   working.set(live.prompt_id, node);
   preview.add(live);
 }
@@ -131,12 +145,26 @@ function onStopped({ prompt_id }) {
 }
 
 /**
- * Whether a run is not of the workflow on the screen, whose nodes may have the same numbers.
- * @param {{ workflow?: string }} run
+ * Whether a workflow is the one on the screen; another's nodes may have the same numbers. What
+ * names no workflow may be of any.
+ * @param {string | undefined} workflow
  */
-function isOfAnotherWorkflow({ workflow }) {
+function isOfShown(workflow) {
   const shown = rootGraph()?.id;
-  return Boolean(workflow && shown && workflow !== String(shown));
+  return !workflow || !shown || workflow === String(shown);
+}
+
+/**
+ * The workflow of a prompt that runs or has just ended; empty where the server does not know.
+ * @param {string} promptId
+ * @returns {Promise<string>}
+ */
+async function workflowOf(promptId) {
+  const ask = async (/** @type {string} */ route) => (await api.fetchApi(route)).json();
+  const { queue_running } = await ask("/queue");
+  const running = queue_running.find((/** @type {any[]} */ prompt) => prompt[1] === promptId);
+  const prompt = running ?? (await ask(`/history/${promptId}`))[promptId]?.prompt;
+  return prompt?.[3]?.extra_pnginfo?.workflow?.id ?? "";
 }
 
 /** Show the frames that a node of a loaded workflow remembers. @param {ComfyNode} node */
@@ -209,6 +237,28 @@ function widgetOf(node, name) {
 }
 
 // What is ComfyUI's
+
+/**
+ * Zooming and panning go on over an element on the canvas, but for the wheel where the element has
+ * the focus. Nodes 2.0 sees to that itself.
+ * @param {HTMLElement} element
+ */
+function leaveToCanvas(element) {
+  const { canvas } = app;
+  const hasFocus = () => element.contains(document.activeElement);
+  const passOn = (
+    /** @type {string} */ type,
+    /** @type {(event: any) => boolean} */ isMeant,
+    /** @type {(event: any) => void} */ process,
+  ) =>
+    element.addEventListener(type, (event) => {
+      if (!LiteGraph.vueNodesMode && isMeant(event)) process(event);
+    });
+  passOn("wheel", ({ ctrlKey }) => ctrlKey || !hasFocus(), (event) => canvas.processMouseWheel(event));
+  passOn("pointerdown", ({ button }) => button === 1, (event) => canvas.processMouseDown(event));
+  passOn("pointermove", ({ buttons }) => Boolean(buttons & 4), (event) => canvas.processMouseMove(event));
+  passOn("pointerup", ({ button }) => button === 1, (event) => canvas.processMouseUp(event));
+}
 
 /** The class of a node as the server names it. @param {any} node */
 function comfyClass(node) {

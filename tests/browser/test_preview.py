@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import shutil
 
-from comfy_host import Graph, Node
-from comfy_view import View, colors
-
-COUNT = 17
-
-
-def colored(view: View, **inputs: int) -> Node:
-    """A graph of plain colours behind a slider, run; its slider."""
-    graph = Graph()
-    source = graph.add("TestColors", **inputs)
-    node = graph.add("InterpolationPreview", images=source[0])
-    view.open(graph, show=node)
-    view.run()
-    return node
+from comfy_host import Graph
+from comfy_view import colors
+from plain_frames import COUNT, colored, opened
 
 
 def test_frames_are_shown_and_come_back_after_a_reload(view):
-    node = colored(view, count=COUNT)
-    view.wait_for_frame(node, 0, COUNT)
+    node = opened(view)
     assert view.color(node) == colors()[0]
-    view.preview(node).locator(".di-range").focus()
+    view.bar(node).focus()
     view.page.keyboard.press("End")
     view.wait_for_frame(node, COUNT - 1, COUNT)
     assert view.color(node) == colors()[-1]
@@ -35,33 +23,74 @@ def test_frames_are_shown_and_come_back_after_a_reload(view):
     assert view.color(node) == colors()[0]
 
 
+def test_no_frames_yet(view):
+    graph, node = colored()
+    view.open(graph, show=node)
+    assert "No frames yet" in view.preview(node).inner_text()
+    assert view.bar(node).is_disabled()
+    assert view.preview(node).get_by_role("button", name="Save").is_disabled()
+
+
+def test_a_thousand_frames(view):
+    graph, node = colored(count=1000)
+    view.open(graph, show=node)
+    view.run()
+    view.wait_for_frame(node, 0, 1000)
+    view.bar(node).focus()
+    view.page.keyboard.press("End")
+    view.wait_for_frame(node, 999, 1000)
+    assert view.color(node) == colors(1000)[-1]
+
+
+def test_frames_of_different_sizes(view):
+    graph = Graph()
+    same = graph.add("TestColors", count=3)
+    source = graph.add("TestSizes", images=same[0], sides="64, 48, 16")
+    node = graph.add("InterpolationPreview", images=source[0])
+    view.open(graph, show=node)
+    view.run()
+    view.bar(node).focus()
+    for index in range(9):
+        view.wait_for_frame(node, index, 9)
+        assert view.color(node) == colors(3)[index % 3]
+        view.page.keyboard.press("ArrowRight")
+
+
+def test_a_frame_that_is_gone_is_said_to_be(view):
+    view.page.route("**/view?*0005.png*", lambda route: route.fulfill(status=404))
+    node = opened(view)
+    view.says(node, "The frames of the last run are gone")
+    view.bar(node).focus()
+    for _ in range(5):
+        view.page.keyboard.press("ArrowRight")
+    view.preview(node).get_by_text("Frame 6 could not be loaded").wait_for()
+    view.page.unroute("**/view?*0005.png*")
+    view.forgive("404 (Not Found)")
+
+
 def test_one_frame_leaves_nothing_to_drag(view):
-    node = colored(view, count=1)
-    view.wait_for_frame(node, 0, 1)
-    assert view.preview(node).locator(".di-range").is_disabled()
+    node = opened(view, count=1)
+    assert view.bar(node).is_disabled()
     assert view.preview(node).locator(".di-play").is_disabled()
 
 
 def test_frames_that_are_gone_are_said_to_be_and_made_again(view):
-    node = colored(view, count=COUNT)
-    view.wait_for_frame(node, 0, COUNT)
-    workflow = view.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
+    node = opened(view)
+    workflow = view.workflow()
     for folder in (view.server.folder / "temp").glob("interpolation_*"):
         shutil.rmtree(folder)
     # what the server keeps of the last run would bring the missing files back
     workflow["nodes"][0]["widgets_values"][0] = 5
     view.load(workflow)
     view.show(node)
-    text = view.preview(node).locator(".di-status-text")
-    view.page.wait_for_function(
-        "(text) => text.textContent.startsWith('The frames of the last run are gone')",
-        arg=text.element_handle(),
-    )
+    view.says(node, "The frames of the last run are gone")
     view.preview(node).locator(".di-status button").click()
     view.wait_for_frame(node, 0, 5)
 
 
 def test_front_ends_without_dom_widgets_run_the_node_all_the_same(any_view):
     """Where this skips nothing any more, the other tests need skip nothing, either."""
-    node = colored(any_view, count=3)
+    graph, node = colored(count=3)
+    any_view.open(graph)
+    any_view.run()
     assert any_view.evaluate("(id) => find(id).properties.frames", node.id)

@@ -58,6 +58,26 @@ def test_a_pick_holds_the_seed_of_its_frames(view: View):
     assert changed(first, picked) == {5, 6, 7}
 
 
+def test_undo_takes_a_pick_back_in_one_step(view: View):
+    view.load(json.loads(TEMPLATE.read_text(encoding="utf-8")))
+    demo = Demo(view)
+    demo.set({"seed": 4, "control_after_generate": "increment"})
+    first = demo.run()
+    candidate = demo.another_at(2)
+    candidate.click()
+    picks = demo.value("picks")
+    assert picks.startswith("0.25: ") and demo.value("seed") == 4
+    demo.press("Control+z", "")
+    assert demo.value("seed") == 5 and demo.value("control_after_generate") == "increment"
+    demo.press("Control+y", picks)
+    assert demo.value("seed") == 4 and demo.value("control_after_generate") == "fixed"
+    demo.press("Control+z", "")
+    view.show(demo.node)
+    demo.go_to(2)
+    demo.shows(2, first)
+    view.says(demo.node, "")
+
+
 class Demo:
     """The demo's graph on a page, and what a user does with its bisector."""
 
@@ -116,6 +136,15 @@ class Demo:
             arg=[title.element_handle(), f"Frame {index + 1} "],
         )
 
+    def press(self, keys: str, picks: str) -> None:
+        """Press keys that lead to these picks."""
+        self.page.keyboard.press(keys)
+        self.view.wait(
+            """([id, text]) =>
+                find(id)?.widgets.find(({ name }) => name === "picks").value === text""",
+            [self.node, picks],
+        )
+
     # What is on the screen
 
     @property
@@ -124,7 +153,7 @@ class Demo:
 
     @property
     def range(self) -> Any:
-        return self.preview.locator(".di-range")
+        return self.view.bar(self.node)
 
     def shown(self) -> Image.Image:
         """The picture on the screen, pixel by pixel."""
@@ -146,11 +175,8 @@ class Demo:
 
     def drag_through(self, frames: list[Image.Image]) -> None:
         """Drag the bar over all frames, and see each of them."""
-        box, thumb = self.range.bounding_box(), 16
-        y = box["y"] + box["height"] / 2
         for index in range(COUNT):
-            share = index / (COUNT - 1)
-            self.page.mouse.move(box["x"] + thumb / 2 + share * (box["width"] - thumb), y)
+            self.page.mouse.move(*self.view.on_bar(self.node, index, COUNT))
             if index == 0:
                 self.page.mouse.down()
             self.shows(index, frames)
@@ -179,23 +205,28 @@ class Demo:
 
     def pick_another_at(self, index: int, frames: list[Image.Image]) -> list[Image.Image]:
         """Pick a candidate that was not taken, and run again from the preview."""
+        candidate = self.another_at(index)
+        candidate.click()
+        assert candidate.get_attribute("aria-pressed") == "true"
+        other = int(candidate.get_attribute("title").split(",")[0].removeprefix("Candidate "))
+        assert f"{index / 8:g}: {other}" in self.value("picks")
+        self.view.says(self.node, f"The next run makes 3 of {COUNT} frames anew.")
+        made = self.run(self.preview.locator(".di-status button"))
+        self.view.says(self.node, "")
+        self.go_to(index)
+        assert "di-shown" in candidate.get_attribute("class")
+        self.shows(index, made)
+        assert not same(made[index], frames[index])
+        return made
+
+    def another_at(self, index: int) -> Any:
+        """The first candidate of a frame that is not in it."""
         self.go_to(index)
         candidates = self.preview.locator(".di-candidate")
         assert candidates.count() == 3
         taken = [one.get_attribute("class").split().count("di-shown") for one in candidates.all()]
         assert sum(taken) == 1
-        other = taken.index(0)
-        candidates.nth(other).click()
-        assert candidates.nth(other).get_attribute("aria-pressed") == "true"
-        assert f"{index / 8:g}: {other}" in self.value("picks")
-        self.says(f"The next run makes 3 of {COUNT} frames anew.")
-        made = self.run(self.preview.locator(".di-status button"))
-        self.says("")
-        self.go_to(index)
-        assert "di-shown" in candidates.nth(other).get_attribute("class")
-        self.shows(index, made)
-        assert not same(made[index], frames[index])
-        return made
+        return candidates.nth(taken.index(0))
 
     def new_noise_at(self, index: int, frames: list[Image.Image]) -> list[Image.Image]:
         self.go_to(index)
@@ -225,12 +256,6 @@ class Demo:
         self.go_to(index)
         self.preview.get_by_text("Reset").click()
         return self.run(self.preview.locator(".di-status button"))
-
-    def says(self, text: str) -> None:
-        status = self.preview.locator(".di-status-text").element_handle()
-        self.page.wait_for_function(
-            "([status, text]) => status.textContent === text", arg=[status, text]
-        )
 
 
 _BISECTOR = "() => app.graph._nodes.find(({ type }) => type === 'FrameBisector').id"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import time
 
 import torch
 from comfy_api.latest import io
@@ -21,12 +22,14 @@ class TestColors(io.ComfyNode):
                 io.Int.Input("count", default=17, min=1, max=100_000),
                 io.Int.Input("size", default=64, tooltip="Side of the pictures in pixels."),
                 io.Float.Input("shift", default=0.0, step=0.001, tooltip="Of hues, in turns."),
+                io.Float.Input("delay", default=0.0, tooltip="Seconds to sleep before."),
             ],
             outputs=[io.Image.Output()],
         )
 
     @classmethod
-    def execute(cls, count: int, size: int, shift: float) -> io.NodeOutput:
+    def execute(cls, count: int, size: int, shift: float, delay: float) -> io.NodeOutput:
+        time.sleep(delay)
         colors = _colors(count, shift)
         return io.NodeOutput(colors[:, None, None].expand(-1, size, size, -1).contiguous())
 

@@ -56,3 +56,8 @@ export type ComfyApp = Omit<PublishedApp, "registerExtension" | "rootGraph" | "i
 };
 
 export const app: ComfyApp;
+
+declare global {
+  /** Whether Nodes 2.0 draws the nodes. */
+  const LiteGraph: { vueNodesMode: boolean };
+}

@@ -1,0 +1,243 @@
+"""The slider through all that its node and its workflow go through."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from comfy_host import Graph, Node
+from comfy_view import View
+from plain_frames import COUNT, colored, opened, shows
+
+
+def boxes(view: View, node: Node | str) -> tuple[dict[str, float], dict[str, float]]:
+    """The preview and its node on the screen, left, top, right, bottom."""
+    view.settle(10)
+    inner = view.preview(node).bounding_box()
+    outer = view.evaluate(
+        """(id) => {
+            const drawn = document.querySelector(`[data-node-id="${id}"]`);
+            if (drawn) return drawn.getBoundingClientRect().toJSON();
+            const { pos, size } = find(id), { ds, canvas } = app.canvas;
+            const corner = canvas.getBoundingClientRect();
+            return {
+                x: (pos[0] + ds.offset[0]) * ds.scale + corner.x,
+                y: (pos[1] + ds.offset[1]) * ds.scale + corner.y,
+                width: size[0] * ds.scale, height: size[1] * ds.scale,
+            };
+        }""",
+        str(getattr(node, "id", node)),
+    )
+    return inner, outer
+
+
+def stands_inside(inner: dict[str, float], outer: dict[str, float]) -> bool:
+    near = 1  # pixel
+    return (
+        inner["x"] >= outer["x"] - near
+        and inner["y"] >= outer["y"] - near
+        and inner["x"] + inner["width"] <= outer["x"] + outer["width"] + near
+        and inner["y"] + inner["height"] <= outer["y"] + outer["height"] + near
+    )
+
+
+@pytest.mark.parametrize("kind", ["FrameBisector", "InterpolationPreview"])
+def test_the_preview_fills_its_node_at_every_size(view, kind):
+    graph = Graph()
+    node = graph.add(kind)
+    view.open(graph)
+    view.show(node, scale=0.5)
+    least, outer = boxes(view, node)
+    assert stands_inside(least, outer)
+    for wider, higher in ((0, 100), (150, 0), (100, 150)):
+        drag_corner(view, outer, wider, higher)
+        inner, outer = boxes(view, node)
+        assert stands_inside(inner, outer)
+    assert inner["width"] > least["width"] + 200 and inner["height"] > least["height"] + 200
+    drag_corner(view, outer, -600, -600)
+    inner, outer = boxes(view, node)
+    assert stands_inside(inner, outer) and inner["height"] >= least["height"] - 25
+
+
+def drag_corner(view: View, box: dict[str, float], x: float, y: float) -> None:
+    """Resize a node by its lower right corner."""
+    corner = box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
+    view.page.mouse.move(*corner)
+    view.page.mouse.down()
+    view.page.mouse.move(corner[0] + x, corner[1] + y, steps=4)
+    view.page.mouse.up()
+
+
+def test_a_workflow_of_an_older_version_gets_room_and_no_picks(view):
+    graph = Graph()
+    node = graph.add("FrameBisector")
+    view.open(graph, show=node)
+    workflow = view.workflow()
+    saved = workflow["nodes"][0]
+    values = [w for w in view.evaluate("(id) => find(id).widgets.map((w) => w.name)", node.id)]
+    assert "picks" in values
+    saved["widgets_values"].pop()
+    saved["inputs"] = [slot for slot in saved["inputs"] if slot["name"] != "picks"]
+    saved["size"] = [300, 420]
+    view.load(workflow)
+    view.show(node)
+    inner, outer = boxes(view, node)
+    assert stands_inside(inner, outer) and inner["height"] > 400
+    picks = "(id) => find(id).widgets.find(({ name }) => name === 'picks').value"
+    assert view.evaluate(picks, node.id) == ""
+    assert "No frames yet" in view.preview(node).inner_text()
+
+
+def test_a_removed_node_leaves_nothing_running(view):
+    node = opened(view)
+    view.preview(node).get_by_label("Play").click()
+    view.wait_for_frame(node, 2, COUNT)
+    view.evaluate(
+        """() => {
+            const ask = requestAnimationFrame;
+            window.asked = [];
+            window.requestAnimationFrame = (act) => {
+                if (new Error().stack.includes("frame_slider.js")) asked.push(performance.now());
+                return ask(act);
+            };
+        }"""
+    )
+    view.wait("() => asked.length > 3")
+    menus = view.page.locator(".di-menu").count()
+    view.evaluate("(id) => app.graph.remove(find(id))", node.id)
+    view.settle(2)
+    last = view.evaluate("() => asked.length")
+    view.page.wait_for_timeout(500)
+    assert view.evaluate("() => asked.length") == last
+    assert view.page.locator(".di-menu").count() == menus - 1
+
+
+def click_title(view: View, node: Node | str) -> None:
+    x, y = view.evaluate(
+        """(id) => {
+            const { pos } = find(id), { ds, canvas } = app.canvas;
+            const corner = canvas.getBoundingClientRect();
+            return [(pos[0] + ds.offset[0]) * ds.scale + corner.x + 150,
+                    (pos[1] + ds.offset[1] - 12) * ds.scale + corner.y];
+        }""",
+        str(getattr(node, "id", node)),
+    )
+    view.page.mouse.click(x, y)
+    view.wait("() => app.canvas.selectedItems.size === 1")
+
+
+def test_undo_brings_a_deleted_node_back_with_its_frames(view):
+    node = opened(view)
+    click_title(view, node)
+    view.page.keyboard.press("Delete")
+    view.wait("(id) => !find(id)", node.id)
+    view.page.keyboard.press("Control+z")
+    view.wait("(id) => find(id)", node.id)
+    view.show(node)
+    shows(view, node, 0)
+
+
+def test_a_copy_has_the_frames_and_is_independent(view):
+    node = opened(view)
+    click_title(view, node)
+    view.page.keyboard.press("Control+c")
+    view.page.keyboard.press("Control+v")
+    view.wait("() => app.graph._nodes.length === 3")
+    other = view.evaluate("() => String(Math.max(...app.graph._nodes.map(({ id }) => id)))")
+    view.evaluate("(id) => { find(id).pos = [1000, 600]; }", other)
+    view.show(other)
+    shows(view, other, 0)
+    view.bar(other).focus()
+    view.page.keyboard.press("End")
+    shows(view, other, 16)
+    view.show(node)
+    shows(view, node, 0)
+
+
+def test_in_a_subgraph(view):
+    graph, _ = colored()
+    view.open(graph)
+    place = view.enter_subgraph("InterpolationPreview")
+    view.run()
+    shows(view, place, 0)
+
+
+def test_two_sliders_mind_their_own_frames(view):
+    graph, first = colored()
+    second = graph.add("InterpolationPreview", images=["1", 0])
+    view.open(graph, show=first)
+    view.run()
+    view.bar(first).focus()
+    view.page.keyboard.press("End")
+    shows(view, first, 16)
+    view.show(second)
+    shows(view, second, 0)
+
+
+# Other workflows
+
+
+def test_another_workflow_and_back(view):
+    """While one runs, another with the same numbers of nodes is on the screen."""
+    graph, node = colored()
+    view.open(graph, show=node)
+    other = a_copy(view)
+    view.run()
+    shows(view, node, 0)
+    view.evaluate(
+        """() => {
+            app.canvas.emitBeforeChange();
+            const [shift, delay] = app.graph._nodes[0].widgets.slice(2);
+            [shift.value, delay.value] = [0.1, 2];
+            app.canvas.emitAfterChange();
+        }"""
+    )
+    prompt = view.queue()
+    view.load(other)
+    assert view.finish(prompt)["status"]["status_str"] == "success"
+    view.settle(20)
+    assert "No frames yet" in view.preview(node).inner_text()
+    view.command("Workspace.PreviousOpenedWorkflow")
+    view.wait("() => app.graph._nodes[0].widgets[2].value === 0.1")
+    view.show(node)
+    shows(view, node, 0, 0.1)
+    view.command("Workspace.NextOpenedWorkflow")
+    view.wait("() => app.graph._nodes[0].widgets[2].value === 0")
+    view.settle(20)
+    assert "No frames yet" in view.preview(node).inner_text()
+
+
+def a_copy(view: View) -> dict[str, Any]:
+    """What the workflow on the screen is as one of its own."""
+    return {**view.workflow(), "id": str(uuid.uuid4())}
+
+
+def test_a_copy_of_a_workflow_shows_what_the_server_has_in_its_cache(view):
+    graph, node = colored(shift=0.05)
+    view.open(graph, show=node)
+    other = a_copy(view)
+    view.run()
+    shows(view, node, 0, 0.05)
+    view.load(other)
+    view.show(node)
+    assert "No frames yet" in view.preview(node).inner_text()
+    view.run()
+    shows(view, node, 0, 0.05)
+
+
+def test_a_run_of_the_history_brings_its_frames_back(view):
+    """As the front end opens a job of the past: its workflow, and what its nodes put out."""
+    graph, node = colored(shift=0.15)
+    view.open(graph, show=node)
+    job = view.run()
+    shows(view, node, 0, 0.15)
+    view.evaluate("() => { app.graph._nodes[0].widgets[2].value = 0.2; }")
+    view.run()
+    shows(view, node, 0, 0.2)
+    workflow = job["prompt"][3]["extra_pnginfo"]["workflow"]
+    assert "frames" not in workflow["nodes"][1]["properties"]
+    view.load(workflow)
+    view.evaluate("(outputs) => { app.nodeOutputs = outputs; }", job["outputs"])
+    view.show(node)
+    shows(view, node, 0, 0.15)
