@@ -27,6 +27,8 @@ const PROPERTY = "frames";
 const previews = new WeakMap();
 /** The node that each prompt works at, for when it ends early. @type {Map<string, ComfyNode>} */
 const working = new Map();
+/** Where the previews of removed nodes stood, by the id of the node. @type {Map<unknown, WeakRef<Element>>} */
+const places = new Map();
 
 app.registerExtension({
   name: "DiffusionInterpolation.Preview",
@@ -75,8 +77,15 @@ function addPreview(node, height) {
   preview.element.style.minHeight = `${height - 2 * MARGIN}px`;
   node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
 
-  chain(node, "onConfigure", () => restore(node));
-  chain(node, "onRemoved", () => preview.destroy());
+  chain(node, "onConfigure", () => {
+    takePlace(node.id, preview.element);
+    restore(node);
+  });
+  chain(node, "onRemoved", () => {
+    const place = preview.element.parentElement;
+    if (place) places.set(node.id, new WeakRef(place));
+    preview.destroy();
+  });
   const picks = widgetOf(node, "picks");
   if (picks) chain(picks, "callback", () => preview.refresh());
 }
@@ -237,6 +246,19 @@ function widgetOf(node, name) {
 }
 
 // What is ComfyUI's
+
+/**
+ * Put an element where that of the node's forerunner stood. Undo makes every node anew, yet Nodes
+ * 2.0 keeps what it has drawn for one with the same id, and does not look for its new elements.
+ * @param {unknown} id
+ * @param {HTMLElement} element
+ */
+async function takePlace(id, element) {
+  const place = places.get(id)?.deref();
+  places.delete(id);
+  for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+  if (place?.isConnected && !element.isConnected) place.replaceChildren(element);
+}
 
 /**
  * Zooming and panning go on over an element on the canvas, but for the wheel where the element has
