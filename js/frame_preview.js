@@ -286,7 +286,7 @@ const STYLE = `
 .di-preview .di-slider { flex: 1 1 0; min-height: 0; }
 .di-preview .di-strip, .di-preview .di-status { flex: 0 0 auto; }
 .di-preview button.di-pill {
-  flex: 0 0 auto; appearance: none; height: 24px; padding: 0 8px; border: 1px solid var(--di-line);
+  flex: 0 0 auto; appearance: none; height: 24px; padding: 0 7px; border: 1px solid var(--di-line);
   border-radius: 99px; background-color: var(--di-surface); color: var(--di-ink);
   font: 12px/22px system-ui, sans-serif; cursor: pointer;
 }

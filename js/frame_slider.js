@@ -730,8 +730,8 @@ select.di-pill {
 .di-fill .di-where { grid-column: 1 / -1; grid-row: auto; padding: 0; font-size: 12px; }
 .di-fill .di-where b { font-size: 13px; }
 .di-fill .di-tools { grid-row: auto; justify-self: center; gap: 4px; margin-top: 4px; }
-.di-fill .di-pill { height: 24px; padding: 0 8px; font-size: 12px; line-height: 22px; }
-.di-fill select.di-pill { padding-right: 20px; background-position: right 5px center; }
+.di-fill .di-pill { height: 24px; padding: 0 7px; font-size: 12px; line-height: 22px; }
+.di-fill select.di-pill { padding-right: 15px; background-position: right 3px center; }
 .di-slider :focus { outline: none; }
 .di-slider :focus-visible { outline: 2px solid var(--di-accent); outline-offset: 2px; }
 `;

@@ -49,6 +49,7 @@ def test_frames_of_different_sizes(view):
     node = graph.add("InterpolationPreview", images=source[0])
     view.open(graph, show=node)
     view.run()
+    view.wait_for_frame(node, 0, 9)
     view.bar(node).focus()
     for index in range(9):
         view.wait_for_frame(node, index, 9)

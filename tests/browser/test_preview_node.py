@@ -168,6 +168,7 @@ def test_two_sliders_mind_their_own_frames(view):
     second = graph.add("InterpolationPreview", images=["1", 0])
     view.open(graph, show=first)
     view.run()
+    shows(view, first, 0)
     view.bar(first).focus()
     view.page.keyboard.press("End")
     shows(view, first, 16)

@@ -1,0 +1,193 @@
+"""The slider in a browser, dragged and filled again and again: `python benchmarks/slider.py`
+
+In a real ComfyUI, its own front end, and the Chromium that tests use; canvas renderer.
+
+`drag`: the mouse moves the bar to each of 65 frames of 512 x 512 that were seen before; the time
+from its event to the frame in the canvas, p95, against the time between two animation frames of
+the page at rest. Every frame is told by its colour; a wrong one ends the benchmark.
+
+The rest: what the page holds after all runs of a graph against what it held after the first ten,
+with the slider, and with ComfyUI's own PreviewImage beside it to tell what the front end adds.
+Garbage is collected first. `process` is the resident memory of the page's process.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from report import parser, publish
+
+if TYPE_CHECKING:
+    from comfy_host import Node
+    from comfy_view import View
+
+CHECKOUT = Path(__file__).parents[1]
+FIRST = 10
+"""Runs until what a page holds is measured for the first time."""
+
+_WATCH = """(preview) => {
+    const [range, canvas] = ["range", "now canvas"].map((name) =>
+        preview.querySelector(`.di-${name}`));
+    window.drags = [];
+    preview.addEventListener("input", ({ timeStamp }) => {
+        requestAnimationFrame(() => {
+            const ms = performance.now() - timeStamp;
+            const middle = [canvas.width / 2, canvas.height / 2];
+            const { data } = canvas.getContext("2d").getImageData(...middle, 1, 1);
+            drags.push({ ms, index: Number(range.value), color: [...data].slice(0, 3) });
+        });
+    });
+}"""
+_FRAME_TIMES = """async () => {
+    const times = [];
+    for (let i = 0; i < 120; i += 1) times.push(await new Promise(requestAnimationFrame));
+    return times.slice(1).map((time, i) => time - times[i]);
+}"""
+
+
+def main() -> None:
+    words = parser(__doc__)
+    words.add_argument("--frames", type=int, default=65)
+    words.add_argument("--size", type=int, default=512, help="side of a frame in pixels")
+    words.add_argument("--runs", type=int, default=100)
+    options = words.parse_args()
+    sys.path.insert(0, str(CHECKOUT / "tests" / "support"))
+    with page() as view:
+        rows = [dragged(view, options.frames, options.size)]
+        for kind in ("InterpolationPreview", "PreviewImage"):
+            rows += grown(view, kind, options.runs, options.frames, options.size)
+    publish(rows, options.json)
+
+
+@contextmanager
+def page() -> Iterator[View]:
+    """The front end in Chromium."""
+    import comfy_host
+    import comfy_page
+    from chromium import CHROMIUM, FLAGS
+    from comfy_view import opened_view
+    from playwright.sync_api import sync_playwright
+
+    if reason := comfy_host.why_not():
+        raise SystemExit(reason)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as runner:
+        comfy_page.write_settings(Path(folder))
+        browser = runner.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        host = comfy_host.find_host()
+        with (
+            comfy_host.Server(host, Path(folder)) as server,
+            opened_view(browser, server, "canvas") as view,
+        ):
+            yield view
+
+
+def colored(view: View, kind: str, frames: int, size: int) -> Node:
+    """A graph of plain colours before a node of this kind, on the page."""
+    from comfy_host import Graph
+
+    graph = Graph()
+    source = graph.add("TestColors", count=frames, size=size)
+    node = graph.add(kind, images=source[0])
+    view.open(graph, show=node)
+    return node
+
+
+def run(view: View, number: int) -> None:
+    """Run the graph with colours that no other number has."""
+    view.evaluate(
+        """(number) => {
+            app.graph._nodes[0].widgets.find(({ name }) => name === "shift").value = number / 1000;
+        }""",
+        number,
+    )
+    view.run()
+
+
+def dragged(view: View, frames: int, size: int) -> dict[str, Any]:
+    """Time from the mouse to the picture."""
+    from comfy_view import colors
+
+    node = colored(view, "InterpolationPreview", frames, size)
+    run(view, 0)
+    mouse = view.page.mouse
+    for index in range(frames):
+        mouse.move(*view.on_bar(node, index, frames))
+        if index == 0:
+            mouse.down()
+        view.wait_for_frame(node, index, frames)
+    at_rest = statistics.median(view.evaluate(_FRAME_TIMES))
+    view.preview(node).evaluate(_WATCH)
+    for index in reversed(range(frames)):
+        mouse.move(*view.on_bar(node, index, frames))
+        view.settle(2)
+    mouse.up()
+    drags = view.evaluate("() => drags")
+    expected = [list(color) for color in colors(frames)]
+    seen = {drag["index"] for drag in drags}
+    if len(seen) < frames - 1 or any(drag["color"] != expected[drag["index"]] for drag in drags):
+        raise SystemExit(f"the slider did not show what it should have: {drags}")
+    times = [drag["ms"] for drag in drags]
+    return row(f"drag: p95 of {len(times)}, ms", statistics.quantiles(times, n=20)[-1], at_rest)
+
+
+def grown(view: View, kind: str, runs: int, frames: int, size: int) -> list[dict[str, Any]]:
+    """What the page holds after all runs, against after the first."""
+    node = colored(view, kind, frames, size)
+    for number in range(FIRST):
+        run(view, number)
+    early = held(view)
+    for number in range(FIRST, runs):
+        run(view, number)
+    late = held(view)
+    view.evaluate("(id) => app.graph.remove(find(id))", node.id)
+    return [
+        row(f"{kind}: {name} after {runs} runs, {FIRST}", late[name], early[name]) for name in late
+    ]
+
+
+def held(view: View) -> dict[str, float]:
+    """What the page holds once garbage is collected."""
+    view.page.wait_for_timeout(2000)  # the last run's pictures are loaded
+    session = view.page.context.new_cdp_session(view.page)
+    session.send("Performance.enable")
+    for _ in range(3):
+        session.send("HeapProfiler.collectGarbage")
+    metrics = {
+        one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]
+    }
+    session.detach()
+    return {
+        "heap MiB": metrics["JSHeapUsedSize"] / 2**20,
+        "DOM nodes": metrics["Nodes"],
+        "listeners": metrics["JSEventListeners"],
+        "process MiB": resident(view),
+    }
+
+
+def resident(view: View) -> float:
+    """MiB of the process of the page."""
+    session = view.page.context.browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    pids = [process["id"] for process in processes if process["type"] == "renderer"]
+    return max(_resident(pid) for pid in pids) / 2**10
+
+
+def _resident(pid: int) -> int:
+    """KiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+
+def row(measure: str, figure: float, against: float) -> dict[str, Any]:
+    return {"measure": measure, "figure": figure, "against": against, "ratio": figure / against}
+
+
+if __name__ == "__main__":
+    main()
