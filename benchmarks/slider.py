@@ -6,13 +6,14 @@ In a real ComfyUI, its own front end, and the Chromium that tests use; canvas re
 from its event to the frame in the canvas, p95, against the time between two animation frames of
 the page at rest. Every frame is told by its colour; a wrong one ends the benchmark.
 
-The rest: what the page holds after all runs of a graph against what it held after the first ten,
-with the slider, and with ComfyUI's own PreviewImage beside it to tell what the front end adds.
-Garbage is collected first. `process` is the resident memory of the page's process.
+The rest: what a page holds after all runs of a graph against what it held after the first ten,
+garbage collected; with the slider, and without it (its script is kept from the page), which tells
+what the front end adds by itself. `process` is the resident memory of the page's process.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import tempfile
@@ -60,14 +61,15 @@ def main() -> None:
     sys.path.insert(0, str(CHECKOUT / "tests" / "support"))
     with page() as view:
         rows = [dragged(view, options.frames, options.size)]
-        for kind in ("InterpolationPreview", "PreviewImage"):
-            rows += grown(view, kind, options.runs, options.frames, options.size)
+    for name, blocked in (("with the slider", False), ("without it", True)):
+        with page(blocked) as view:
+            rows += grown(view, name, options)
     publish(rows, options.json)
 
 
 @contextmanager
-def page() -> Iterator[View]:
-    """The front end in Chromium."""
+def page(blocked: bool = False) -> Iterator[View]:
+    """The front end in Chromium; where `blocked`, without the script of the slider."""
     import comfy_host
     import comfy_page
     from chromium import CHROMIUM, FLAGS
@@ -84,16 +86,17 @@ def page() -> Iterator[View]:
             comfy_host.Server(host, Path(folder)) as server,
             opened_view(browser, server, "canvas") as view,
         ):
+            if blocked:
+                view.page.route("**/interpolation_preview.js", lambda route: route.abort())
+                view.reload()
             yield view
 
 
-def colored(view: View, kind: str, frames: int, size: int) -> Node:
-    """A graph of plain colours before a node of this kind, on the page."""
-    from comfy_host import Graph
+def colored(view: View, frames: int, size: int) -> Node:
+    """A graph of plain colours before a slider, on the page; the slider."""
+    from plain_frames import colored as graph_of
 
-    graph = Graph()
-    source = graph.add("TestColors", count=frames, size=size)
-    node = graph.add(kind, images=source[0])
+    graph, node = graph_of(count=frames, size=size)
     view.open(graph, show=node)
     return node
 
@@ -113,7 +116,7 @@ def dragged(view: View, frames: int, size: int) -> dict[str, Any]:
     """Time from the mouse to the picture."""
     from comfy_view import colors
 
-    node = colored(view, "InterpolationPreview", frames, size)
+    node = colored(view, frames, size)
     run(view, 0)
     mouse = view.page.mouse
     for index in range(frames):
@@ -136,18 +139,18 @@ def dragged(view: View, frames: int, size: int) -> dict[str, Any]:
     return row(f"drag: p95 of {len(times)}, ms", statistics.quantiles(times, n=20)[-1], at_rest)
 
 
-def grown(view: View, kind: str, runs: int, frames: int, size: int) -> list[dict[str, Any]]:
+def grown(view: View, name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """What the page holds after all runs, against after the first."""
-    node = colored(view, kind, frames, size)
+    colored(view, options.frames, options.size)
     for number in range(FIRST):
         run(view, number)
     early = held(view)
-    for number in range(FIRST, runs):
+    for number in range(FIRST, options.runs):
         run(view, number)
     late = held(view)
-    view.evaluate("(id) => app.graph.remove(find(id))", node.id)
     return [
-        row(f"{kind}: {name} after {runs} runs, {FIRST}", late[name], early[name]) for name in late
+        row(f"{what} after {options.runs} runs, {FIRST}, {name}", late[what], early[what])
+        for what in late
     ]
 
 

@@ -11,6 +11,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,6 +53,8 @@ LIMB_GROWTH = 0.5
 FADE = 2.5
 
 SCORES_KEY = "pose_keypoint_scores"
+PAIRED_KEY = "people_paired"
+"""True in every picture's dict where the people of all pictures stand in the same order."""
 _HIDDEN_PARTS = {
     "face_keypoints_2d": 70,
     "hand_left_keypoints_2d": 21,
@@ -225,12 +228,14 @@ def _numbers(values: Any, count: int, name: str, meaning: str) -> Tensor:
     return numbers
 
 
-def write_poses(people_per_image: Sequence[Sequence[Pose]], size: tuple[int, int]) -> list[dict]:
+def write_poses(
+    people_per_image: Sequence[Sequence[Pose]], size: tuple[int, int], paired: bool = False
+) -> list[dict]:
     """POSE_KEYPOINT of people in pixels of a canvas `size` (height, width).
 
     Written for all its readers: some take a confidence under 1 as missing, others want face and
     hands. So confidences are 0.0 or 1.0, face and hands are zeros, and the scores are under a key
-    of their own.
+    of their own, as is whether the people are `paired`.
     """
     height, width = size
     return [
@@ -238,9 +243,16 @@ def write_poses(people_per_image: Sequence[Sequence[Pose]], size: tuple[int, int
             "people": [_write_person(pose) for pose in people],
             "canvas_height": height,
             "canvas_width": width,
+            PAIRED_KEY: paired,
         }
         for people in people_per_image
     ]
+
+
+def are_paired(data: Any) -> bool:
+    """Whether POSE_KEYPOINT says that its people stand in the same order in every picture."""
+    entries = [data] if isinstance(data, Mapping) else data
+    return all(entry.get(PAIRED_KEY) is True for entry in entries)
 
 
 def _write_person(pose: Pose) -> dict:
@@ -306,12 +318,41 @@ def _distance(a: Pose, b: Pose) -> float:
     return (a.points - b.points)[both].norm(dim=-1).mean().item()
 
 
-def pose_at(poses: Sequence[Sequence[Pose]], position: float, hold: bool = False) -> list[Pose]:
+def fill_missing(poses: Sequence[Sequence[Pose]]) -> list[list[Pose]]:
+    """Paired people with every joint that they have in any of the keyframes.
+
+    A joint that a keyframe lacks lies on the straight line between where the keyframes before and
+    after have it, or stays where the only one on one side has it.
+    """
+    filled = [_fill_person(person) for person in zip(*poses, strict=True)]
+    return [list(people) for people in zip(*filled, strict=True)] if filled else list(poses)
+
+
+def _fill_person(keyframes: Sequence[Pose]) -> list[Pose]:
+    """One person's poses, `_filled` joint by joint."""
+    # (keyframes, 18, x y score)
+    joints = torch.stack(
+        [torch.cat([pose.points, pose.scores[:, None]], dim=1) for pose in keyframes]
+    )
+    for joint in range(len(JOINTS)):
+        there = joints[:, joint, 2] > 0
+        if there.any() and not there.all():
+            joints[:, joint] = _filled(joints[:, joint], there)
+    return [Pose(values[:, :2], values[:, 2]) for values in joints]
+
+
+def _filled(values: Tensor, there: Tensor) -> Tensor:
+    """Columns of `(n, k)` as they are in the rows `there`, and straight in between."""
+    places, known = np.arange(len(values)), there.nonzero().flatten().tolist()
+    columns = [np.interp(places, known, column) for column in values[there].T.tolist()]
+    return torch.tensor(np.stack(columns, axis=1), dtype=values.dtype)
+
+
+def pose_at(poses: Sequence[Sequence[Pose]], position: float) -> list[Pose]:
     """The people at `position` in [0, N - 1], each joint on a straight line (method, step 3).
 
-    A joint that only one of the two keyframes has is dropped, or with `hold` stays where that one
-    has it. One keyframe serves every position. Raises `ValueError` for a position outside, and for
-    keyframes with different numbers of people.
+    A joint that only one of the two keyframes has is dropped. One keyframe serves every position.
+    Raises `ValueError` for a position outside, and for keyframes with different numbers of people.
     """
     if not poses:
         raise ValueError("poses: got no keyframes, want at least one")
@@ -328,19 +369,13 @@ def pose_at(poses: Sequence[Sequence[Pose]], position: float, hold: bool = False
             f"poses: keyframes {before} and {before + 1} have {len(now)} and {len(then)} people, "
             "want as many in both (see match_people)"
         )
-    return [_between(a, b, position - before, hold) for a, b in zip(now, then, strict=True)]
+    return [_between(a, b, position - before) for a, b in zip(now, then, strict=True)]
 
 
-def _between(a: Pose, b: Pose, share: float, hold: bool) -> Pose:
+def _between(a: Pose, b: Pose, share: float) -> Pose:
     both = a.present & b.present
     points = torch.where(both[:, None], a.points.lerp(b.points, share), 0.0)
-    scores = torch.where(both, a.scores.lerp(b.scores, share), 0.0)
-    if hold:
-        for one in (a, b):
-            alone = one.present & ~both
-            points = torch.where(alone[:, None], one.points, points)
-            scores = torch.where(alone, one.scores, scores)
-    return Pose(points, scores)
+    return Pose(points, torch.where(both, a.scores.lerp(b.scores, share), 0.0))
 
 
 def draw_batch(people: Sequence[Sequence[Pose]], height: int, width: int) -> Tensor:

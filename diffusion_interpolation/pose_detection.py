@@ -4,32 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .pictures import to_image
 from .pose import Pose
 
-Detector = Callable[[Tensor], list[Pose]]
+Find = Callable[[Tensor], list[Pose]]
 """From a picture `(3, h, w)` in 0..1 to the people in it, in its pixels."""
 
+PERSON_SCORE = 0.3
+"""What RT-DETR must be sure of at least to take something for a person."""
+JOINT_SCORE = 0.3
+"""What ViTPose must be sure of at least to take something for a joint."""
 
-def detect(pictures: Tensor, detector: Detector) -> list[list[Pose]]:
+_COCO = [0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3]
+"""For each joint of OpenPose-18 the one of COCO-17; the neck lies between the shoulders."""
+_SHOULDERS = [5, 6]
+
+
+class Detector(NamedTuple):
+    """What finds people, and its networks: `find` computes on the device that they are on."""
+
+    find: Find
+    network: nn.Module
+
+
+def detect(pictures: Tensor, find: Find) -> list[list[Pose]]:
     """The people of each picture of `(n, 3, h, w)`.
 
     Raises `ValueError` that names the pictures (from 0) without anyone.
     """
-    people = [detector(picture) for picture in pictures]
+    people = [find(picture) for picture in pictures]
     empty = [str(number) for number, persons in enumerate(people) if not persons]
     if empty:
         raise ValueError(
             f"images: no person found in picture {', '.join(empty)} (from 0), want one in each; "
-            "for a stylised picture, detect on a photograph made from it"
+            "for a stylised picture, detect on a photograph made from it, as the example workflow "
+            "stylised_poses does"
         )
     return people
+
+
+# OpenPose
 
 
 def openpose(weights: Path, device: torch.device | str = "cpu") -> Detector:
@@ -60,7 +81,7 @@ def openpose(weights: Path, device: torch.device | str = "cpu") -> Detector:
         candidate, subset = body(pixels[:, :, ::-1].copy())
         return [_openpose_person(candidate, person) for person in subset]
 
-    return find
+    return Detector(find, body.model)
 
 
 def _openpose_person(candidate: object, person: object) -> Pose:
@@ -71,6 +92,120 @@ def _openpose_person(candidate: object, person: object) -> Pose:
             points[joint] = torch.tensor(candidate[index][:2], dtype=torch.float32)
             scores[joint] = float(candidate[index][2])
     return Pose(points, scores)
+
+
+# ViTPose
+
+
+def vitpose(folder: Path, boxes: Path, device: torch.device | str = "cpu") -> Detector:
+    """ViTPose (Xu et al. 2022) in the people boxes of RT-DETR (Zhao et al. 2023).
+
+    Both as transformers has them, from folders of a config.json, a model.safetensors and, where the
+    defaults do not fit, a preprocessor_config.json. ViTPose must know the 17 joints of COCO. Raises
+    `ValueError` for files that are missing or of another network.
+    """
+    from transformers import (
+        RTDetrForObjectDetection,
+        RTDetrImageProcessor,
+        VitPoseForPoseEstimation,
+        VitPoseImageProcessor,
+    )
+
+    pose_network = _pretrained(VitPoseForPoseEstimation, folder).eval().to(device)
+    box_network = _pretrained(RTDetrForObjectDetection, boxes).eval().to(device)
+    _check_joints(pose_network, folder)
+    pose_processor = _processor(VitPoseImageProcessor, folder)
+    box_processor = _processor(RTDetrImageProcessor, boxes)
+
+    @torch.no_grad()
+    def find(picture: Tensor) -> list[Pose]:
+        image = to_image(picture)
+        people = _people_boxes(box_network, box_processor, image)
+        if not people:
+            return []  # the processor of poses wants one at least
+        inputs = pose_processor(images=image, boxes=[people], return_tensors="pt")
+        found = pose_network(**_on_device(inputs, pose_network), **_experts(pose_network, people))
+        [persons] = pose_processor.post_process_pose_estimation(found, boxes=[people])
+        poses = [_from_coco(person["keypoints"], person["scores"]) for person in persons]
+        return [pose for pose in poses if pose.present.any()]
+
+    return Detector(find, nn.ModuleList([pose_network, box_network]))
+
+
+def _pretrained(kind: Any, folder: Path) -> nn.Module:
+    """A network of transformers from a folder; nothing is downloaded, and no pickle is read."""
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(f"detector: {folder / name} is missing, want one of {kind.__name__}")
+    try:
+        network, report = kind.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except Exception as error:
+        raise ValueError(f"detector: {folder} is no {kind.__name__} ({error})") from error
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(
+            f"detector: {folder} is no {kind.__name__}: it lacks {missing[0]} and "
+            f"{len(missing) - 1} more of its weights"
+        )
+    return network
+
+
+def _check_joints(network: Any, folder: Path) -> None:
+    if network.config.num_labels != 17:
+        raise ValueError(
+            f"detector: {folder} knows {network.config.num_labels} joints, want the 17 of COCO"
+        )
+
+
+def _processor(kind: Any, folder: Path) -> Any:
+    """What prepares pictures for a network, from its folder or with its defaults."""
+    if not (folder / "preprocessor_config.json").is_file():
+        return kind()
+    return kind.from_pretrained(folder, local_files_only=True)
+
+
+def _on_device(inputs: Any, network: nn.Module) -> dict[str, Tensor]:
+    parameter = next(network.parameters())
+    return {"pixel_values": inputs["pixel_values"].to(parameter.device, parameter.dtype)}
+
+
+def _experts(network: Any, people: list[Any]) -> dict[str, Tensor]:
+    """What tells ViTPose++, trained on several data sets, that people are asked for."""
+    if network.config.backbone_config.num_experts == 1:
+        return {}
+    device = next(network.parameters()).device
+    return {"dataset_index": torch.zeros(len(people), dtype=torch.long, device=device)}
+
+
+def _people_boxes(network: Any, processor: Any, image: Any) -> list[list[float]]:
+    """Left, top, width and height of the people in a picture, in pixels."""
+    inputs = processor(images=image, return_tensors="pt")
+    outputs = network(**_on_device(inputs, network))
+    [found] = processor.post_process_object_detection(
+        outputs, threshold=PERSON_SCORE, target_sizes=[(image.height, image.width)]
+    )
+    names = network.config.id2label
+    return [
+        [left, top, right - left, bottom - top]
+        for label, (left, top, right, bottom) in zip(
+            found["labels"].tolist(), found["boxes"].tolist(), strict=True
+        )
+        if names[label] == "person"
+    ]
+
+
+def _from_coco(points: Tensor, scores: Tensor) -> Pose:
+    """A person's `(17, 2)` points and `(17,)` scores of COCO as OpenPose-18."""
+    order = [0 if joint is None else joint for joint in _COCO]
+    points, scores = points.float().cpu(), scores.float().cpu()
+    turned, sure = points[order], scores[order]
+    turned[1], sure[1] = points[_SHOULDERS].mean(0), scores[_SHOULDERS].min()
+    sure = torch.where(sure >= JOINT_SCORE, sure, 0.0)
+    return Pose(torch.where(sure[:, None] > 0, turned, 0.0), sure)
+
+
+# The demo's puppets
 
 
 def puppet_reader(device: torch.device | str = "cpu") -> Detector:
@@ -84,8 +219,9 @@ def puppet_reader(device: torch.device | str = "cpu") -> Detector:
     @torch.no_grad()
     def find(picture: Tensor) -> list[Pose]:
         height, width = picture.shape[1:]
-        small = F.interpolate(picture[None].to(device), (SIZE, SIZE), mode="area")
+        place = next(reader.parameters()).device
+        small = F.interpolate(picture[None].to(place), (SIZE, SIZE), mode="area")
         [[pose]] = poses(reader(small).cpu(), SIZE)
         return [pose.scaled(width / SIZE, height / SIZE)]
 
-    return find
+    return Detector(find, reader)

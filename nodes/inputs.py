@@ -11,7 +11,7 @@ from torch import Tensor
 from ..diffusion_interpolation.blend import BLENDS
 from ..diffusion_interpolation.guide import Guide
 from ..diffusion_interpolation.path import MOST_SEED
-from ..diffusion_interpolation.pose import match_people, read_poses
+from ..diffusion_interpolation.pose import are_paired, match_people, read_poses
 from .comfy_model import Conditioning, read_conditioning
 from .types import PoseKeypoint
 
@@ -201,7 +201,7 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
     people, size = read_poses(pose.poses)
     if len(people) not in (keyframes, 1) and keyframes > 1:
         raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, want one for each")
-    return match_people(people, "all"), size
+    return people if are_paired(pose.poses) else match_people(people, "all"), size
 
 
 def read_keyframes(images: Tensor, vae: Any) -> Tensor:

@@ -14,7 +14,9 @@ from diffusion_interpolation.pose import (
     LIMBS,
     SCORES_KEY,
     Pose,
+    are_paired,
     draw_batch,
+    fill_missing,
     load_poses,
     match_people,
     pose_at,
@@ -202,14 +204,35 @@ def test_joints_move_on_straight_lines_between_keyframes():
     assert [pose_at(keyframes, place) for place in (0, 1, 2.0)] == [[a], [b], [c]]
 
 
-def test_a_joint_needs_both_keyframes_unless_it_is_held():
+def test_a_joint_needs_both_keyframes():
     keyframes = [[_only(nose=(10, 10), neck=(20, 20))], [_only(neck=(40, 20), left_hip=(50, 50))]]
     (pose,) = pose_at(keyframes, 0.5)
     assert pose.present.nonzero().flatten().tolist() == [JOINTS.index("neck")]
     assert pose.points[1].tolist() == [30, 20]
-    (held,) = pose_at(keyframes, 0.5, hold=True)
-    assert held.points[[0, 1, 11]].tolist() == [[10, 10], [30, 20], [50, 50]]
-    assert held.present.sum() == 3
+
+
+def test_a_missing_joint_is_filled_in_from_the_keyframes_that_have_it():
+    keyframes = [
+        [_only(nose=(10, 10)), _only(neck=(0, 0))],
+        [_only(neck=(20, 20)), _only(neck=(0, 0))],
+        [_only(nose=(30, 50), neck=(40, 20)), _only(neck=(0, 0))],
+        [_only(neck=(60, 20)), _only(neck=(0, 0))],
+    ]
+    filled = fill_missing(keyframes)
+    places = [people[0].points[:2].tolist() for people in filled]
+    assert places[0] == [[10, 10], [20, 20]]
+    assert places[1] == [[20, 30], [20, 20]]
+    assert places[2] == [[30, 50], [40, 20]]
+    assert places[3] == [[30, 50], [60, 20]]
+    assert all(people[0].present.sum() == 2 for people in filled)
+    assert all(people[1].present.sum() == 1 for people in filled)
+    assert not keyframes[0][0].present[1], "the poses given are left as they are"
+
+
+def test_people_that_are_paired_are_said_to_be():
+    assert are_paired(write_poses([[_at(20)], [_at(60)]], (100, 100), paired=True))
+    assert not are_paired(write_poses([[_at(20)], [_at(60)]], (100, 100)))
+    assert not are_paired([_entry(_triples((10, 10, 1)))])
 
 
 def test_one_keyframe_serves_every_position_and_others_are_checked():
