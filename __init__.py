@@ -9,6 +9,8 @@ from .nodes.frame_routes import add_routes
 from .nodes.interpolation_preview import InterpolationPreview
 from .nodes.inversion_files import LoadInversion, SaveInversion
 from .nodes.keyframe_conditioning import KeyframeConditioning
+from .nodes.load_poses import LoadPoses
+from .nodes.match_poses import MatchPoses
 from .nodes.noisy_latent_lerp import NoisyLatentLerp
 from .nodes.pose_extract import PoseExtract
 from .nodes.puppet_demo import PuppetDemo
@@ -34,6 +36,8 @@ class DiffusionInterpolation(ComfyExtension):
             LoadInversion,
             PuppetDemo,
             InterpolationPreview,
+            MatchPoses,
+            LoadPoses,
         ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .reranker import hosted, pair_scorer, prompt_inputs, reranker_output
+from .reranker import hosted_pair, pair_scorer, prompt_inputs, reranker_output
 from .types import CATEGORY, PoseKeypoint
 
 
@@ -52,7 +52,7 @@ class PuppetDemo(io.ComfyNode):
             load_clip(),
             load_vae(),
             load_control_net(),
-            pair_scorer(hosted(reranker()), positive, negative),
+            pair_scorer(hosted_pair(reranker()), positive, negative),
             keyframes.movedim(1, -1),
             write_poses(poses(puppets, SIZE), (SIZE, SIZE)),
         )

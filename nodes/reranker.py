@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management as memory
-import comfy.model_patcher
 import folder_paths
 import torch
 from comfy_api.latest import io
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..diffusion_interpolation.bisection import Scorer
 from ..diffusion_interpolation.rerank import ClipPair, open_clip_pair
+from .hosted import hosted
 from .types import CATEGORY, Reranker
 
 FOLDER = "rerankers"
@@ -137,27 +137,20 @@ class RerankerFromCLIP(io.ComfyNode):
 @lru_cache(maxsize=1)
 def _loaded(architecture: str, file: Path, changed: int) -> ClipPair:
     """`changed`, the time in ns, makes a replaced file be read again."""
-    return hosted(open_clip_pair(architecture, file))
+    return hosted_pair(open_clip_pair(architecture, file))
 
 
-def hosted(pair: ClipPair) -> ClipPair:
-    """`pair` under the host's memory management: its network may be moved away between uses.
-
-    As a whole, since a network that is not of the host's classes cannot be used in part.
-    """
-    # in a list of its own: the host marks what it moves, and not every network lets it
-    patcher = comfy.model_patcher.ModelPatcher(
-        nn.ModuleList([pair.network]),
-        memory.text_encoder_device(),
-        memory.text_encoder_offload_device(),
-    )
+def hosted_pair(pair: ClipPair) -> ClipPair:
+    """`pair` under the host's memory management."""
+    device, offload_device = memory.text_encoder_device(), memory.text_encoder_offload_device()
+    bring = hosted(pair.network, device, offload_device)
 
     def embed_pictures(pictures: Tensor) -> Tensor:
-        memory.load_models_gpu([patcher], force_full_load=True)
+        bring()
         return pair.embed_pictures(pictures)
 
     def embed_texts(texts: list[str]) -> Tensor:
-        memory.load_models_gpu([patcher], force_full_load=True)
+        bring()
         return pair.embed_texts(texts)
 
     return ClipPair(embed_pictures, embed_texts, pair.network)

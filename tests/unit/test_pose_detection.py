@@ -10,7 +10,7 @@ from diffusion_interpolation.pose_detection import detect, openpose, puppet_read
 def test_the_reader_finds_puppets_of_any_size():
     puppets = world.sample(8, torch.Generator().manual_seed(5))
     for size in (64, 256):
-        found = detect(world.render(puppets, size), puppet_reader())
+        found = detect(world.render(puppets, size), puppet_reader().find)
         for [pose], [truth] in zip(found, world.poses(puppets, size), strict=True):
             assert (pose.points - truth.points).norm(dim=-1).mean() < 0.02 * size
             assert pose.present.all()
@@ -19,7 +19,7 @@ def test_the_reader_finds_puppets_of_any_size():
 def test_a_picture_without_anyone_is_named():
     pictures = torch.zeros(3, 3, 8, 8)
     pictures[1] = 1
-    find = puppet_reader()
+    find = puppet_reader().find
     with pytest.raises(ValueError, match="no person found in picture 0, 2"):
         detect(pictures, lambda picture: find(picture) if picture.any() else [])
 
@@ -44,6 +44,6 @@ def test_openposes_network_runs(tmp_path):
     # the published file lacks the first part of the names
     weights = {key.split(".", 1)[1]: value for key, value in network.state_dict().items()}
     torch.save(weights, tmp_path / "body_pose_model.pth")
-    find = openpose(tmp_path / "body_pose_model.pth")
+    find = openpose(tmp_path / "body_pose_model.pth").find
     people = find(torch.rand(3, 96, 128, generator=torch.Generator().manual_seed(1)))
     assert all(pose.points.shape == (18, 2) for pose in people)

@@ -1,0 +1,60 @@
+"""The files of the pose detectors: where they are looked for, and where they can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+_NETWORK = ("config.json", "preprocessor_config.json", "model.safetensors")
+
+
+class Weights(NamedTuple):
+    """The files of one network: their folder below a folder of models, and their origin."""
+
+    folder: str
+    files: tuple[str, ...]
+    repository: str
+    """On the Hugging Face Hub."""
+
+
+OPENPOSE = Weights("", ("body_pose_model.pth",), "lllyasviel/Annotators")
+VITPOSE = Weights("vitpose", _NETWORK, "usyd-community/vitpose-base-simple")
+RTDETR = Weights("rtdetr", _NETWORK, "PekingU/rtdetr_r50vd_coco_o365")
+
+
+def find_weights(weights: Weights, roots: Sequence[Path], download: bool = False) -> Path:
+    """The folder of the files, below the first of `roots` that has them all.
+
+    Where none has them and `download` says so, they are downloaded below the first. Raises
+    `ValueError` that names the folder and the files that are missing.
+    """
+    for root in roots:
+        if not _missing(weights, root):
+            return root / weights.folder
+    folder = roots[0] / weights.folder
+    missing = _missing(weights, roots[0])
+    if not download:
+        raise ValueError(
+            f"detector: {folder} lacks {', '.join(missing)}, want it from {weights.repository} on "
+            "the Hugging Face Hub; put it there, or allow the download"
+        )
+    for name in missing:
+        _download(weights, name, folder)
+    return folder
+
+
+def _missing(weights: Weights, root: Path) -> list[str]:
+    return [name for name in weights.files if not (root / weights.folder / name).is_file()]
+
+
+def _download(weights: Weights, name: str, folder: Path) -> None:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        hf_hub_download(weights.repository, name, local_dir=folder)
+    except Exception as error:
+        raise ValueError(
+            f"detector: {name} of {weights.repository} could not be downloaded to {folder}, want "
+            f"the file there ({error})"
+        ) from error

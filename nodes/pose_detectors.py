@@ -1,0 +1,65 @@
+"""The detectors that PoseExtract offers: their files, and where they compute."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import comfy.model_management as memory
+import folder_paths
+from torch import Tensor
+
+from ..diffusion_interpolation.pose import Pose
+from ..diffusion_interpolation.pose_detection import (
+    Detector,
+    Find,
+    openpose,
+    puppet_reader,
+    vitpose,
+)
+from ..diffusion_interpolation.pose_weights import OPENPOSE, RTDETR, VITPOSE, find_weights
+from .hosted import hosted
+
+FOLDER = "pose_detection"
+OPENPOSE_NAME, VITPOSE_NAME, PUPPETS_NAME = "OpenPose", "ViTPose", "puppets of the demo"
+DETECTORS = (OPENPOSE_NAME, VITPOSE_NAME, PUPPETS_NAME)
+
+folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
+
+
+def find_with(name: str, download: bool) -> Find:
+    """The detector of this name, which can be interrupted between pictures.
+
+    Raises `ValueError` where its files are missing and are not to be downloaded.
+    """
+    if name == PUPPETS_NAME:
+        return puppet_reader().find
+    wanted = {OPENPOSE_NAME: (OPENPOSE,), VITPOSE_NAME: (VITPOSE, RTDETR)}[name]
+    roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
+    folders = tuple(find_weights(weights, roots, download) for weights in wanted)
+    files = [
+        folder / file
+        for weights, folder in zip(wanted, folders, strict=True)
+        for file in weights.files
+    ]
+    return _loaded(name, folders, tuple(file.stat().st_mtime_ns for file in files))
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, folders: tuple[Path, ...], changed: tuple[int, ...]) -> Find:
+    """`changed`, the times in ns, makes replaced files be read again."""
+    if name == OPENPOSE_NAME:
+        return _on_device(openpose(folders[0] / OPENPOSE.files[0]))
+    return _on_device(vitpose(*folders))
+
+
+def _on_device(detector: Detector) -> Find:
+    """`detector` on the host's device, which its networks may leave between uses."""
+    bring = hosted(detector.network, memory.get_torch_device(), memory.unet_offload_device())
+
+    def find(picture: Tensor) -> list[Pose]:
+        memory.throw_exception_if_processing_interrupted()
+        bring()
+        return detector.find(picture)
+
+    return find
