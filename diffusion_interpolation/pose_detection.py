@@ -19,6 +19,9 @@ Find = Callable[[Tensor], list[Pose]]
 
 PERSON_SCORE = 0.3
 """What RT-DETR must be sure of at least to take something for a person."""
+OPENPOSE_SIDE = 512
+"""Shorter side (pixels) of what OpenPose searches: its network sees 184 rows of any picture, but
+controlnet-aux enlarges 57 maps to the size of the picture."""
 JOINT_SCORE = 0.3
 """What ViTPose must be sure of at least to take something for a joint."""
 
@@ -76,12 +79,24 @@ def openpose(weights: Path, device: torch.device | str = "cpu") -> Detector:
     body.model.eval().to(device)
 
     def find(picture: Tensor) -> list[Pose]:
-        pixels = np.asarray(to_image(picture))
+        small, back = _shrunk(picture, OPENPOSE_SIDE)
+        pixels = np.asarray(to_image(small))
         # the network was trained on OpenCV's order of colours
         candidate, subset = body(pixels[:, :, ::-1].copy())
-        return [_openpose_person(candidate, person) for person in subset]
+        return [back(_openpose_person(candidate, person)) for person in subset]
 
     return Detector(find, body.model)
+
+
+def _shrunk(picture: Tensor, side: int) -> tuple[Tensor, Callable[[Pose], Pose]]:
+    """`picture` `(3, h, w)` with its shorter side at most `side`, and the way back for poses."""
+    height, width = picture.shape[1:]
+    share = min(1.0, side / min(height, width))
+    size = round(height * share), round(width * share)
+    small = F.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
+    y, x = height / size[0], width / size[1]
+    # a whole number is the middle of a pixel
+    return small, lambda pose: pose.scaled(x, y, (x - 1) / 2, (y - 1) / 2)
 
 
 def _openpose_person(candidate: object, person: object) -> Pose:

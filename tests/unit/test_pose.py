@@ -4,6 +4,8 @@ import json
 import logging
 import math
 
+import numpy as np
+import planted
 import pytest
 import torch
 
@@ -266,6 +268,23 @@ def test_every_joint_and_limb_has_its_colour():
         x, y = ends.mean(0).long().tolist()
         middle = draw_batch([[Pose(pose.points, alone)]], 128, 220)[0, :, y, x]
         assert middle.tolist() == _colour(limb, 0.6)
+
+
+def test_skeletons_look_as_controlnet_aux_draws_them():
+    drawing = pytest.importorskip("controlnet_aux.open_pose.util")
+    keypoint = pytest.importorskip("controlnet_aux.open_pose.body").Keypoint
+    for count, height, width in [(1, 512, 512), (1, 768, 512), (2, 480, 853)]:
+        people = planted.people_of(count, height, width, seed=count)
+        people = [Pose(pose.points.round(), pose.scores) for pose in people]
+        theirs = np.zeros((height, width, 3), dtype=np.uint8)
+        for pose in people:
+            # it multiplies by the size and cuts off what is behind the point
+            places = [((x + 0.5) / width, (y + 0.5) / height) for x, y in pose.points.tolist()]
+            theirs = drawing.draw_bodypose(theirs, [keypoint(*place) for place in places])
+        ours = draw_batch([people], height, width)[0].movedim(0, -1)
+        assert (ours - torch.from_numpy(theirs) / 255).abs().mean() < 1 / 255
+        lit = torch.from_numpy(theirs).amax(-1) > 0
+        assert (ours.amax(-1) > 0)[lit].float().mean() > 0.999, "no limb is missing"
 
 
 def test_limbs_are_nine_pixels_wide_in_the_middle_and_dots_have_radius_four():
