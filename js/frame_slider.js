@@ -65,6 +65,8 @@ export class FrameSlider {
   /** @type {number[]} */
   #keyframes = [];
   #decodedBytes = 0;
+  /** Of the pictures so far, in bytes. */
+  #largest = 0;
   #loading = 0;
   #tick = 0;
   #wheelRest = 0;
@@ -231,21 +233,16 @@ export class FrameSlider {
    * @param {string} url
    */
   async #decode(url) {
-    const image = new Image();
-    image.src = url;
     try {
-      await image.decode();
+      if (this.#decodedBytes + this.#largest > DECODED_BYTES) return await imageOf(url);
+      const picture = await bitmapOf(url);
+      if (picture instanceof ImageBitmap) {
+        this.#decodedBytes += byteSize(picture);
+        this.#largest = Math.max(this.#largest, byteSize(picture));
+      }
+      return picture;
     } catch {
       return null;
-    }
-    const bytes = byteSize(image);
-    if (this.#decodedBytes + bytes > DECODED_BYTES) return image;
-    this.#decodedBytes += bytes;
-    try {
-      return await createImageBitmap(image);
-    } catch {
-      this.#decodedBytes -= bytes;
-      return image; // drawings without a size of their own, for one, make no bitmap
     }
   }
 
@@ -546,6 +543,34 @@ function sizeOf(picture) {
   const width = image ? picture.naturalWidth : picture.width;
   const height = image ? picture.naturalHeight : picture.height;
   return { width: width || 300, height: height || 300 };
+}
+
+/**
+ * A picture that is decoded once. From a server without an `<img>`, which would have the browser
+ * keep its own copies of frames that are long gone.
+ * @param {string} url
+ * @returns {Promise<ImageBitmap | HTMLImageElement>} an image for what makes no bitmap
+ */
+async function bitmapOf(url) {
+  if (/^https?:/.test(new URL(url, document.baseURI).protocol)) {
+    const answer = await fetch(url);
+    if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+    return createImageBitmap(await answer.blob());
+  }
+  const image = await imageOf(url);
+  // drawings without a size of their own, for one, make none
+  return createImageBitmap(image).catch(() => image);
+}
+
+/**
+ * A picture that the browser decodes again whenever it likes.
+ * @param {string} url
+ */
+async function imageOf(url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  return image;
 }
 
 /** @param {ImageBitmap | HTMLImageElement} picture */

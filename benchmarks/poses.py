@@ -1,0 +1,126 @@
+"""Do people move with their poses? `python benchmarks/poses.py`
+
+Frames between pairs of held-out puppets, with the poses of both and a ControlNet, and without. The
+demo's reader reads the joints off each frame; they are held against the pose that lies between the
+two at the frame's place. `joints` is their mean distance in picture heights.
+
+`limbs` is the share of frames with all eight parts of arms and legs. One is there if two thirds of
+the points along it look more like the puppet that was read, drawn again, than like the background.
+`drawn` is the same for true puppets, which is as far as the reader can be trusted.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import torch
+from demo_model import SIZE, held_out
+from report import parser, publish
+from torch import Tensor, nn
+
+from diffusion_interpolation.bisection import Bisection, Settings
+from diffusion_interpolation.cli import EMBEDDED_DEFAULTS
+from diffusion_interpolation.demo import load_model, load_reader, reranker, world
+from diffusion_interpolation.guide import Guide
+from diffusion_interpolation.path import Path
+from diffusion_interpolation.pose import pose_at
+
+LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13))
+POINTS = 9
+"""Along a limb."""
+
+
+class Frames:
+    """The frames between pairs, and how well they hold the poses."""
+
+    def __init__(self, args: Namespace) -> None:
+        self.args = args
+        self.model = load_model(steps=args.steps, device=args.device)
+        self.reader = load_reader(args.device)
+        prompts = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative"]
+        self.scorer = reranker(args.device).scorer(*prompts)
+        self.texts = self.model.encode_text(prompts[0]), self.model.encode_text([prompts[1]])
+
+    def of(self, pair: Tensor, posed: bool) -> tuple[Tensor, Tensor]:
+        """Pictures `(frames, 3, h, w)` between two puppets, and the true joints of each."""
+        poses = world.poses(pair, SIZE)
+        path = Path((self.args.frames_per_gap,))
+        guide = Guide(
+            *self.texts,
+            EMBEDDED_DEFAULTS["cfg"],
+            poses if posed else None,
+            (SIZE, SIZE) if posed else (0, 0),
+        )
+        settings = Settings(candidates=self.args.candidates, seed=self.args.seed)
+        bisection = Bisection(self.model, path, guide, settings, self.scorer)
+        keyframes = self.model.encode(world.render(pair, SIZE))
+        frames = list(bisection.frames(keyframes))
+        latents = torch.stack([frame.latent for frame in frames]).to(self.model.device)
+        truth = [pose_at(poses, frame.position)[0].points / SIZE for frame in frames]
+        return self.model.decode(latents).cpu(), torch.stack(truth)
+
+    def measured(self, posed: bool, pairs: Tensor) -> dict[str, list[float]]:
+        """Of every frame of all pairs."""
+        joints, limbs = [], []
+        for pair in pairs.split(2):
+            pictures, truth = self.of(pair, posed)
+            numbers = self.read(pictures)
+            joints += (world.joints(numbers) - truth).norm(dim=-1).mean(1).tolist()
+            limbs += all_limbs(pictures, numbers).tolist()
+        return {"joints": joints, "limbs": limbs}
+
+    @torch.no_grad()
+    def read(self, pictures: Tensor) -> Tensor:
+        return self.reader(pictures.to(self.args.device)).cpu()
+
+
+def all_limbs(pictures: Tensor, numbers: Tensor) -> Tensor:
+    """`(n,)` of bool: whether all limbs of the puppets `numbers` are in the `pictures`."""
+    at = world.joints(numbers)
+    along = torch.linspace(0, 1, POINTS)[:, None]
+    points = [at[:, [a]].lerp(at[:, [b]], along) for a, b in LIMBS]
+    # (n, 8, POINTS, 2), from picture heights to grid_sample's -1 to 1
+    grid = 2 * torch.stack(points, dim=1) - 1
+    seen, drawn = (
+        nn.functional.grid_sample(p, grid, align_corners=False).movedim(1, -1)
+        for p in (pictures, world.render(numbers, SIZE))
+    )
+    background = numbers[:, None, None, world.BACK]
+    there = (seen - drawn).norm(dim=-1) < (seen - background).norm(dim=-1)
+    return (there.float().mean(-1) >= 2 / 3).all(1)
+
+
+def main() -> None:
+    words = parser(__doc__)
+    words.add_argument("--pairs", type=int, default=50)
+    words.add_argument("--frames-per-gap", type=int, default=7)
+    words.add_argument("--steps", type=int, default=50)
+    words.add_argument("--candidates", type=int, default=4)
+    args = words.parse_args()
+    frames = Frames(args)
+    puppets = held_out(2 * args.pairs, args.seed)
+    posed, free = (frames.measured(way, puppets) for way in (True, False))
+    true = all_limbs(world.render(puppets, SIZE), frames.read(world.render(puppets, SIZE)))
+    publish(rows(posed, free, true.float().mean().item()), args.json)
+
+
+def rows(
+    posed: dict[str, list[float]], free: dict[str, list[float]], true: float
+) -> list[dict[str, object]]:
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    errors = mean(posed["joints"]), mean(free["joints"])
+    found = [
+        ("joints, with poses, mean, %", 100 * errors[0], "< 5"),
+        ("joints, without, mean, %", 100 * errors[1], ""),
+        ("joints, without against with", errors[1] / errors[0], ">= 2"),
+        ("limbs, with poses, % of frames", 100 * mean(posed["limbs"]), ">= 95"),
+        ("limbs, without, % of frames", 100 * mean(free["limbs"]), ""),
+        ("limbs, drawn, % of pictures", 100 * true, ""),
+    ]
+    return [{"measure": m, "value": v, "wanted": w} for m, v, w in found]
+
+
+if __name__ == "__main__":
+    main()
