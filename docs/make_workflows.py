@@ -234,7 +234,7 @@ def sd15_openpose(sheet: Sheet) -> None:
         "| *rerankers/* | a CLIP of open-clip as *.safetensors* |\n"
         "| *pose_detection/* | *body_pose_model.pth*, OpenPose's detector |\n\n"
         "Choose yours in the loaders above. **OpenPose's weights are for non-commercial use**; "
-        "poses from DWPose or from an editor go into *poses* as well.\n\n"
+        "*ViTPose*, poses from DWPose or from an editor do as well.\n\n"
         "No people in the pictures? Take away *Pose Extract* and the ControlNet.",
         360,
     )
@@ -251,6 +251,82 @@ def sd15_openpose(sheet: Sheet) -> None:
         source,
         reranker=reranker[0],
         control_net=control[0],
+        poses=poses[0],
+        frames_per_gap=15,
+        cfg=7.5,
+    )
+    save(sheet, frames, "interpolation", 8.0)
+
+
+def stylised_poses(sheet: Sheet) -> None:
+    sheet.column("Models", 360)
+    model = sheet.put("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
+    edges, skeletons = (
+        sheet.put("ControlNetLoader", title=f"For {what}", control_net_name=f"{file}.safetensors")
+        for what, file in (
+            ("edges", "control_v11p_sd15_canny_fp16"),
+            ("skeletons", "control_v11p_sd15_openpose_fp16"),
+        )
+    )
+    sheet.note(
+        "# Poses of drawings\n\n"
+        "Detectors know photographs. So each picture is first made into one that keeps its edges, "
+        "and the pose is taken from that. The frames are made from the drawings themselves.\n\n"
+        "Look at the photographs: they need not be beautiful, but each must show a person in the "
+        "pose of the drawing. If one does not, say in *The photographs* what it should show, or "
+        "change the seed, *denoise* or the strength of the edges.\n\n"
+        "Wants a Stable Diffusion 1.5, a Canny and an OpenPose ControlNet for it, and ViTPose and "
+        "RT-DETR in *models/pose_detection/* (*download* in *Pose Extract* fetches them).",
+        420,
+    )
+    pictures = keyframes(sheet, 2, 512)
+    sheet.column("Photographs of them")
+    photograph = sheet.prompt_of(model[1], "a photo of a person, full body", "The photographs")
+    nothing = sheet.prompt_of(model[1], "drawing, painting, " + FAULTS, "What they are not")
+    outlines = sheet.put("Canny", image=pictures, low_threshold=0.2, high_threshold=0.5)
+    held = sheet.put(
+        "ControlNetApplyAdvanced",
+        positive=photograph,
+        negative=nothing,
+        control_net=edges[0],
+        image=outlines[0],
+        strength=0.8,
+        start_percent=0.0,
+        end_percent=0.8,
+    )
+    latents = sheet.put("VAEEncode", pixels=pictures, vae=model[2])
+    sampled = sheet.put(
+        "KSampler",
+        model=model[0],
+        positive=held[0],
+        negative=held[1],
+        latent_image=latents[0],
+        seed=0,
+        steps=25,
+        cfg=7.5,
+        sampler_name="dpmpp_2m",
+        scheduler="karras",
+        denoise=0.85,
+    )
+    photographs = sheet.put("VAEDecode", samples=sampled[0], vae=model[2])
+    sheet.column("Poses")
+    sheet.put("PreviewImage", title="The photographs", tall=300, images=photographs[0])
+    poses = sheet.put(
+        "PoseExtract",
+        room=220,
+        images=photographs[0],
+        detector="ViTPose",
+        people="largest",
+        missing_joints="fill in",
+    )
+    words = two_prompts(sheet, model[1], "a drawing of a dancer")
+    source = {"model": model[0], "vae": model[2], "keyframes": pictures}
+    learned = learn(sheet, words, source, steps=200, cfg=7.5)
+    frames = between(
+        sheet,
+        learned,
+        source,
+        control_net=skeletons[0],
         poses=poses[0],
         frames_per_gap=15,
         cfg=7.5,
@@ -437,6 +513,7 @@ WORKFLOWS: dict[str, tuple[Callable[[Sheet], None], list[str]]] = {
     "one_frame_from_parts": (one_frame_from_parts, ["PreviewImage"]),
     "remix_with_host_nodes": (remix_with_host_nodes, ["PreviewImage"]),
     "sd15_openpose": (sd15_openpose, []),
+    "stylised_poses": (stylised_poses, []),
     "sdxl": (sdxl, []),
     "four_keyframes": (four_keyframes, []),
 }

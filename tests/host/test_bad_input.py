@@ -222,11 +222,25 @@ def prompts_of_two_models(demo: Demo) -> Node:
     return demo.graph.add("KeyframeConditioning", first=demo.positive, second=other[0])
 
 
-@mistake("body_pose_model.pth", "missing", "pose_detection")
+@mistake("body_pose_model.pth", "lacks", "pose_detection", "lllyasviel/Annotators")
 def no_weights_to_detect_with(demo: Demo) -> Node:
     return demo.graph.add(
         "PoseExtract", images=demo.keyframes, detector="OpenPose", people="largest"
     )
+
+
+@mistake("vitpose", "lacks", "config.json", "model.safetensors", "usyd-community")
+def no_networks_to_detect_with(demo: Demo) -> Node:
+    return demo.graph.add(
+        "PoseExtract", images=demo.keyframes, detector="ViTPose", people="largest"
+    )
+
+
+@mistake("nobody.json", "not a .json in the input or output folder")
+def poses_of_no_file(demo: Demo) -> Node:
+    # by a wire, which the host does not hold against the list
+    name = demo.graph.add("PrimitiveString", value="../nobody.json")
+    return demo.graph.add("LoadPoses", file=name[0])
 
 
 @mistake("clip", "projection")

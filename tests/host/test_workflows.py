@@ -31,7 +31,7 @@ QUICK = {
     "ImageScale": {"width": 64, "height": 64},
     "KSampler": {"steps": 8},
     "NoisyLatentLerp": {"steps": 8},
-    # OpenPose's weights are not here
+    # the detectors' weights are not here
     "PoseExtract": {"detector": "puppets of the demo"},
     "TextualInvert": {"steps": 4, "draws": 1, "augmentations": 2},
 }
@@ -58,7 +58,7 @@ def file(request) -> Path:
 def test_there_are_workflows_of_the_demo_and_of_real_models():
     names = {file.stem for file in FILES}
     assert names >= {"embedded_demo", "one_frame_from_parts", "remix_with_host_nodes"}
-    assert names >= {"sd15_openpose", "sdxl", "four_keyframes"}
+    assert names >= {"sd15_openpose", "stylised_poses", "sdxl", "four_keyframes"}
 
 
 def test_values_and_wires_fit_the_schemas(file, schemas):
@@ -105,8 +105,10 @@ def test_it_says_what_it_does(file):
 def test_all_our_nodes_but_those_for_files_are_shown(schemas):
     ours = {key for key, told in schemas.items() if told["category"] == OURS}
     shown = {node["type"] for file in FILES for node in read(file)["nodes"]}
-    # the slider of FrameBisector shows what that of InterpolationPreview does
-    assert ours - shown == {"LoadInversion", "SaveInversion", "InterpolationPreview"}
+    # the slider of FrameBisector shows what that of InterpolationPreview does, and PoseExtract
+    # matches poses itself
+    unshown = {"LoadInversion", "SaveInversion", "InterpolationPreview"}
+    assert ours - shown == unshown | {"LoadPoses", "MatchPoses"}
 
 
 # What is run
@@ -276,6 +278,7 @@ def upload_puppets(server: Server, prompt: Prompt) -> None:
     ("name", "kind", "stand_in"),
     [
         ("sd15_openpose", "sd15", stand_in_reranker),
+        ("stylised_poses", "sd15", nothing_more),
         ("sdxl", "sdxl", stand_in_clips),
         ("four_keyframes", "sd15", nothing_more),
     ],
