@@ -39,7 +39,9 @@ class MatchPoses(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, poses: Any, people: str, pairing: str, missing_joints: str) -> io.NodeOutput:
+    def execute(
+        cls, poses: Any, people: str, pairing: str = PAIRINGS[0], missing_joints: str = DROP
+    ) -> io.NodeOutput:
         found, size = read_poses(poses)
         return matched(cls, found, size, people, pairing, missing_joints)
 

@@ -11,11 +11,11 @@ import planted
 import pytest
 import torch
 from comfy_host import Graph, Node, Run, Server
+from demo_graphs import Demo
 
-from diffusion_interpolation.pose import Pose, draw_batch, read_poses, write_poses
+from diffusion_interpolation.pose import PAIRINGS, Pose, draw_batch, read_poses, write_poses
 
 SIZE = 96, 128
-PUPPETS = "puppets of the demo"
 
 
 def people(count: int, seed: int) -> list[Pose]:
@@ -75,17 +75,27 @@ def test_poses_of_other_packs_are_matched(server, way):
     assert "keyframe 1 has 3 people, another only 2; the others are dropped" in server.log
 
 
-def test_people_stay_paired_by_distance_in_the_frames(server):
-    """Two people change places: by distance each goes to the other one's place, crossing none."""
-    low, high = people(2, 3), [pose.scaled(1, 1, 0, 4) for pose in people(2, 3)]
-    keyframes = [low, list(reversed(high))]
+def test_people_paired_by_distance_stay_so_in_the_frames(server):
+    """One person above another; each moves past the other one's middle, so that sorting swaps."""
+    [person] = people(1, 3)
+
+    def at(x: float, y: float) -> Pose:
+        return person.scaled(0.3, 0.3, x, y)
+
+    keyframes = [[at(10, 60), at(20, 5)], [at(22, 60), at(8, 5)]]
     graph = Graph()
+    demo = Demo(graph)
     source = graph.add("TestPoses", json=json.dumps(given_as(keyframes, "DWPose")))
-    near = graph.add(
-        "MatchPoses", poses=source[0], people="all", pairing="distance", missing_joints="drop"
-    )
-    found, _ = run(server, graph, near)
-    assert all(map(same, found[1], high))
+    matching = {"poses": source[0], "people": "all", "missing_joints": "drop"}
+    ways = [graph.add("MatchPoses", **matching, pairing=way) for way in PAIRINGS]
+    for number, poses in enumerate([source, *ways]):
+        frames = demo.bisector(poses=poses[0], frames_per_gap=1, candidates=1)
+        graph.add("TestTensor", any=frames[0], name=f"frames {number}")
+    found, _ = run(server, graph, ways[PAIRINGS.index("distance")])
+    assert same(found[0][0], keyframes[0][0]) == same(found[1][0], keyframes[1][0])
+    unmatched, sorted_, near = (server.tensor(f"frames {number}")[1] for number in range(3))
+    assert torch.equal(unmatched, sorted_)
+    assert (near - sorted_).abs().max() > 0.02
 
 
 def test_a_missing_joint_is_filled_in(server):
