@@ -41,7 +41,7 @@ class Frames:
         self.scorer = reranker(args.device).scorer(*prompts)
         self.texts = self.model.encode_text(prompts[0]), self.model.encode_text([prompts[1]])
 
-    def of(self, pair: Tensor, posed: bool) -> tuple[Tensor, Tensor]:
+    def between(self, pair: Tensor, posed: bool) -> tuple[Tensor, Tensor]:
         """Pictures `(frames, 3, h, w)` between two puppets, and the true joints of each."""
         poses = world.poses(pair, SIZE)
         path = Path((self.args.frames_per_gap,))
@@ -55,15 +55,15 @@ class Frames:
         bisection = Bisection(self.model, path, guide, settings, self.scorer)
         keyframes = self.model.encode(world.render(pair, SIZE))
         frames = list(bisection.frames(keyframes))
-        latents = torch.stack([frame.latent for frame in frames]).to(self.model.device)
+        pictures = torch.stack([frame.picture for frame in frames])
         truth = [pose_at(poses, frame.position)[0].points / SIZE for frame in frames]
-        return self.model.decode(latents).cpu(), torch.stack(truth)
+        return pictures, torch.stack(truth)
 
     def measured(self, posed: bool, pairs: Tensor) -> dict[str, list[float]]:
         """Of every frame of all pairs."""
         joints, limbs = [], []
         for pair in pairs.split(2):
-            pictures, truth = self.of(pair, posed)
+            pictures, truth = self.between(pair, posed)
             numbers = self.read(pictures)
             joints += (world.joints(numbers) - truth).norm(dim=-1).mean(1).tolist()
             limbs += all_limbs(pictures, numbers).tolist()
@@ -94,7 +94,7 @@ def main() -> None:
     words = parser(__doc__)
     words.add_argument("--pairs", type=int, default=50)
     words.add_argument("--frames-per-gap", type=int, default=7)
-    words.add_argument("--steps", type=int, default=50)
+    words.add_argument("--steps", type=int, default=20)
     words.add_argument("--candidates", type=int, default=4)
     args = words.parse_args()
     frames = Frames(args)
