@@ -105,7 +105,7 @@ def picture(page: Page, only: str = "") -> Image.Image:
     # away from the edges, where the front end has its menus
     page.set_viewport_size({"width": size[0] + 200, "height": size[1] + 200})
     page.evaluate(_MOVE, [100 + MARGIN - left, 100 + MARGIN - top])
-    page.mouse.move(5, 300)
+    page.mouse.move(-5, -5)
     page.wait_for_timeout(1500)
     clip = {"x": 100, "y": 100, "width": size[0], "height": size[1]}
     return Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")

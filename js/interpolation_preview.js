@@ -19,7 +19,7 @@ import { findNode, readOutput } from "./preview_run.js";
 
 /** The nodes, and the least height of their previews in pixels; candidates take a third of it. */
 const HEIGHTS = new Map([["FrameBisector", 460], ["InterpolationPreview", 320]]);
-const WIDTH = 340; // pixels, of a new node at least
+const WIDTH = 360; // pixels, of a new node at least
 const MARGIN = 10; // pixels that the canvas renderer leaves around a widget
 const PROPERTY = "frames";
 
