@@ -255,6 +255,17 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         "--pose", nargs="+", type=Path, metavar="JSON", help="OpenPose files, one an image"
     )
     group.add_argument("--people", choices=("largest", "all"), default="largest")
+    group.add_argument(
+        "--pairing",
+        choices=("left to right", "distance"),
+        default="left to right",
+        help="who becomes whom, of all people",
+    )
+    group.add_argument(
+        "--fill-joints",
+        action="store_true",
+        help="joints that a picture lacks are where its neighbours have them, not dropped",
+    )
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:

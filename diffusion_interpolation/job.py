@@ -15,7 +15,7 @@ from .diffusers_model import DiffusersModel
 from .inversion import InversionSettings
 from .path import Path
 from .pictures import Fit
-from .pose import People
+from .pose import Pairing, People
 from .rerank import ClipPair, open_clip_pair, transformers_pair
 
 EMBEDDED = "demo"
@@ -91,6 +91,8 @@ class Job:
     rerank_negative: str = ""
     poses: list[File] = field(default_factory=list)
     people: People = "largest"
+    pairing: Pairing = "left to right"
+    fill_joints: bool = False
     size: tuple[int, int] | None = None
     fit: Fit = "cover"
     fps: float = 12.0

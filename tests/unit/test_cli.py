@@ -84,6 +84,21 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(done, tmp_path):
     assert not np.array_equal(pixels(tmp_path / "other")[2], pixels(done)[2])
 
 
+def test_a_joint_that_one_picture_lacks_is_dropped_or_filled_in(tmp_path):
+    def hide(data: list) -> None:
+        data[0]["people"][0]["pose_keypoints_2d"][3 * 4 + 2] = 0.0
+        data[0]["people"][0].pop("pose_keypoint_scores")
+
+    poses = [_pose(tmp_path, hide), write_pair(tmp_path / "inputs")[1][1]]
+    short = ["--frames", "3", "--candidates", "1", "--pose", *poses]
+    ways = {"dropped": [], "filled": ["--fill-joints"], "all": ["--people", "all"]}
+    for name, more in ways.items():
+        assert main(command(tmp_path, *short, *more, out=tmp_path / name)) == 0
+    dropped, filled, everyone = (pixels(tmp_path / name)[1] for name in ways)
+    assert not np.array_equal(dropped, filled)
+    assert np.array_equal(dropped, everyone)
+
+
 def test_frames_do_not_depend_on_the_batch(tmp_path):
     folders = [tmp_path / size for size in ("1", "32")]
     for folder in folders:
