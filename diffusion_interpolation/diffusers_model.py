@@ -229,10 +229,10 @@ class DiffusersModel:
         alphabar = self._scheduler.alphas_cumprod[self._timestep(level)].item()
         return alphabar**0.5, (1 - alphabar) ** 0.5
 
-    def timesteps(self, level: float) -> list[int]:
-        """Those that `denoise` visits from `level` on, the noisiest first."""
-        first = self._timestep(level)
-        return [timestep for timestep in reversed(self._grid) if timestep <= first]
+    def timesteps(self, level: float, until: float | None = None) -> list[int]:
+        """Those that `denoise` visits from `level` on, the noisiest first, down to `until`."""
+        first, last = self._timestep(level), -1 if until is None else self._timestep(until)
+        return [timestep for timestep in reversed(self._grid) if last < timestep <= first]
 
     def _timestep(self, level: float) -> int:
         if not 0 < level <= 1:
@@ -242,14 +242,16 @@ class DiffusersModel:
         return self._grid[max(bisect_right(self._grid, place) - 1, 0)]
 
     @torch.no_grad()
-    def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
-        """Clean latents from noisy ones `(n, c, h', w')` at `level`, by DDIM with eta 0.
+    def denoise(
+        self, noisy: Tensor, level: float, guidance: Guidance, until: float | None = None
+    ) -> Tensor:
+        """Latents at `until`, or clean ones, from `(n, c, h', w')` at `level`, by DDIM with eta 0.
 
         A row's result does not depend on the others. Raises `ValueError` for a guidance whose rows
         or hint do not match the latents.
         """
         self._check_guidance(noisy, guidance)
-        timesteps = self.timesteps(level)
+        timesteps = self.timesteps(level, until)
 
         def work(rows: list[int]) -> Tensor:
             latents = noisy[rows].to(self._device, torch.float32)

@@ -125,9 +125,17 @@ class ComfyModel:
         mix = self._sampling.noise_scaling
         return mix(sigma, none, one).item(), mix(sigma, one, none).item()
 
-    def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
-        """Clean latents from noisy ones `(n, c, h', w')` at `level`, by the host's sampler."""
-        return self.denoise_from(noisy, self.sigmas(level), guidance)
+    def denoise(
+        self, noisy: Tensor, level: float, guidance: Guidance, until: float | None = None
+    ) -> Tensor:
+        """Latents at `until`, or clean ones, from `(n, c, h', w')` at `level`.
+
+        By the host's sampler.
+        """
+        sigmas = self.sigmas(level)
+        if until is not None:
+            sigmas = sigmas[: len(sigmas) - len(self.sigmas(until)) + 1]
+        return self.denoise_from(noisy, sigmas, guidance) if len(sigmas) > 1 else noisy
 
     def denoise_from(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Tensor:
         """As `denoise`, from `sigmas[0]` on along `sigmas` `(steps + 1,)`.
@@ -160,7 +168,7 @@ class ComfyModel:
             disable_pbar=True,
             seed=guidance.seeds[0] if guidance.seeds else 0,
         )
-        return to_network(self._model, sampled.to(noisy))
+        return take_noisy(self._model, sampled.to(noisy), sigmas[-1])
 
     def _stepped(self, denoised: Tensor) -> None:
         memory.throw_exception_if_processing_interrupted()

@@ -4,6 +4,7 @@ held to a formula.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -49,10 +50,14 @@ class GaussianModel:
         mean = text.states.mean((1, 2))[:, None, None, None]
         return s * (noisy - a * mean) / (a * a * self.spread**2 + s * s)
 
-    def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
+    def denoise(
+        self, noisy: Tensor, level: float, guidance: Guidance, until: float | None = None
+    ) -> Tensor:
         self.rows.append(len(noisy))
         steps = [t for t in reversed(self.grid) if t <= self.timestep(level)]
-        for now, then in zip(steps, [*steps[1:], None], strict=True):
+        if until is not None:
+            steps = [t for t in steps if t >= self.timestep(until)]
+        for now, then in itertools.pairwise(steps if until is not None else [*steps, None]):
             a, s = self._at(now)
             next_a, next_s = self._at(then) if then is not None else (1.0, 0.0)
             away = self._noise(noisy, (a, s), guidance.negative)

@@ -296,6 +296,15 @@ def test_denoising_agrees_with_a_plain_loop_under_a_controlnet(case):
     assert (got[1:] - free[1:]).abs().amax((1, 2, 3)).min() > 0.01
 
 
+def test_denoising_can_stop_on_the_way_and_go_on(case):
+    guidance = _guidance(case.model)
+    whole = case.model.denoise(_noise(), 0.8, guidance)
+    half = case.model.denoise(_noise(), 0.8, guidance, until=0.3)
+    assert torch.allclose(case.model.denoise(half, 0.3, guidance), whole, atol=1e-5)
+    assert not torch.allclose(half, whole, atol=1e-2)
+    assert torch.equal(case.model.denoise(_noise(), 0.8, guidance, until=0.8), _noise())
+
+
 def test_hints_that_repeat_give_what_each_gives_alone(case):
     hint = _pictures()[[0, 0, 1, 1, 0]]
     guidance = _guidance(case.model, 5, hint=hint)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_interpolation.metrics import feature_distance, frechet_distance, measure_path
+
+
+def grey(*values: float) -> Tensor:
+    """Pictures of one grey each."""
+    return torch.tensor(values, dtype=torch.float32)[:, None, None, None].expand(-1, 3, 4, 4)
+
+
+def difference(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).abs().mean((1, 2, 3))
+
+
+def test_a_straight_way_at_constant_speed():
+    found = measure_path(grey(0, 0.25, 0.5, 0.75, 1), difference)
+    assert found.ppl == pytest.approx(1) and found.rppd == pytest.approx(1)
+    assert found.pdv == pytest.approx(0, abs=1e-12) and found.beside_inputs == pytest.approx(1)
+
+
+def test_a_detour_with_a_jump_beside_the_second_input():
+    found = measure_path(grey(0, 0.1, 0.0, 0.1, 0.5), difference)
+    assert found.steps.tolist() == pytest.approx([0.1, 0.1, 0.1, 0.4])
+    assert found.ppl == pytest.approx(0.7) and found.rppd == pytest.approx(1.4)
+    assert found.pdv == pytest.approx(3 * 0.075**2 / 4 + 0.225**2 / 4)
+    assert found.beside_inputs == pytest.approx(4)
+
+
+def test_ends_that_are_alike_and_too_few_frames():
+    assert measure_path(grey(0, 1, 0), difference).rppd == math.inf
+    with pytest.raises(ValueError, match="got 2, want at least 3"):
+        measure_path(grey(0, 1), difference)
+
+
+def test_features_of_length_one_are_held_apart_by_their_chord():
+    distance = feature_distance(lambda pictures: pictures.mean((2, 3))[:, :2])
+    a, b = torch.zeros(2, 1, 3, 2, 2)
+    a[:, 0], b[:, 1] = 1, 1
+    assert distance(a, b).tolist() == pytest.approx([math.sqrt(2)])
+
+
+def test_frechet_distance_of_known_gaussians():
+    """In one dimension `(m - n)^2 + (s - t)^2`; directions apart add up."""
+    generator = torch.Generator().manual_seed(0)
+    plain = torch.randn(2000, 2, generator=generator, dtype=torch.float64)
+    # exactly mean 0 and covariance 1
+    plain = plain - plain.mean(0)
+    plain = plain @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(plain.T))).T
+    other = plain * torch.tensor([2.0, 0.5]) + torch.tensor([3.0, 0.0])
+    assert frechet_distance(plain, other) == pytest.approx(9 + 1 + 0.25)
+    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=torch.float64)
+    assert frechet_distance(plain @ turn, other @ turn) == pytest.approx(10.25)
+    assert frechet_distance(other, other) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_of_fewer_rows_than_features():
+    rows = torch.randn(5, 40, generator=torch.Generator().manual_seed(1))
+    assert frechet_distance(rows, rows) == pytest.approx(0, abs=1e-4)
+    with pytest.raises(ValueError, match="want at least 2 of each"):
+        frechet_distance(rows, rows[:1])
