@@ -259,7 +259,7 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         "--pairing",
         choices=("left to right", "distance"),
         default="left to right",
-        help="who becomes whom, of all people",
+        help="who becomes whom, with --people all",
     )
     group.add_argument(
         "--fill-joints",

@@ -138,7 +138,10 @@ def load_poses(paths: Sequence[str | Path]) -> tuple[list[list[Pose]], tuple[int
     pictures = []
     for path in paths:
         try:
-            pictures += _read_list(json.loads(Path(path).read_text(encoding="utf-8-sig")))
+            found = _read_list(json.loads(Path(path).read_text(encoding="utf-8-sig")))
+            if not found:
+                raise ValueError("poses: got none, want at least one picture's")
+            pictures += found
         except json.JSONDecodeError as error:
             raise ValueError(
                 f"{path}, line {error.lineno}: not a JSON file ({error.msg})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,7 +80,7 @@ def openpose(weights: Path, device: torch.device | str = "cpu") -> Detector:
     body.model.eval().to(device)
 
     def find(picture: Tensor) -> list[Pose]:
-        small, back = _shrunk(picture, OPENPOSE_SIDE)
+        small, back = shrunk(picture, OPENPOSE_SIDE)
         pixels = np.asarray(to_image(small))
         # the network was trained on OpenCV's order of colours
         candidate, subset = body(pixels[:, :, ::-1].copy())
@@ -88,7 +89,7 @@ def openpose(weights: Path, device: torch.device | str = "cpu") -> Detector:
     return Detector(find, body.model)
 
 
-def _shrunk(picture: Tensor, side: int) -> tuple[Tensor, Callable[[Pose], Pose]]:
+def shrunk(picture: Tensor, side: int) -> tuple[Tensor, Callable[[Pose], Pose]]:
     """`picture` `(3, h, w)` with its shorter side at most `side`, and the way back for poses."""
     height, width = picture.shape[1:]
     share = min(1.0, side / min(height, width))
@@ -115,22 +116,21 @@ def _openpose_person(candidate: object, person: object) -> Pose:
 def vitpose(folder: Path, boxes: Path, device: torch.device | str = "cpu") -> Detector:
     """ViTPose (Xu et al. 2022) in the people boxes of RT-DETR (Zhao et al. 2023).
 
-    Both as transformers has them, from folders of a config.json, a model.safetensors and, where the
-    defaults do not fit, a preprocessor_config.json. ViTPose must know the 17 joints of COCO. Raises
-    `ValueError` for files that are missing or of another network.
+    Both as transformers has them, from folders of a config.json, a preprocessor_config.json and a
+    model.safetensors. ViTPose must know the 17 joints of COCO. Raises `ValueError` for files that
+    are missing or of another network, and for a transformers that is too old.
     """
-    from transformers import (
-        RTDetrForObjectDetection,
-        RTDetrImageProcessor,
-        VitPoseForPoseEstimation,
-        VitPoseImageProcessor,
-    )
-
-    pose_network = _pretrained(VitPoseForPoseEstimation, folder).eval().to(device)
-    box_network = _pretrained(RTDetrForObjectDetection, boxes).eval().to(device)
+    kinds = _transformers()
+    pose_network = _pretrained(kinds.VitPoseForPoseEstimation, folder).to(device)
+    box_network = _pretrained(kinds.RTDetrForObjectDetection, boxes).to(device)
     _check_joints(pose_network, folder)
-    pose_processor = _processor(VitPoseImageProcessor, folder)
-    box_processor = _processor(RTDetrImageProcessor, boxes)
+    pose_processor, box_processor = (
+        kind.from_pretrained(place, local_files_only=True)
+        for kind, place in (
+            (kinds.VitPoseImageProcessor, folder),
+            (kinds.RTDetrImageProcessor, boxes),
+        )
+    )
 
     @torch.no_grad()
     def find(picture: Tensor) -> list[Pose]:
@@ -147,11 +147,28 @@ def vitpose(folder: Path, boxes: Path, device: torch.device | str = "cpu") -> De
     return Detector(find, nn.ModuleList([pose_network, box_network]))
 
 
+def _transformers() -> Any:
+    """The library, which ComfyUI brings in the version that it wants, or a newer one."""
+    import transformers
+
+    try:
+        transformers.VitPoseForPoseEstimation  # noqa: B018
+    except AttributeError as error:
+        raise ValueError(
+            f"detector: ViTPose wants transformers 4.48 or newer, got {transformers.__version__}"
+        ) from error
+    return transformers
+
+
 def _pretrained(kind: Any, folder: Path) -> nn.Module:
-    """A network of transformers from a folder; nothing is downloaded, and no pickle is read."""
-    for name in ("config.json", "model.safetensors"):
+    """A network of transformers from a folder; nothing is downloaded, and no pickle is read.
+
+    In float32, whatever it was saved in: what reads its maps takes no other.
+    """
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise ValueError(f"detector: {folder / name} is missing, want one of {kind.__name__}")
+    _check_config(folder / "config.json")
     try:
         network, report = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
@@ -163,7 +180,19 @@ def _pretrained(kind: Any, folder: Path) -> nn.Module:
             f"detector: {folder} is no {kind.__name__}: it lacks {missing[0]} and "
             f"{len(missing) - 1} more of its weights"
         )
-    return network
+    return network.float().eval()
+
+
+def _check_config(file: Path) -> None:
+    """Raise `ValueError` where it would have a part fetched from elsewhere."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"detector: {file} is not a JSON file ({error})") from error
+    if config.get("backbone") or config.get("use_pretrained_backbone"):
+        raise ValueError(
+            f"detector: {file} names a backbone that is elsewhere, want all in one folder"
+        )
 
 
 def _check_joints(network: Any, folder: Path) -> None:
@@ -171,13 +200,6 @@ def _check_joints(network: Any, folder: Path) -> None:
         raise ValueError(
             f"detector: {folder} knows {network.config.num_labels} joints, want the 17 of COCO"
         )
-
-
-def _processor(kind: Any, folder: Path) -> Any:
-    """What prepares pictures for a network, from its folder or with its defaults."""
-    if not (folder / "preprocessor_config.json").is_file():
-        return kind()
-    return kind.from_pretrained(folder, local_files_only=True)
 
 
 def _on_device(inputs: Any, network: nn.Module) -> dict[str, Tensor]:

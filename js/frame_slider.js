@@ -198,7 +198,7 @@ export class FrameSlider {
   /** Keep the loaders busy; the frames nearest to the shown one come first. */
   #load() {
     const waits = (/** @type {number} */ index) => this.#entries[index].state === "waiting";
-    while (this.#loading < LOADERS) {
+    while (this.#loading < LOADERS && !this.#destroyed) {
       const index = nearest(this.index, this.#entries.length, waits);
       if (index < 0) break;
       this.#loadOne(this.#entries[index]);
@@ -555,10 +555,10 @@ async function bitmapOf(url) {
   if (/^https?:/.test(new URL(url, document.baseURI).protocol)) {
     const answer = await fetch(url);
     if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-    return createImageBitmap(await answer.blob());
+    // drawings without a size of their own, for one, make none
+    return createImageBitmap(await answer.blob()).catch(() => imageOf(url));
   }
   const image = await imageOf(url);
-  // drawings without a size of their own, for one, make none
   return createImageBitmap(image).catch(() => image);
 }
 

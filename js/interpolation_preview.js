@@ -25,9 +25,12 @@ const PROPERTY = "frames";
 
 /** @type {WeakMap<ComfyNode, FramePreview>} */
 const previews = new WeakMap();
-/** The node that each prompt works at, for when it ends early. @type {Map<string, ComfyNode>} */
-const working = new Map();
-/** Where the previews of removed nodes stood, by the id of the node. @type {Map<unknown, WeakRef<Element>>} */
+/**
+ * The node whose frames came last, for when its prompt ends early.
+ * @type {{ promptId: string, node: ComfyNode } | null}
+ */
+let working = null;
+/** Where the previews of removed nodes stood. @type {Map<string, WeakRef<Element>>} */
 const places = new Map();
 
 app.registerExtension({
@@ -78,12 +81,13 @@ function addPreview(node, height) {
   node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
 
   chain(node, "onConfigure", () => {
-    takePlace(node.id, preview.element);
+    takePlace(node, preview.element);
     restore(node);
   });
   chain(node, "onRemoved", () => {
     const place = preview.element.parentElement;
-    if (place) places.set(node.id, new WeakRef(place));
+    if (place?.isConnected) places.set(placeOf(node), new WeakRef(place));
+    previews.delete(node);
     preview.destroy();
   });
   const picks = widgetOf(node, "picks");
@@ -116,10 +120,13 @@ function hostOf(node) {
  */
 async function onExecuted({ node: id, display_node, prompt_id, output }) {
   const run = readOutput(output);
-  if (!run) return;
-  if (!isOfShown(run.workflow) && !isOfShown(await workflowOf(prompt_id))) return;
   const node = findNode(rootGraph(), display_node ?? id);
-  if (node) showRun(node, run);
+  if (!run || !node) return;
+  if (isOfShown(run.workflow)) return showRun(node, run);
+  const before = previews.get(node)?.run;
+  const workflow = await workflowOf(prompt_id);
+  const newer = previews.get(node)?.run !== before;
+  if (workflow && isOfShown(workflow) && !newer) showRun(node, run);
 }
 
 /**
@@ -139,15 +146,15 @@ function onFrame(live) {
   const node = findNode(rootGraph(), live.node);
   const preview = node && previews.get(node);
   if (!node || !preview || !isOfShown(live.workflow)) return;
-  working.set(live.prompt_id, node);
+  working = { promptId: live.prompt_id, node };
   preview.add(live);
 }
 
 /** @param {{ prompt_id: string }} end */
 function onStopped({ prompt_id }) {
-  const node = working.get(prompt_id);
+  const node = working?.promptId === prompt_id ? working.node : null;
   const preview = node && previews.get(node);
-  working.clear(); // prompts run one after the other
+  working = null;
   if (!node || !preview?.run) return;
   preview.stopped();
   remember(node, preview.run.folder);
@@ -169,11 +176,25 @@ function isOfShown(workflow) {
  * @returns {Promise<string>}
  */
 async function workflowOf(promptId) {
-  const ask = async (/** @type {string} */ route) => (await api.fetchApi(route)).json();
-  const { queue_running } = await ask("/queue");
-  const running = queue_running.find((/** @type {any[]} */ prompt) => prompt[1] === promptId);
-  const prompt = running ?? (await ask(`/history/${promptId}`))[promptId]?.prompt;
+  /** @type {any[][]} */
+  const running = (await ask("/queue"))?.queue_running ?? [];
+  const prompt = running.find(([, id]) => id === promptId)
+    ?? (await ask(`/history/${promptId}`))?.[promptId]?.prompt;
   return prompt?.[3]?.extra_pnginfo?.workflow?.id ?? "";
+}
+
+/**
+ * What the server answers; null where it does not.
+ * @param {string} route
+ * @returns {Promise<any>}
+ */
+async function ask(route) {
+  try {
+    const answer = await api.fetchApi(route);
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
 }
 
 /** Show the frames that a node of a loaded workflow remembers. @param {ComfyNode} node */
@@ -182,10 +203,8 @@ async function restore(node) {
   const preview = previews.get(node);
   if (!preview || typeof folder !== "string" || preview.run?.folder === folder) return;
   const query = new URLSearchParams({ folder });
-  const answer = await api.fetchApi(`/diffusion_interpolation/run?${query}`);
-  const output = answer.ok ? await answer.json() : null;
-  if (preview.run) return; // something newer came meanwhile
-  const run = readOutput(output);
+  const run = readOutput(await ask(`/diffusion_interpolation/run?${query}`));
+  if (previews.get(node) !== preview || preview.run) return; // gone, or something newer came
   if (run) preview.show(run);
   else preview.gone();
 }
@@ -250,14 +269,19 @@ function widgetOf(node, name) {
 /**
  * Put an element where that of the node's forerunner stood. Undo makes every node anew, yet Nodes
  * 2.0 keeps what it has drawn for one with the same id, and does not look for its new elements.
- * @param {unknown} id
+ * @param {ComfyNode} node
  * @param {HTMLElement} element
  */
-async function takePlace(id, element) {
-  const place = places.get(id)?.deref();
-  places.delete(id);
+async function takePlace(node, element) {
+  const place = places.get(placeOf(node))?.deref();
+  places.delete(placeOf(node));
   for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
   if (place?.isConnected && !element.isConnected) place.replaceChildren(element);
+}
+
+/** The key of `places`. @param {ComfyNode} node */
+function placeOf(node) {
+  return `${node.graph?.id}:${node.id}`;
 }
 
 /**
@@ -276,7 +300,8 @@ function leaveToCanvas(element) {
     element.addEventListener(type, (event) => {
       if (!LiteGraph.vueNodesMode && isMeant(event)) process(event);
     });
-  passOn("wheel", ({ ctrlKey }) => ctrlKey || !hasFocus(), (event) => canvas.processMouseWheel(event));
+  const zooms = (/** @type {any} */ event) => event.ctrlKey || event.metaKey || !hasFocus();
+  passOn("wheel", zooms, (event) => canvas.processMouseWheel(event));
   passOn("pointerdown", ({ button }) => button === 1, (event) => canvas.processMouseDown(event));
   passOn("pointermove", ({ buttons }) => Boolean(buttons & 4), (event) => canvas.processMouseMove(event));
   passOn("pointerup", ({ button }) => button === 1, (event) => canvas.processMouseUp(event));

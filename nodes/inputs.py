@@ -201,7 +201,9 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
     people, size = read_poses(pose.poses)
     if len(people) not in (keyframes, 1) and keyframes > 1:
         raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, want one for each")
-    return people if are_paired(pose.poses) else match_people(people, "all"), size
+    # an editor may have changed their number since
+    paired = are_paired(pose.poses) and len(set(map(len, people))) == 1
+    return people if paired else match_people(people, "all"), size
 
 
 def read_keyframes(images: Tensor, vae: Any) -> Tensor:

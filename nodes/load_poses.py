@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,10 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from ..diffusion_interpolation.pose import load_poses, write_poses
+from ..diffusion_interpolation.pose import load_poses
 from .types import CATEGORY, PoseKeypoint
+
+SUBFOLDER = "poses"
 
 
 class LoadPoses(io.ComfyNode):
@@ -26,8 +30,9 @@ class LoadPoses(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=_files(),
-                    tooltip="A .json in the input or output folder, as DWPose, OpenPose and SDPose "
-                    "nodes and pose editors write them. A new one shows after a refresh (R).",
+                    tooltip=f"A .json in the input or output folder, or in {SUBFOLDER} there, as "
+                    "DWPose, OpenPose and SDPose nodes and pose editors write them. A new one "
+                    "shows after a refresh (R).",
                 ),
                 PoseKeypoint.Input(
                     "before",
@@ -43,29 +48,52 @@ class LoadPoses(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, before: Any = None) -> int:
-        return _path(file).stat().st_mtime_ns if file in _files() else 0
+    def fingerprint_inputs(cls, file: str | None, before: Any = None) -> float:
+        # the host does not know yet what comes by a wire
+        path = _path(file) if file is not None else None
+        return float(path.stat().st_mtime_ns) if path else float("nan")
 
     @classmethod
     def execute(cls, file: str, before: Any = None) -> io.NodeOutput:
-        if file not in _files():
-            raise ValueError(f"file: {file!r} is not a .json in the input or output folder")
-        earlier = [before] if isinstance(before, Mapping) else before or []
-        return io.NodeOutput([*earlier, *write_poses(*load_poses([_path(file)]))])
+        path = _path(file)
+        if path is None:
+            raise ValueError(
+                f"file: got {file!r}, want a .json in the input or output folder that is there"
+            )
+        load_poses([path])  # checks them
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        return io.NodeOutput([*_listed(before or []), *_listed(entries)])
 
 
-def _path(file: str) -> Path:
-    return Path(folder_paths.get_annotated_filepath(file))
+def _listed(poses: Any) -> list[Any]:
+    """POSE_KEYPOINT of one picture as a list, too."""
+    return [poses] if isinstance(poses, Mapping) else list(poses)
+
+
+def _path(file: str) -> Path | None:
+    """The file of a name of `_files`, or None where that leads elsewhere or to nothing."""
+    name, folder = folder_paths.annotated_filepath(str(file))
+    root = Path(folder or folder_paths.get_input_directory()).resolve()
+    path = (root / name).resolve()
+    inside = root in path.parents and path.suffix.lower() == ".json"
+    return path if inside and path.is_file() else None
 
 
 def _files() -> list[str]:
-    """JSON files by the names that `get_annotated_filepath` takes."""
+    """JSON files by names that the host's `annotated_filepath` takes."""
     return [
-        *_below(folder_paths.get_input_directory(), ""),
-        *_below(folder_paths.get_output_directory(), " [output]"),
+        *_in(Path(folder_paths.get_input_directory()), ""),
+        *_in(Path(folder_paths.get_output_directory()), " [output]"),
     ]
 
 
-def _below(folder: str, note: str) -> list[str]:
-    found = sorted(Path(folder).rglob("*.json")) if Path(folder).is_dir() else []
-    return [file.relative_to(folder).as_posix() + note for file in found]
+def _in(root: Path, note: str) -> list[str]:
+    """Those right in a folder and in `SUBFOLDER` of it; a whole tree may hold millions."""
+    names = [
+        f"{prefix}{entry.name}"
+        for prefix, folder in (("", root), (f"{SUBFOLDER}/", root / SUBFOLDER))
+        if folder.is_dir()
+        for entry in os.scandir(folder)
+        if entry.name.lower().endswith(".json")
+    ]
+    return [name + note for name in sorted(names)]

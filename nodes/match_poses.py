@@ -98,6 +98,8 @@ def matched(
     missing_joints: str,
 ) -> io.NodeOutput:
     """What `pose_outputs` are, of the people found in pictures of `size` (height, width)."""
+    if missing_joints not in (DROP, FILL_IN):
+        raise ValueError(f"missing_joints: got {missing_joints!r}, want {DROP!r} or {FILL_IN!r}")
     paired = match_people(found, people, pairing)
     if missing_joints == FILL_IN:
         paired = fill_missing(paired)

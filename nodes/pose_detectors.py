@@ -30,10 +30,21 @@ folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / F
 def find_with(name: str, download: bool) -> Find:
     """The detector of this name, which can be interrupted between pictures.
 
-    Raises `ValueError` where its files are missing and are not to be downloaded.
+    Raises `ValueError` for another name, and where its files are missing and are not to be
+    downloaded.
     """
-    if name == PUPPETS_NAME:
-        return puppet_reader().find
+    if name not in DETECTORS:
+        raise ValueError(f"detector: got {name!r}, want one of {', '.join(DETECTORS)}")
+    find = puppet_reader().find if name == PUPPETS_NAME else _from_files(name, download)
+
+    def find_or_stop(picture: Tensor) -> list[Pose]:
+        memory.throw_exception_if_processing_interrupted()
+        return find(picture)
+
+    return find_or_stop
+
+
+def _from_files(name: str, download: bool) -> Find:
     wanted = {OPENPOSE_NAME: (OPENPOSE,), VITPOSE_NAME: (VITPOSE, RTDETR)}[name]
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
     folders = tuple(find_weights(weights, roots, download) for weights in wanted)
@@ -58,7 +69,6 @@ def _on_device(detector: Detector) -> Find:
     bring = hosted(detector.network, memory.get_torch_device(), memory.unet_offload_device())
 
     def find(picture: Tensor) -> list[Pose]:
-        memory.throw_exception_if_processing_interrupted()
         bring()
         return detector.find(picture)
 

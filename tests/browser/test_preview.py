@@ -94,4 +94,4 @@ def test_front_ends_without_dom_widgets_run_the_node_all_the_same(any_view):
     graph, node = colored(count=3)
     any_view.open(graph)
     any_view.run()
-    assert any_view.evaluate("(id) => find(id).properties.frames", node.id)
+    any_view.wait("(id) => find(id).properties.frames", node.id)

@@ -95,7 +95,7 @@ def test_a_removed_node_leaves_nothing_running(view):
     view.wait_for_frame(node, 2, COUNT)
     view.evaluate(
         """() => {
-            const ask = requestAnimationFrame;
+            const ask = window.ask = requestAnimationFrame;
             window.asked = [];
             window.requestAnimationFrame = (act) => {
                 if (new Error().stack.includes("frame_slider.js")) asked.push(performance.now());
@@ -111,6 +111,7 @@ def test_a_removed_node_leaves_nothing_running(view):
     view.page.wait_for_timeout(500)
     assert view.evaluate("() => asked.length") == last
     assert view.page.locator(".di-menu").count() == menus - 1
+    view.evaluate("() => { window.requestAnimationFrame = ask; }")
 
 
 def click_title(view: View, node: Node | str) -> None:
@@ -197,7 +198,7 @@ def test_another_workflow_and_back(view):
     prompt = view.queue()
     view.load(other)
     assert view.finish(prompt)["status"]["status_str"] == "success"
-    view.settle(20)
+    view.settle(60)  # the page asks the server whose run that was
     assert "No frames yet" in view.preview(node).inner_text()
     view.command("Workspace.PreviousOpenedWorkflow")
     view.wait("() => app.graph._nodes[0].widgets[2].value === 0.1")

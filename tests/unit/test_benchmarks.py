@@ -9,6 +9,7 @@ import sys
 
 import comfy_host
 import pytest
+from chromium import CHROMIUM
 
 RUNS = {
     "demo_model": ["--count", "4", "--steps", "2"],
@@ -44,6 +45,21 @@ def test_the_benchmark_inside_a_host(tmp_path):
     rows = json.loads(file.read_text())["rows"]
     assert len(rows) == 2
     assert all(1 <= row["ratio"] < 2 and row["passes"] > 4 for row in rows)
+
+
+def test_the_benchmark_in_a_browser(tmp_path):
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if reason := comfy_host.why_not():
+        pytest.skip(reason)
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    file = tmp_path / "figures.json"
+    short = ["--frames", "5", "--size", "32", "--runs", "11", "--json", file]
+    script = comfy_host.CHECKOUT / "benchmarks" / "slider.py"
+    subprocess.run([sys.executable, script, *short], check=True)
+    rows = json.loads(file.read_text())["rows"]
+    assert len(rows) == 9
+    assert rows[0]["measure"].startswith("drag") and rows[0]["figure"] > 0
 
 
 def test_the_readme_and_ci_run_the_same_tests():

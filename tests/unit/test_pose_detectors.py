@@ -6,17 +6,22 @@ is tested on the maps that an ideal network would give for skeletons that were p
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import planted
 import pytest
 import torch
 
+from diffusion_interpolation.pose import Pose
 from diffusion_interpolation.pose_detection import (
     OPENPOSE_SIDE,
     Detector,
     detect,
     openpose,
+    shrunk,
     vitpose,
 )
 
@@ -47,9 +52,11 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
     from transformers import (
         RTDetrConfig,
         RTDetrForObjectDetection,
+        RTDetrImageProcessor,
         VitPoseBackboneConfig,
         VitPoseConfig,
         VitPoseForPoseEstimation,
+        VitPoseImageProcessor,
     )
 
     torch.manual_seed(0)
@@ -60,6 +67,8 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
     ).save_pretrained(poses)
     names = dict(enumerate(["person", *(f"thing {n}" for n in range(1, 80))]))
     RTDetrForObjectDetection(RTDetrConfig(id2label=names)).save_pretrained(boxes)
+    VitPoseImageProcessor().save_pretrained(poses)
+    RTDetrImageProcessor().save_pretrained(boxes)
     return poses, boxes
 
 
@@ -98,35 +107,84 @@ def test_vitpose_gives_planted_skeletons_back(vitpose_detector, monkeypatch, cou
     come_back(vitpose_detector, people, height, width)
 
 
+def shapes_of(network: torch.nn.Module, output: Any, seen: list) -> Any:
+    """Keeps the shapes of what `output` takes from each of the network's answers."""
+    return network.register_forward_hook(
+        lambda _, __, answer: seen.append([tuple(part.shape) for part in output(answer)])
+    )
+
+
 def test_openpose_runs_at_full_size(openpose_file):
-    """Random weights find nobody, or joints in no order; every pose is well formed."""
-    picture = torch.rand(3, 512, 768, generator=torch.Generator().manual_seed(1))
-    people = openpose(openpose_file).find(picture)
-    assert all(pose.points.shape == (18, 2) and pose.present.any() for pose in people)
+    """Random weights find nobody, or joints in no order."""
+    detector, seen = openpose(openpose_file), []
+    shapes_of(detector.network, lambda answer: answer, seen)
+    detector.find(torch.rand(3, 1024, 1536, generator=torch.Generator().manual_seed(1)))
+    assert seen == [[(1, 38, 23, 35), (1, 19, 23, 35)]]
 
 
 def test_vitpose_runs_at_full_size(vitpose_detector, monkeypatch):
-    """Random weights are sure of nothing; what they find without that is well formed."""
-    monkeypatch.setattr("diffusion_interpolation.pose_detection.PERSON_SCORE", 0.0)
-    monkeypatch.setattr("diffusion_interpolation.pose_detection.JOINT_SCORE", -1e9)
+    """Random weights are sure of nothing, so the boxes of two people are given."""
     poses, boxes = vitpose_detector.network
-    forward = planted.rtdetr_boxes(planted.people_of(2, 512, 768, 0), 512, 768, person=0)
     picture = torch.rand(3, 512, 768, generator=torch.Generator().manual_seed(1))
-    sizes = []
-    boxes.register_forward_pre_hook(
-        lambda _, args, kwargs: sizes.append(kwargs["pixel_values"].shape), with_kwargs=True
+    seen, place = [], "diffusion_interpolation.pose_detection"
+    hooks = [
+        shapes_of(boxes, lambda answer: [answer.logits, answer.pred_boxes], seen),
+        shapes_of(poses, lambda answer: [answer.heatmaps], seen),
+    ]
+    assert vitpose_detector.find(picture) == []
+    monkeypatch.setattr(f"{place}.JOINT_SCORE", -1e9)
+    given = planted.people_of(2, 512, 768, 0)
+    monkeypatch.setattr(
+        f"{place}._people_boxes", lambda *_: [[*p.box[:2], 200.0, 400.0] for p in given]
     )
-    assert vitpose_detector.find(picture) is not None
-    monkeypatch.setattr(boxes, "forward", forward)
-    assert len(vitpose_detector.find(picture)) == 2
-    assert sizes[0] == (1, 3, 640, 640)
-    assert next(poses.parameters()).numel() > 0
+    vitpose_detector.find(picture)
+    for hook in hooks:
+        hook.remove()
+    assert seen == [[(1, 300, 80), (1, 300, 4)], [(2, 17, 64, 48)]]
+
+
+def test_weights_in_half_precision_do_as_well(folders, tmp_path, monkeypatch):
+    from transformers import VitPoseForPoseEstimation
+
+    halves = VitPoseForPoseEstimation.from_pretrained(folders[0]).half()
+    halves.save_pretrained(tmp_path)
+    shutil.copy(folders[0] / "preprocessor_config.json", tmp_path)
+    detector = vitpose(tmp_path, folders[1])
+    assert all(weight.dtype == torch.float32 for weight in detector.network.parameters())
+    people = planted.people_of(1, 96, 64, seed=0)
+    forward = planted.rtdetr_boxes(people, 96, 64, person=0)
+    monkeypatch.setattr(detector.network[1], "forward", forward)
+    assert len(detector.find(torch.zeros(3, 96, 64))) <= 1
+
+
+def test_the_way_back_from_a_smaller_picture_is_exact():
+    """A picture begins and ends half a pixel beyond the middles of its outermost pixels."""
+    picture = torch.zeros(3, 1200, 1600)
+    small, back = shrunk(picture, 400)
+    assert small.shape == (3, 400, 533)
+    [corner] = planted.people_of(1, 400, 533, 0)
+    points = corner.points.clone()
+    # the outer corners, and the middle of the first pixel
+    points[0], points[1] = torch.tensor([-0.5, -0.5]), torch.tensor([532.5, 399.5])
+    points[2] = torch.tensor([0.0, 0.0])
+    found = back(Pose(points, corner.scores)).points
+    assert found[0].tolist() == pytest.approx([-0.5, -0.5], abs=1e-3)
+    assert found[1].tolist() == pytest.approx([1599.5, 1199.5], abs=1e-3)
+    assert found[2].tolist() == pytest.approx([(1600 / 533 - 1) / 2, 1.0], abs=1e-3)
 
 
 def test_nobody_in_the_picture(vitpose_detector, monkeypatch):
     boxes = vitpose_detector.network[1]
     monkeypatch.setattr(boxes, "forward", planted.rtdetr_boxes([], 64, 64, person=0))
     assert vitpose_detector.find(torch.zeros(3, 64, 64)) == []
+
+
+def test_a_config_that_wants_a_part_from_elsewhere_is_refused(folders, tmp_path):
+    shutil.copytree(folders[0], tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "backbone": "someone/else"}))
+    with pytest.raises(ValueError, match="names a backbone that is elsewhere"):
+        vitpose(tmp_path, folders[1])
 
 
 def test_files_that_are_missing_or_something_else_are_named(folders, tmp_path):

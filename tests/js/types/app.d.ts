@@ -26,7 +26,6 @@ export type ComfyNode = PublishedNode & {
     element: Element,
     options?: DOMWidgetOptions<Value>,
   ): DOMWidget<Element, Value>;
-  onExecuted?(output: NodeOutput): void;
 };
 
 export type Widget = NonNullable<ComfyNode["widgets"]>[number];
