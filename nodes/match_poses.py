@@ -80,7 +80,8 @@ def matching_inputs() -> list[io.Input]:
 
 def pose_outputs() -> list[io.Output]:
     return [
-        PoseKeypoint.Output("poses", display_name="poses", tooltip="A pose for each picture."),
+        # by an id that no input has, which ComfyUI 0.3.64 insists on
+        PoseKeypoint.Output("matched", display_name="poses", tooltip="A pose for each picture."),
         io.Image.Output(
             "skeletons",
             display_name="skeletons",
