@@ -239,7 +239,7 @@ def no_networks_to_detect_with(demo: Demo) -> Node:
 @mistake("nobody.json", "want a .json in the input or output folder")
 def poses_of_no_file(demo: Demo) -> Node:
     # by a wire, which the host does not hold against the list
-    name = demo.graph.add("PrimitiveString", value="../nobody.json")
+    name = demo.graph.add("TestWord", word="../nobody.json")
     return demo.graph.add("LoadPoses", file=name[0])
 
 

@@ -186,6 +186,22 @@ class TestPoses(io.ComfyNode):
         return io.NodeOutput(loads(json))
 
 
+class TestWord(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestWord",
+            category=_CATEGORY,
+            description="A word for any input, a list of choices among them.",
+            inputs=[io.String.Input("word")],
+            outputs=[io.AnyType.Output()],
+        )
+
+    @classmethod
+    def execute(cls, word: str) -> io.NodeOutput:
+        return io.NodeOutput(word)
+
+
 class TestLora(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -313,6 +329,7 @@ class TestModels(ComfyExtension):
             TestTensor,
             TestPoses,
             TestEnd,
+            TestWord,
             TestLora,
             TestSizes,
             TestNoVAE,
