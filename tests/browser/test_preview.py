@@ -6,7 +6,7 @@ import shutil
 
 from comfy_host import Graph
 from comfy_view import colors
-from plain_frames import COUNT, colored, opened
+from plain_frames import COUNT, colored, opened, opened_whole
 
 
 def test_frames_are_shown_and_come_back_after_a_reload(view):
@@ -76,7 +76,7 @@ def test_one_frame_leaves_nothing_to_drag(view):
 
 
 def test_frames_that_are_gone_are_said_to_be_and_made_again(view):
-    node = opened(view, shift=0.4 + 0.01 * view.vue)  # nobody else's files
+    node = opened_whole(view, shift=0.4 + 0.01 * view.vue)  # nobody else's files
     workflow = view.workflow()
     shutil.rmtree(view.server.folder / "temp" / workflow["nodes"][1]["properties"]["frames"])
     # what the server keeps of the last run would bring the missing files back

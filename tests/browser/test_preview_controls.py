@@ -9,7 +9,7 @@ from pathlib import Path
 from comfy_host import Node
 from comfy_view import View
 from PIL import Image
-from plain_frames import COUNT, opened, shows
+from plain_frames import COUNT, opened, opened_whole, shows
 
 _GRAPH = """() => ({
     view: [app.canvas.ds.scale, ...app.canvas.ds.offset],
@@ -120,7 +120,7 @@ def test_saving(view):
 
 
 def test_a_failure_to_save_is_said(view):
-    node = opened(view, shift=0.3 + 0.01 * view.vue)  # nobody else's files
+    node = opened_whole(view, shift=0.3 + 0.01 * view.vue)  # nobody else's files
     folder = view.evaluate("(id) => find(id).properties.frames", node.id)
     for file in (view.server.folder / "temp" / folder).iterdir():
         file.unlink()

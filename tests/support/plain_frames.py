@@ -6,12 +6,14 @@ from comfy_host import Graph, Node
 from comfy_view import View, colors
 
 COUNT = 17
+PLAIN = {"count": COUNT, "size": 64, "shift": 0.0, "delay": 0.0}
+"""All values are given: the front end keeps those of nodes with the same ids that are gone."""
 
 
 def colored(**inputs: float) -> tuple[Graph, Node]:
     """A graph of plain colours behind a slider, and the slider."""
     graph = Graph()
-    source = graph.add("TestColors", **{"count": COUNT, **inputs})
+    source = graph.add("TestColors", **{**PLAIN, **inputs})
     return graph, graph.add("InterpolationPreview", images=source[0])
 
 
@@ -21,6 +23,18 @@ def opened(view: View, **inputs: float) -> Node:
     view.open(graph, show=node)
     view.run()
     view.wait_for_frame(node, 0, int(inputs.get("count", COUNT)))
+    return node
+
+
+def opened_whole(view: View, **inputs: float) -> Node:
+    """As `opened`, with all frames loaded, so that their files may go."""
+    node = opened(view, **inputs)
+    view.bar(node).focus()
+    for _ in range(COUNT - 1):
+        view.page.keyboard.press("ArrowRight")
+        view.settle(2)
+    shows(view, node, COUNT - 1, inputs.get("shift", 0))
+    view.page.wait_for_load_state("networkidle")
     return node
 
 
