@@ -30,7 +30,7 @@ const previews = new WeakMap();
  * @type {{ promptId: string, node: ComfyNode } | null}
  */
 let working = null;
-/** Where the previews of removed nodes stood. @type {Map<string, WeakRef<Element>>} */
+/** Where the previews of removed nodes stood, by the node's id. @type {Map<unknown, WeakRef<Element>>} */
 const places = new Map();
 
 app.registerExtension({
@@ -86,7 +86,7 @@ function addPreview(node, height) {
   });
   chain(node, "onRemoved", () => {
     const place = preview.element.parentElement;
-    if (place?.isConnected) places.set(placeOf(node), new WeakRef(place));
+    if (place?.isConnected) places.set(node.id, new WeakRef(place));
     previews.delete(node);
     preview.destroy();
   });
@@ -267,21 +267,17 @@ function widgetOf(node, name) {
 // What is ComfyUI's
 
 /**
- * Put an element where that of the node's forerunner stood. Undo makes every node anew, yet Nodes
- * 2.0 keeps what it has drawn for one with the same id, and does not look for its new elements.
+ * Put an element where that of the node's forerunner stood. Undo, as the making of a subgraph, makes
+ * nodes anew, yet Nodes 2.0 keeps what it has drawn for one with the same id, and does not look for
+ * its new elements.
  * @param {ComfyNode} node
  * @param {HTMLElement} element
  */
 async function takePlace(node, element) {
-  const place = places.get(placeOf(node))?.deref();
-  places.delete(placeOf(node));
+  const place = places.get(node.id)?.deref();
+  places.delete(node.id);
   for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
   if (place?.isConnected && !element.isConnected) place.replaceChildren(element);
-}
-
-/** The key of `places`. @param {ComfyNode} node */
-function placeOf(node) {
-  return `${node.graph?.id}:${node.id}`;
 }
 
 /**
