@@ -18,7 +18,7 @@ from ..diffusion_interpolation.frame_cache import FrameCache, Lru
 from ..diffusion_interpolation.path import CURVES, Path, Slot
 from ..diffusion_interpolation.picks import Picks
 from .comfy_model import ComfyModel, check_channels, from_network, whole_schedule
-from .frame_files import THUMBNAIL, FrameFiles
+from .frame_files import THUMBNAIL, FrameFiles, lost_runs
 from .inputs import (
     PoseOptions,
     blend_input,
@@ -146,6 +146,10 @@ class FrameBisector(io.ComfyNode):
             ],
             is_output_node=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> int:
+        return lost_runs()
 
     @classmethod
     def execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from secrets import token_hex
@@ -30,6 +31,21 @@ EVENT = "diffusion_interpolation.frame"
 RECORD = "frames.json"
 """Written into a run's folder when the run ends; it lists the frames."""
 THUMBNAIL = 160  # pixels of the longer side of a candidate in a strip
+
+_written: deque[Path] = deque(maxlen=256)
+"""The records of the last runs, by the way to them."""
+_lost: set[Path] = set()
+"""Those of them that somebody has taken away."""
+
+
+def lost_runs() -> int:
+    """How many runs have lost their files since this process wrote them.
+
+    Nodes that write files have the host look at this before it takes their output from its cache,
+    which would otherwise go on to show files that are no more.
+    """
+    _lost.update(record for record in _written if not record.is_file())
+    return len(_lost)
 
 
 class FrameFiles:
@@ -73,7 +89,9 @@ class FrameFiles:
         if error is not None:
             self.failure = f"{_reason(error)}; {self.missing} frames are missing"
         content = json.dumps(self.ui()).encode()
-        self._try(lambda: write_whole(self._path / RECORD, content))
+        record = self._path / RECORD
+        if self._try(lambda: write_whole(record, content)):
+            _written.append(record)
 
     @property
     def missing(self) -> int:

@@ -6,7 +6,7 @@ import comfy.utils
 from comfy_api.latest import io
 from torch import Tensor
 
-from .frame_files import FrameFiles
+from .frame_files import FrameFiles, lost_runs
 from .types import CATEGORY
 
 
@@ -28,6 +28,10 @@ class InterpolationPreview(io.ComfyNode):
             is_input_list=True,
             is_output_node=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: object) -> int:
+        return lost_runs()
 
     @classmethod
     def execute(cls, images: list[Tensor]) -> io.NodeOutput:

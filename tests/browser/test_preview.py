@@ -79,13 +79,12 @@ def test_frames_that_are_gone_are_said_to_be_and_made_again(view):
     node = opened_whole(view, shift=0.4 + 0.01 * view.vue)  # nobody else's files
     workflow = view.workflow()
     shutil.rmtree(view.server.folder / "temp" / workflow["nodes"][1]["properties"]["frames"])
-    # what the server keeps of the last run would bring the missing files back
-    workflow["nodes"][0]["widgets_values"][0] = 5
     view.load(workflow)
     view.show(node)
     view.says(node, "The frames of the last run are gone")
     view.preview(node).locator(".di-status button").click()
-    view.wait_for_frame(node, 0, 5)
+    view.wait_for_frame(node, 0, COUNT)
+    view.says(node, "")
 
 
 def test_front_ends_without_dom_widgets_run_the_node_all_the_same(any_view):

@@ -348,3 +348,23 @@ def test_the_server_goes_on_answering(server):
         answers += 1
     # were it busy, there could be one before and one after
     assert answers > 10
+
+
+def test_files_that_were_taken_away_are_written_again(server):
+    """The host's cache would go on to show what is no more; a second run finds all there again."""
+    graph = comfy_host.Graph()
+    source = graph.add("TestColors", count=3, size=16, shift=0.77, delay=0.0)
+    node = graph.add("InterpolationPreview", images=source[0])
+
+    def run() -> Path:
+        done = server.run(graph.prompt)
+        assert done.error is None
+        [told] = done.outputs[node.id]["interpolation"]
+        return server.folder / "temp" / told["folder"]
+
+    first = run()
+    assert run() == first
+    shutil.rmtree(first)
+    second = run()
+    assert second != first and len(list(second.glob("*.png"))) == 3
+    assert run() == second
