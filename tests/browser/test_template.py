@@ -47,35 +47,26 @@ def test_the_demo_from_its_template_to_another_pick(view: View):
     assert changed(first, demo.reset(2)) == {5, 6, 7}
 
 
-def test_a_pick_holds_the_seed_of_its_frames(view: View):
-    view.load(json.loads(TEMPLATE.read_text(encoding="utf-8")))
-    demo = Demo(view)
-    demo.set({"seed": 4, "control_after_generate": "randomize"})
-    first = demo.run()
-    assert demo.value("seed") != 4
-    picked = demo.pick_another_at(6, first)
-    assert demo.value("seed") == 4 and demo.value("control_after_generate") == "fixed"
-    assert changed(first, picked) == {5, 6, 7}
-
-
-def test_undo_takes_a_pick_back_in_one_step(view: View):
+def test_a_pick_holds_the_seed_of_its_frames_and_is_one_step_for_undo(view: View):
     view.load(json.loads(TEMPLATE.read_text(encoding="utf-8")))
     demo = Demo(view)
     demo.set({"seed": 4, "control_after_generate": "increment"})
     first = demo.run()
-    candidate = demo.another_at(2)
-    candidate.click()
+    assert demo.value("seed") == 5
+    demo.another_at(6).click()
     picks = demo.value("picks")
-    assert picks.startswith("0.25: ") and demo.value("seed") == 4
+    assert picks.startswith("0.75: ")
+    assert demo.value("seed") == 4 and demo.value("control_after_generate") == "fixed"
     demo.press("Control+z", "")
     assert demo.value("seed") == 5 and demo.value("control_after_generate") == "increment"
     demo.press("Control+y", picks)
     assert demo.value("seed") == 4 and demo.value("control_after_generate") == "fixed"
     demo.press("Control+z", "")
     view.show(demo.node)
-    demo.go_to(2)
-    demo.shows(2, first)
+    demo.go_to(6)
+    demo.shows(6, first)
     view.says(demo.node, "")
+    assert changed(first, demo.pick_another_at(6, first)) == {5, 6, 7}
 
 
 class Demo:

@@ -32,8 +32,6 @@ app.registerExtension({
   nodeCreated(node) {
     node.addDOMWidget("x", "y", div, { serialize: false });
     node.addDOMWidget(1); //! Expected 3-4 arguments, but got 1
-    node.onExecuted = (output) => console.log(output.frames?.length);
-    node.onExecuted = (output) => console.log(output.frames.length); //! possibly 'undefined'
   },
 });
 api.addEventListener("executed", ({ detail }) => detail.prompt_id);
