@@ -85,7 +85,9 @@ class Demo:
         view.page.get_by_text("comfyui-diffusion-interpolation").first.click()
         view.page.get_by_text("embedded_demo").first.click()
         view.wait("() => app.graph._nodes.some(({ type }) => type === 'FrameBisector')")
-        view.page.get_by_text("embedded_demo").first.wait_for()
+        view.wait(
+            "() => app.extensionManager.workflow.activeWorkflow.path.includes('embedded_demo')"
+        )
         view.settle()
         return cls(view)
 

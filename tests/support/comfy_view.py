@@ -33,8 +33,10 @@ HOSTS_OWN = [
     # a subgraph's workflow that is no longer the one on the screen
     r"\[subgraphNavigation\]",
     r"Invalid layout total size|input\.link is deprecated|\[DEPRECATION WARNING\]",
-    # 1.27.10 at start-up
+    # 1.27.10, at start-up and at the making of a subgraph
     r"Cannot read properties of undefined \(reading 'id'\)",
+    r"404 \(Not Found\) .*/favicon\.ico$",
+    r"Attempted to cleanup event listeners for graph that was never set up",
 ]
 """Complaints in the console that come without this pack, too."""
 
