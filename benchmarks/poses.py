@@ -12,18 +12,13 @@ over, which is as far as the measure can be trusted.
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 import torch
 from demo_model import SIZE, held_out
-from report import parser, publish
+from report import publish
+from schemes import Bench, path_parser
 from torch import Tensor, nn
 
-from diffusion_interpolation.bisection import Bisection, Settings
-from diffusion_interpolation.cli import EMBEDDED_DEFAULTS
-from diffusion_interpolation.demo import load_model, load_reader, reranker, world
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.path import Path
+from diffusion_interpolation.demo import world
 from diffusion_interpolation.pose import pose_at
 
 LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13))
@@ -31,48 +26,17 @@ POINTS = 9
 """Along a limb."""
 
 
-class Frames:
-    """The frames between pairs, and how well they hold the poses."""
-
-    def __init__(self, args: Namespace) -> None:
-        self.args = args
-        self.model = load_model(steps=args.steps, device=args.device)
-        self.reader = load_reader(args.device)
-        prompts = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative"]
-        self.scorer = reranker(args.device).scorer(*prompts)
-        self.texts = self.model.encode_text(prompts[0]), self.model.encode_text([prompts[1]])
-
-    def between(self, pair: Tensor, posed: bool) -> tuple[Tensor, Tensor]:
-        """Pictures `(frames, 3, h, w)` between two puppets, and the true joints of each."""
-        poses = world.poses(pair, SIZE)
-        path = Path((self.args.frames_per_gap,))
-        guide = Guide(
-            *self.texts,
-            EMBEDDED_DEFAULTS["cfg"],
-            poses if posed else None,
-            (SIZE, SIZE) if posed else (0, 0),
-        )
-        settings = Settings(candidates=self.args.candidates, seed=self.args.seed)
-        bisection = Bisection(self.model, path, guide, settings, self.scorer)
-        keyframes = self.model.encode(world.render(pair, SIZE))
-        frames = list(bisection.frames(keyframes))
-        pictures = torch.stack([frame.picture for frame in frames])
-        truth = [pose_at(poses, frame.position)[0].points / SIZE for frame in frames]
-        return pictures, torch.stack(truth)
-
-    def measured(self, posed: bool, pairs: Tensor) -> dict[str, list[float]]:
-        """Of every frame of all pairs."""
-        joints, limbs = [], []
-        for pair in pairs.split(2):
-            pictures, truth = self.between(pair, posed)
-            numbers = self.read(pictures)
-            joints += (world.joints(numbers) - truth).norm(dim=-1).mean(1).tolist()
-            limbs += all_limbs(pictures, numbers).tolist()
-        return {"joints": joints, "limbs": limbs}
-
-    @torch.no_grad()
-    def read(self, pictures: Tensor) -> Tensor:
-        return self.reader(pictures.to(self.args.device)).cpu()
+def measured(bench: Bench, pairs: Tensor, posed: bool) -> dict[str, list[float]]:
+    """Of every frame of all pairs."""
+    joints, limbs = [], []
+    for pair in pairs.split(2):
+        pictures = bench.made("bisection", pair, bench.guide(pair, posed)).frames[1:-1]
+        numbers, poses = bench.read(pictures), world.poses(pair, SIZE)
+        places = torch.linspace(0, 1, len(pictures) + 2)[1:-1].tolist()
+        truth = torch.stack([pose_at(poses, place)[0].points / SIZE for place in places])
+        joints += (world.joints(numbers) - truth).norm(dim=-1).mean(1).tolist()
+        limbs += all_limbs(pictures, numbers).tolist()
+    return {"joints": joints, "limbs": limbs}
 
 
 def all_limbs(pictures: Tensor, numbers: Tensor) -> Tensor:
@@ -106,17 +70,13 @@ def without_arms(puppets: Tensor) -> Tensor:
 
 
 def main() -> None:
-    words = parser(__doc__)
-    words.add_argument("--pairs", type=int, default=50)
-    words.add_argument("--frames-per-gap", type=int, default=7)
-    words.add_argument("--steps", type=int, default=20)
-    words.add_argument("--candidates", type=int, default=4)
+    words = path_parser(__doc__)
+    words.set_defaults(frames=9, steps=20, candidates=4)
     args = words.parse_args()
-    frames = Frames(args)
-    puppets = held_out(2 * args.pairs, args.seed)
-    posed, free = (frames.measured(way, puppets) for way in (True, False))
+    bench, puppets = Bench(args), held_out(2 * args.pairs, args.seed)
+    posed, free = (measured(bench, puppets, way) for way in (True, False))
     drawn = world.render(puppets, SIZE)
-    numbers = frames.read(drawn)
+    numbers = bench.read(drawn)
     known = [all_limbs(p, numbers).tolist() for p in (drawn, without_arms(puppets))]
     publish(rows(posed, free, *known), args.json)
 

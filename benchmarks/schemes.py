@@ -15,7 +15,7 @@ resampled pairs.
 from __future__ import annotations
 
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path as File
 from typing import Any, NamedTuple
 
@@ -72,7 +72,8 @@ class Bench:
         self.path = Path((args.frames - 2,))
         self.settings = Settings(candidates=args.candidates, seed=args.seed)
 
-    def guide(self, pair: Tensor) -> Guide:
+    def guide(self, pair: Tensor, posed: bool) -> Guide:
+        """What paths of a pair are made under; `posed` with the poses of both."""
         prompt, negative = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative"]
         positive, away = self.model.encode_text(prompt), self.model.encode_text([negative])
         cfg = EMBEDDED_DEFAULTS["cfg"]
@@ -84,7 +85,7 @@ class Bench:
             pictures = world.render(pair, SIZE)
             learned = invert(self.model, pictures, positive, away, settings)
             positive, away = learned.positive, learned.negative
-        poses = world.poses(pair, SIZE) if self.args.poses else None
+        poses = world.poses(pair, SIZE) if posed else None
         return Guide(positive, away, cfg, poses, (SIZE, SIZE))
 
     def made(self, name: str, pair: Tensor, guide: Guide) -> Made:
@@ -113,7 +114,7 @@ class Bench:
         """The figures of one path."""
         path = measure_path(made.frames, feature_distance(self.clip.embed_pictures))
         between = made.frames[1:-1]
-        numbers = self.reader(between.to(self.args.device)).cpu()
+        numbers = self.read(between)
         share = torch.linspace(0, 1, len(made.frames))[1:-1, None]
         truth = pair[:1].lerp(pair[1:], share)
         off = (between - world.render(numbers, SIZE)).square().mean((1, 2, 3)).sqrt()
@@ -130,6 +131,11 @@ class Bench:
             "evals": float(made.evaluations),
             "seconds": made.seconds,
         }
+
+    @torch.no_grad()
+    def read(self, pictures: Tensor) -> Tensor:
+        """The numbers of the puppets in pictures, as the demo's reader has them."""
+        return self.reader(pictures.to(self.args.device)).cpu()
 
     @torch.no_grad()
     def features(self, pictures: Tensor) -> Tensor:
@@ -164,15 +170,21 @@ def save_sheet(rows: list[Tensor], file: File) -> None:
     image.resize((2 * image.width, 2 * image.height), 0).save(file)
 
 
-def main() -> None:
-    words = parser(__doc__)
+def path_parser(doc: str) -> ArgumentParser:
+    """Options of what makes paths between pairs of puppets."""
+    words = parser(doc)
     words.add_argument("--pairs", type=int, default=50)
     words.add_argument("--frames", type=int, default=17, help="of a path, the inputs among them")
     words.add_argument("--steps", type=int, default=50)
     words.add_argument("--candidates", type=int, default=8)
     words.add_argument("--inversion-steps", type=int, default=0)
-    words.add_argument("--no-poses", dest="poses", action="store_false")
     words.add_argument("--no-reranking", dest="reranking", action="store_false")
+    return words
+
+
+def main() -> None:
+    words = path_parser(__doc__)
+    words.add_argument("--no-poses", dest="poses", action="store_false")
     words.add_argument("--schemes", nargs="+", choices=NAMES, default=list(NAMES))
     words.add_argument(
         "--sheet", type=File, help="write the first pair's frames here, as a picture"
@@ -180,7 +192,7 @@ def main() -> None:
     args = words.parse_args()
     bench = Bench(args)
     pairs = held_out(2 * args.pairs, args.seed).split(2)
-    guides = [bench.guide(pair) for pair in pairs]
+    guides = [bench.guide(pair, args.poses) for pair in pairs]
     inputs = [bench.features(world.render(pair, SIZE)) for pair in pairs]
     rows, shown = [], []
     for name in args.schemes:

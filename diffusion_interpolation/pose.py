@@ -127,36 +127,7 @@ def read_poses(data: Any) -> tuple[list[list[Pose]], tuple[int, int]]:
     without joints are left out. Pictures of another canvas than the first's are scaled to it.
     Raises `ValueError` for anything else, and for animals.
     """
-    return _on_one_canvas(_read_list(data))
-
-
-def load_poses(paths: Sequence[str | Path]) -> tuple[list[list[Pose]], tuple[int, int]]:
-    """As `read_poses`, from JSON files of one dict or a list of dicts each, put in a row.
-
-    Raises `ValueError` that names the file, and the line if it is not JSON.
-    """
-    pictures = []
-    for path in paths:
-        try:
-            found = _read_list(json.loads(Path(path).read_text(encoding="utf-8-sig")))
-            if not found:
-                raise ValueError("poses: got none, want at least one picture's")
-            pictures += found
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}, line {error.lineno}: not a JSON file ({error.msg})"
-            ) from error
-        except OSError as error:
-            raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-    return _on_one_canvas(pictures)
-
-
-Picture = tuple[list[Pose], tuple[int, int]]
-
-
-def _on_one_canvas(pictures: list[Picture]) -> tuple[list[list[Pose]], tuple[int, int]]:
+    pictures = [_read_picture(entry, f"pose {i}") for i, entry in enumerate(pose_entries(data))]
     if not pictures:
         raise ValueError("poses: got none, want at least one picture's")
     height, width = pictures[0][1]
@@ -167,16 +138,39 @@ def _on_one_canvas(pictures: list[Picture]) -> tuple[list[list[Pose]], tuple[int
     return poses, (height, width)
 
 
-def _read_list(data: Any) -> list[Picture]:
+def load_poses(paths: Sequence[str | Path]) -> tuple[list[list[Pose]], tuple[int, int]]:
+    """As `read_poses`, from the files of `pose_file`, put in a row."""
+    return read_poses([entry for path in paths for entry in pose_file(path)])
+
+
+def pose_file(path: str | Path) -> list[Any]:
+    """The POSE_KEYPOINT of a JSON file of one dict or a list of dicts, which `read_poses` takes.
+
+    Raises `ValueError` that names the file, and the line if it is not JSON.
+    """
+    try:
+        entries = pose_entries(json.loads(Path(path).read_text(encoding="utf-8-sig")))
+        read_poses(entries)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {error.lineno}: not a JSON file ({error.msg})") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return entries
+
+
+def pose_entries(data: Any) -> list[Any]:
+    """POSE_KEYPOINT as a list of an entry a picture, of one picture, too."""
     entries = [data] if isinstance(data, Mapping) else data
     if not isinstance(entries, list | tuple):
         raise ValueError(
             f"poses: got {type(data).__name__}, want POSE_KEYPOINT (a list of one dict a picture)"
         )
-    return [_read_picture(entry, f"pose {number}") for number, entry in enumerate(entries)]
+    return list(entries)
 
 
-def _read_picture(entry: Any, name: str) -> Picture:
+def _read_picture(entry: Any, name: str) -> tuple[list[Pose], tuple[int, int]]:
     if not isinstance(entry, Mapping):
         raise ValueError(f"{name}: got {type(entry).__name__}, want a dict with 'people'")
     if "people" not in entry:
@@ -254,8 +248,7 @@ def write_poses(
 
 def are_paired(data: Any) -> bool:
     """Whether POSE_KEYPOINT says that its people stand in the same order in every picture."""
-    entries = [data] if isinstance(data, Mapping) else data
-    return all(entry.get(PAIRED_KEY) is True for entry in entries)
+    return all(entry.get(PAIRED_KEY) is True for entry in pose_entries(data))
 
 
 def _write_person(pose: Pose) -> dict:
@@ -267,14 +260,18 @@ def _write_person(pose: Pose) -> dict:
 
 
 def match_people(
-    poses: Sequence[Sequence[Pose]], people: People = "largest", by: Pairing = "left to right"
+    poses: Sequence[Sequence[Pose]],
+    people: People = "largest",
+    by: Pairing = "left to right",
+    fill: bool = False,
 ) -> list[list[Pose]]:
     """As many people in every keyframe, each in the same place of the list (method, step 3).
 
     `largest` keeps the person with the largest box. `all` pairs them `by` their order from left to
     right, or so that the total joint `distance` from one keyframe to the next is least (Hungarian
-    method; needs scipy). People without a partner are dropped with a warning. Raises `ValueError`
-    for a keyframe without people, and for other words.
+    method; needs scipy). People without a partner are dropped with a warning. With `fill` their
+    joints are those of `fill_missing`. Raises `ValueError` for a keyframe without people, and for
+    other words.
     """
     if people not in PEOPLE:
         raise ValueError(f"people is {people!r}; it must be one of {', '.join(PEOPLE)}")
@@ -284,7 +281,13 @@ def match_people(
         if not persons:
             raise ValueError(f"poses: keyframe {number} (from 0) has no person, want at least one")
     if people == "largest":
-        return [[max(persons, key=lambda pose: pose.area)] for persons in poses]
+        paired = [[max(persons, key=lambda pose: pose.area)] for persons in poses]
+    else:
+        paired = _pair_all(poses, by)
+    return fill_missing(paired) if fill else paired
+
+
+def _pair_all(poses: Sequence[Sequence[Pose]], by: Pairing) -> list[list[Pose]]:
     rows = [sorted(persons, key=lambda pose: pose.middle[0]) for persons in poses]
     fewest = min(map(len, rows), default=0)
     for number, row in enumerate(rows):

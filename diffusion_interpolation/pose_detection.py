@@ -14,17 +14,18 @@ from torch.nn import functional as F
 
 from .pictures import to_image
 from .pose import Pose
+from .pose_weights import TRANSFORMERS_FILES
 
 Find = Callable[[Tensor], list[Pose]]
 """From a picture `(3, h, w)` in 0..1 to the people in it, in its pixels."""
 
 PERSON_SCORE = 0.3
 """What RT-DETR must be sure of at least to take something for a person."""
+JOINT_SCORE = 0.3
+"""What ViTPose must be sure of at least to take something for a joint."""
 OPENPOSE_SIDE = 512
 """Shorter side (pixels) of what OpenPose searches: its network sees 184 rows of any picture, but
 controlnet-aux enlarges 57 maps to the size of the picture."""
-JOINT_SCORE = 0.3
-"""What ViTPose must be sure of at least to take something for a joint."""
 
 _COCO = [0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3]
 """For each joint of OpenPose-18 the one of COCO-17; the neck lies between the shoulders."""
@@ -165,7 +166,7 @@ def _pretrained(kind: Any, folder: Path) -> nn.Module:
 
     In float32, whatever it was saved in: what reads its maps takes no other.
     """
-    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+    for name in TRANSFORMERS_FILES:
         if not (folder / name).is_file():
             raise ValueError(f"detector: {folder / name} is missing, want one of {kind.__name__}")
     _check_config(folder / "config.json")

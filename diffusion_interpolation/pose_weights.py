@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_NETWORK = ("config.json", "preprocessor_config.json", "model.safetensors")
+TRANSFORMERS_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+"""Of a network that transformers has, with what prepares its pictures."""
 
 
 class Weights(NamedTuple):
@@ -19,8 +20,8 @@ class Weights(NamedTuple):
 
 
 OPENPOSE = Weights("", ("body_pose_model.pth",), "lllyasviel/Annotators")
-VITPOSE = Weights("vitpose", _NETWORK, "usyd-community/vitpose-base-simple")
-RTDETR = Weights("rtdetr", _NETWORK, "PekingU/rtdetr_r50vd_coco_o365")
+VITPOSE = Weights("vitpose", TRANSFORMERS_FILES, "usyd-community/vitpose-base-simple")
+RTDETR = Weights("rtdetr", TRANSFORMERS_FILES, "PekingU/rtdetr_r50vd_coco_o365")
 
 
 def find_weights(weights: Weights, roots: Sequence[Path], download: bool = False) -> Path:

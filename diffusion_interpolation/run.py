@@ -36,7 +36,7 @@ from .pictures import (
     write_mp4,
     write_webp,
 )
-from .pose import Pose, fill_missing, load_poses, match_people
+from .pose import Pose, load_poses, match_people
 from .run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -241,9 +241,7 @@ def _read_poses(
     poses, (height, width) = load_poses(job.poses)
     if len(poses) != len(originals):
         raise ValueError(f"pose: got {len(poses)} for {len(originals)} images, want one for each")
-    paired = match_people(poses, job.people, job.pairing)
-    if job.fill_joints:
-        paired = fill_missing(paired)
+    paired = match_people(poses, job.people, job.pairing, job.fill_joints)
     people = []
     for original, persons in zip(originals, paired, strict=True):
         to_original = original.width / width, original.height / height

@@ -34,7 +34,7 @@ _PLACE = """(type) => {
     app.graph.add(node);
     node.pos = [0, 0];
     const [width, height] = node.computeSize();
-    node.size = [Math.max(width, 300), height];
+    node.size = [Math.max(width, node.size[0], 300), height];
 }"""
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
 
-from ..diffusion_interpolation.pose import load_poses
+from ..diffusion_interpolation.pose import pose_entries, pose_file
 from .types import CATEGORY, PoseKeypoint
 
 SUBFOLDER = "poses"
@@ -60,14 +58,7 @@ class LoadPoses(io.ComfyNode):
             raise ValueError(
                 f"file: got {file!r}, want a .json in the input or output folder that is there"
             )
-        load_poses([path])  # checks them
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
-        return io.NodeOutput([*_listed(before or []), *_listed(entries)])
-
-
-def _listed(poses: Any) -> list[Any]:
-    """POSE_KEYPOINT of one picture as a list, too."""
-    return [poses] if isinstance(poses, Mapping) else list(poses)
+        return io.NodeOutput([*pose_entries(before or []), *pose_file(path)])
 
 
 def _path(file: str) -> Path | None:

@@ -11,7 +11,6 @@ from ..diffusion_interpolation.pose import (
     PEOPLE,
     Pose,
     draw_batch,
-    fill_missing,
     match_people,
     read_poses,
     write_poses,
@@ -101,9 +100,7 @@ def matched(
     """What `pose_outputs` are, of the people found in pictures of `size` (height, width)."""
     if missing_joints not in (DROP, FILL_IN):
         raise ValueError(f"missing_joints: got {missing_joints!r}, want {DROP!r} or {FILL_IN!r}")
-    paired = match_people(found, people, pairing)
-    if missing_joints == FILL_IN:
-        paired = fill_missing(paired)
+    paired = match_people(found, people, pairing, fill=missing_joints == FILL_IN)
     skeletons = draw_batch(paired, *size).movedim(1, -1)
     return io.NodeOutput(
         write_poses(paired, size, paired=True),

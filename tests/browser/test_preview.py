@@ -8,6 +8,8 @@ from comfy_host import Graph
 from comfy_view import colors
 from plain_frames import COUNT, colored, opened, opened_whole
 
+GONE = "The frames of the last run are gone: ComfyUI keeps them only until it is restarted."
+
 
 def test_frames_are_shown_and_come_back_after_a_reload(view):
     node = opened(view)
@@ -15,7 +17,7 @@ def test_frames_are_shown_and_come_back_after_a_reload(view):
     view.bar(node).focus()
     view.page.keyboard.press("End")
     view.wait_for_frame(node, COUNT - 1, COUNT)
-    assert view.color(node) == colors()[-1]
+    view.wait_for_color(node, colors()[-1])
     view.wait_until_stored(node)
     view.reload()
     view.show(node)
@@ -39,7 +41,7 @@ def test_a_thousand_frames(view):
     view.bar(node).focus()
     view.page.keyboard.press("End")
     view.wait_for_frame(node, 999, 1000)
-    assert view.color(node) == colors(1000)[-1]
+    view.wait_for_color(node, colors(1000)[-1])
 
 
 def test_frames_of_different_sizes(view):
@@ -53,14 +55,14 @@ def test_frames_of_different_sizes(view):
     view.bar(node).focus()
     for index in range(9):
         view.wait_for_frame(node, index, 9)
-        assert view.color(node) == colors(3)[index % 3]
+        view.wait_for_color(node, colors(3)[index % 3])
         view.page.keyboard.press("ArrowRight")
 
 
 def test_a_frame_that_is_gone_is_said_to_be(view):
     view.page.route("**/view?*0005.png*", lambda route: route.fulfill(status=404))
     node = opened(view)
-    view.says(node, "The frames of the last run are gone")
+    view.says(node, GONE)
     view.bar(node).focus()
     for _ in range(5):
         view.page.keyboard.press("ArrowRight")
@@ -81,7 +83,7 @@ def test_frames_that_are_gone_are_said_to_be_and_made_again(view):
     shutil.rmtree(view.server.folder / "temp" / workflow["nodes"][1]["properties"]["frames"])
     view.load(workflow)
     view.show(node)
-    view.says(node, "The frames of the last run are gone")
+    view.says(node, GONE)
     view.preview(node).locator(".di-status button").click()
     view.wait_for_frame(node, 0, COUNT)
     view.says(node, "")

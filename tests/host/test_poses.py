@@ -240,10 +240,7 @@ def test_vitpose_of_the_models_folder_under_the_host(server, weights):
 
 
 def test_openpose_of_the_models_folder_finds_nobody_with_random_weights(server, weights):
-    model = pytest.importorskip("controlnet_aux.open_pose.model")
-    torch.manual_seed(0)
-    random = {k.split(".", 1)[1]: v for k, v in model.bodypose_model().state_dict().items()}
-    torch.save(random, weights / "body_pose_model.pth")
+    planted.untrained_openpose(weights)
     graph = Graph()
     demo = graph.add("PuppetDemo", positive="a puppet", negative="")
     poses = graph.add("PoseExtract", images=demo[5], detector="OpenPose", people="largest")

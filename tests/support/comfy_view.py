@@ -15,7 +15,7 @@ from comfy_host import Graph, Node, Server
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
-LONGEST_WAIT = 30_000  # ms; machines that test are busy
+LONGEST_WAIT = 60_000  # ms; machines that test are busy
 SIZE = {"width": 1200, "height": 1300}
 OURS = "/extensions/comfyui-diffusion-interpolation/"
 RENDERERS = {"canvas": False, "vue": True}
@@ -238,9 +238,9 @@ class View:
         return box["x"] + thumb / 2 + share * (box["width"] - thumb), box["y"] + box["height"] / 2
 
     def says(self, node: Node | str, text: str) -> None:
-        """Waits until the line under a node's slider begins so; it says nothing for no text."""
+        """Waits until this is the line under a node's slider."""
         self.page.wait_for_function(
-            "([status, text]) => text ? status.textContent.startsWith(text) : !status.textContent",
+            "([status, text]) => status.textContent === text",
             arg=[self.preview(node).locator(".di-status-text").element_handle(), text],
         )
 
@@ -262,6 +262,14 @@ class View:
     def workflow(self) -> dict[str, Any]:
         """The workflow on the screen."""
         return self.page.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
+
+    def wait_for_color(self, node: Node | str, color: tuple[int, ...]) -> None:
+        """Until a node's picture has this colour, which is another's while its own is decoded."""
+        for _ in range(LONGEST_WAIT // 100):
+            if self.color(node) == color:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"the picture is {self.color(node)}, not {color}")
 
     def color(self, node: Node | str) -> tuple[int, ...]:
         """The colour in the middle of a node's picture, on a screenshot."""

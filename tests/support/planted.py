@@ -1,11 +1,13 @@
-"""Skeletons, and the ideal output of the detectors' networks for pictures that show them."""
+"""Skeletons, the ideal output of detectors for them, and networks that nobody trained."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -77,6 +79,16 @@ def openpose_maps(people: Sequence[Pose], height: int, width: int) -> Any:
         return fields, heat
 
     return forward
+
+
+def untrained_openpose(folder: Path) -> Path:
+    """A body_pose_model.pth of random numbers; skips a test where controlnet-aux is not there."""
+    model = pytest.importorskip("controlnet_aux.open_pose.model")
+    torch.manual_seed(0)
+    # the published file lacks the first part of the names
+    weights = {k.split(".", 1)[1]: v for k, v in model.bodypose_model().state_dict().items()}
+    torch.save(weights, folder / "body_pose_model.pth")
+    return folder / "body_pose_model.pth"
 
 
 def rtdetr_boxes(people: Sequence[Pose], height: int, width: int, person: int) -> Any:

@@ -15,7 +15,7 @@ RUNS = {
     "demo_model": ["--count", "4", "--steps", "2"],
     "inversion": ["--puppets", "2", "--steps", "4", "--inversion-steps", "2", "--noises", "1"],
     "batching": ["--frames", "3", "--steps", "4", "--repeat", "1"],
-    "poses": ["--pairs", "1", "--frames-per-gap", "1", "--steps", "4", "--candidates", "1"],
+    "poses": ["--pairs", "1", "--frames", "3", "--steps", "4", "--candidates", "1"],
     "schemes": ["--pairs", "2", "--frames", "4", "--steps", "4", "--candidates", "1"],
     "memory": ["--frames", "3", "5", "--steps", "4"],
 }

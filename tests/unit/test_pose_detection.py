@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import planted
 import pytest
 import torch
 
@@ -38,12 +39,6 @@ def test_openpose_with_a_file_that_is_something_else(tmp_path):
 
 def test_openposes_network_runs(tmp_path):
     """With random weights, which find nobody, or joints in no order; every pose is well formed."""
-    model = pytest.importorskip("controlnet_aux.open_pose.model")
-    torch.manual_seed(0)
-    network = model.bodypose_model()
-    # the published file lacks the first part of the names
-    weights = {key.split(".", 1)[1]: value for key, value in network.state_dict().items()}
-    torch.save(weights, tmp_path / "body_pose_model.pth")
-    find = openpose(tmp_path / "body_pose_model.pth").find
+    find = openpose(planted.untrained_openpose(tmp_path)).find
     people = find(torch.rand(3, 96, 128, generator=torch.Generator().manual_seed(1)))
     assert all(pose.points.shape == (18, 2) for pose in people)

@@ -36,14 +36,7 @@ SCENES = [
 
 @pytest.fixture(scope="module")
 def openpose_file(tmp_path_factory) -> Path:
-    from controlnet_aux.open_pose.model import bodypose_model
-
-    torch.manual_seed(0)
-    # the published file lacks the first part of the names
-    weights = {k.split(".", 1)[1]: v for k, v in bodypose_model().state_dict().items()}
-    file = tmp_path_factory.mktemp("openpose") / "body_pose_model.pth"
-    torch.save(weights, file)
-    return file
+    return planted.untrained_openpose(tmp_path_factory.mktemp("openpose"))
 
 
 @pytest.fixture(scope="module")
