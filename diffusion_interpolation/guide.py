@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .model import Guidance, LatentDiffusionModel, Text, move
-from .pose import Pose, draw_batch, pose_at
+from .pose import Pose, draw_batch
+from .pose_motion import Motion, pose_at
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Guide:
 
     `positive` has N rows or one; `negative` is one row, the same everywhere (method, step 2).
     `poses` holds the people of every keyframe, paired, in pixels of a picture of `pose_size`
-    (height, width). The ControlNet's strength goes from `strength_at_keyframes` to
-    `strength_half_way` and back in every gap (method, step 3).
+    (height, width); between keyframes they move as `motion` says. The ControlNet's strength goes
+    from `strength_at_keyframes` to `strength_half_way` and back in every gap (method, step 3).
     """
 
     positive: Text
@@ -29,6 +30,7 @@ class Guide:
     pose_size: tuple[int, int] = (0, 0)
     strength_at_keyframes: float = 1.0
     strength_half_way: float = 1.5
+    motion: Motion = "swing"
 
     def __post_init__(self) -> None:
         if self.poses is not None and min(self.pose_size) < 1:
@@ -61,7 +63,8 @@ class Guide:
         places = {position: row for row, position in enumerate(dict.fromkeys(positions))}
         factors = size[1] / self.pose_size[1], size[0] / self.pose_size[0]
         people = [
-            [pose.scaled(*factors) for pose in pose_at(self.poses, place)] for place in places
+            [pose.scaled(*factors) for pose in pose_at(self.poses, place, self.motion)]
+            for place in places
         ]
         return draw_batch(people, *size)[[places[position] for position in positions]]
 

@@ -1,4 +1,4 @@
-"""OpenPose-18 poses: read and written as POSE_KEYPOINT, paired, interpolated, drawn."""
+"""OpenPose-18 poses: read and written as POSE_KEYPOINT, paired, drawn."""
 
 from __future__ import annotations
 
@@ -352,36 +352,6 @@ def _filled(values: Tensor, there: Tensor) -> Tensor:
     places, known = np.arange(len(values)), there.nonzero().flatten().tolist()
     columns = [np.interp(places, known, column) for column in values[there].T.tolist()]
     return torch.tensor(np.stack(columns, axis=1), dtype=values.dtype)
-
-
-def pose_at(poses: Sequence[Sequence[Pose]], position: float) -> list[Pose]:
-    """The people at `position` in [0, N - 1], each joint on a straight line (method, step 3).
-
-    A joint that only one of the two keyframes has is dropped. One keyframe serves every position.
-    Raises `ValueError` for a position outside, and for keyframes with different numbers of people.
-    """
-    if not poses:
-        raise ValueError("poses: got no keyframes, want at least one")
-    if len(poses) == 1:
-        return list(poses[0])
-    if not 0 <= position <= len(poses) - 1:
-        raise ValueError(f"position: got {position}, want 0 to {len(poses) - 1}")
-    before = math.floor(position)
-    if position == before:
-        return list(poses[before])
-    now, then = poses[before], poses[before + 1]
-    if len(now) != len(then):
-        raise ValueError(
-            f"poses: keyframes {before} and {before + 1} have {len(now)} and {len(then)} people, "
-            "want as many in both (see match_people)"
-        )
-    return [_between(a, b, position - before) for a, b in zip(now, then, strict=True)]
-
-
-def _between(a: Pose, b: Pose, share: float) -> Pose:
-    both = a.present & b.present
-    points = torch.where(both[:, None], a.points.lerp(b.points, share), 0.0)
-    return Pose(points, torch.where(both, a.scores.lerp(b.scores, share), 0.0))
 
 
 def draw_batch(people: Sequence[Sequence[Pose]], height: int, width: int) -> Tensor:

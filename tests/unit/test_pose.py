@@ -21,7 +21,6 @@ from diffusion_interpolation.pose import (
     fill_missing,
     load_poses,
     match_people,
-    pose_at,
     read_poses,
     write_poses,
 )
@@ -196,23 +195,6 @@ def test_matching_refuses_empty_keyframes_and_unknown_words():
         match_people([[_at(5)]], "all", by="size")
 
 
-def test_joints_move_on_straight_lines_between_keyframes():
-    a, b, c = _at(20), _at(60), _at(60, 90)
-    keyframes = [[a], [b], [c]]
-    (pose,) = pose_at(keyframes, 0.25)
-    assert torch.allclose(pose.points, a.points + torch.tensor([10.0, 0.0]), atol=1e-4)
-    (pose,) = pose_at(keyframes, 1.5)
-    assert torch.allclose(pose.points, b.points + torch.tensor([0.0, 20.0]), atol=1e-4)
-    assert [pose_at(keyframes, place) for place in (0, 1, 2.0)] == [[a], [b], [c]]
-
-
-def test_a_joint_needs_both_keyframes():
-    keyframes = [[_only(nose=(10, 10), neck=(20, 20))], [_only(neck=(40, 20), left_hip=(50, 50))]]
-    (pose,) = pose_at(keyframes, 0.5)
-    assert pose.present.nonzero().flatten().tolist() == [JOINTS.index("neck")]
-    assert pose.points[1].tolist() == [30, 20]
-
-
 def test_a_missing_joint_is_filled_in_from_the_keyframes_that_have_it():
     keyframes = [
         [_only(nose=(10, 10)), _only(neck=(0, 0))],
@@ -235,18 +217,6 @@ def test_people_that_are_paired_are_said_to_be():
     assert are_paired(write_poses([[_at(20)], [_at(60)]], (100, 100), paired=True))
     assert not are_paired(write_poses([[_at(20)], [_at(60)]], (100, 100)))
     assert not are_paired([_entry(_triples((10, 10, 1)))])
-
-
-def test_one_keyframe_serves_every_position_and_others_are_checked():
-    a, b = _at(20), _at(60)
-    assert pose_at([[a, b]], 7.5) == [a, b]
-    for position in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match="want 0 to 1"):
-            pose_at([[a], [b]], position)
-    with pytest.raises(ValueError, match="1 and 2 people"):
-        pose_at([[a], [a, b]], 0.5)
-    with pytest.raises(ValueError, match="no keyframes"):
-        pose_at([], 0.0)
 
 
 def _colour(joint: int, brightness: float = 1.0) -> list[float]:
