@@ -65,7 +65,7 @@ def _between(a: Pose, b: Pose, share: float) -> Pose:
 
 
 def _swung(a: Pose, b: Pose, share: float) -> Pose:
-    """As `_between`, with arms and legs that turn; a bone that lacks an end, or length, goes straight."""
+    """As `_between`, with arms and legs that turn; what has no direction goes straight."""
     pose = _between(a, b, share)
     before, after, points = (
         [complex(x, y) for x, y in points.tolist()] for points in (a.points, b.points, pose.points)
