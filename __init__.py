@@ -12,6 +12,7 @@ from .nodes.keyframe_conditioning import KeyframeConditioning
 from .nodes.load_poses import LoadPoses
 from .nodes.match_poses import MatchPoses
 from .nodes.noisy_latent_lerp import NoisyLatentLerp
+from .nodes.path_metrics import PathMetrics
 from .nodes.pose_extract import PoseExtract
 from .nodes.puppet_demo import PuppetDemo
 from .nodes.reranker import LoadReranker, RerankerFromCLIP
@@ -38,6 +39,7 @@ class DiffusionInterpolation(ComfyExtension):
             InterpolationPreview,
             MatchPoses,
             LoadPoses,
+            PathMetrics,
         ]
 
 

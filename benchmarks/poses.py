@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import torch
 from demo_model import SIZE, held_out
-from report import publish
-from schemes import Bench, path_parser
+from report import parser, publish
+from schemes import Bench, Way
 from torch import Tensor, nn
 
 from diffusion_interpolation.demo import world
@@ -26,11 +26,11 @@ POINTS = 9
 """Along a limb."""
 
 
-def measured(bench: Bench, pairs: Tensor, posed: bool) -> dict[str, list[float]]:
+def measured(bench: Bench, pairs: Tensor, way: Way) -> dict[str, list[float]]:
     """Of every frame of all pairs."""
     joints, limbs = [], []
     for pair in pairs.split(2):
-        pictures = bench.made("bisection", pair, bench.guide(pair, posed)).frames[1:-1]
+        pictures = bench.made(way, pair).frames[1:-1]
         numbers, poses = bench.read(pictures), world.poses(pair, SIZE)
         places = torch.linspace(0, 1, len(pictures) + 2)[1:-1].tolist()
         truth = torch.stack([pose_at(poses, place)[0].points / SIZE for place in places])
@@ -70,11 +70,12 @@ def without_arms(puppets: Tensor) -> Tensor:
 
 
 def main() -> None:
-    words = path_parser(__doc__)
-    words.set_defaults(frames=9, steps=20, candidates=4)
+    words = parser(__doc__)
+    words.add_argument("--pairs", type=int, default=50)
+    words.add_argument("--frames", type=int, default=9, help="of a path, the inputs among them")
     args = words.parse_args()
-    bench, puppets = Bench(args), held_out(2 * args.pairs, args.seed)
-    posed, free = (measured(bench, puppets, way) for way in (True, False))
+    bench, puppets = Bench(args.frames, args.seed, args.device), held_out(2 * args.pairs, args.seed)
+    posed, free = (measured(bench, puppets, Way(posed=posed)) for posed in (True, False))
     drawn = world.render(puppets, SIZE)
     numbers = bench.read(drawn)
     known = [all_limbs(p, numbers).tolist() for p in (drawn, without_arms(puppets))]

@@ -1,21 +1,23 @@
 """The paper's schemes on puppets, where the truth is known: `python benchmarks/schemes.py`
 
-Pairs of held-out puppets, all schemes under the same prompts, poses, steps and levels; `bisection`
-is the paper's own with reranking, `cross-fade` mixes the pictures. The distance `d` of PPL, rPPD
-and PDV is the chord between embeddings of the demo's CLIP, and FID is over those embeddings, all
-inputs against all frames in between.
+Pairs of held-out puppets. `default` is what the package does, `paper` the paper's own; the other
+schemes of the paper run under the same prompt, poses, guidance, steps and levels as that, and
+`cross-fade` mixes the pictures. Rows `default, ...` change one thing of the default. The distance
+`d` of PPL, rPPD and PDV is the chord between embeddings of the demo's CLIP, and FID is over those
+embeddings, all inputs against all frames in between.
 
 `realism` is the root mean squared error between a frame and the puppet that the demo's reader reads
 in it, drawn again; `joints` (picture heights) and `colours` are how far the puppet is from the
 straight way between the two. `evals` counts runs of the network on one latent, both halves of
-guidance as one. Means over pairs, with the half width of their 95 % interval; for FID it is from
-resampled pairs.
+guidance as one; learning is neither in them nor in the seconds. Means over pairs, with the half
+width of their 95 % interval; for FID it is from resampled pairs.
 """
 
 from __future__ import annotations
 
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path as File
 from typing import Any, NamedTuple
 
@@ -24,18 +26,54 @@ from demo_model import SIZE, held_out
 from report import parser, publish
 from torch import Tensor
 
-from diffusion_interpolation.bisection import Bisection, Settings
+from diffusion_interpolation.bisection import PAPER, Bisection, Settings
 from diffusion_interpolation.cli import EMBEDDED_DEFAULTS
 from diffusion_interpolation.demo import load_model, load_reader, reranker, world
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.inversion import InversionSettings, invert
+from diffusion_interpolation.job import ModelChoice
 from diffusion_interpolation.metrics import feature_distance, frechet_distance, measure_path
 from diffusion_interpolation.path import Path
 from diffusion_interpolation.pictures import to_image
+from diffusion_interpolation.pose_motion import Motion
 from diffusion_interpolation.schemes import SCHEMES, SchemeRun, cross_fade
 
 RESAMPLES = 200
-NAMES = ("cross-fade", *SCHEMES, "bisection")
+PAPER_STEPS, PAPER_CFG = 50, 4.0
+"""For all schemes of the paper. It has 200 steps; fewer change no figure here beyond its interval.
+Its guidance of 7.5 to 10 is strong for Stable Diffusion; as strong for the embedded model is 4."""
+
+
+class Way(NamedTuple):
+    """How a path is made: by `SCHEMES`, `cross-fade` or `bisection`, and under what."""
+
+    scheme: str = "bisection"
+    settings: Settings = Settings()
+    steps: int = ModelChoice.steps
+    cfg: float = EMBEDDED_DEFAULTS["cfg"]
+    motion: Motion = "swing"
+    inversion_steps: int = 0
+    posed: bool = True
+    ranked: bool = True
+
+
+def ways(args: Namespace) -> dict[str, Way]:
+    """All that are compared, by their names in the table: this package's, the paper's, parts."""
+    ours = Way(inversion_steps=args.inversion_steps, posed=args.poses, ranked=args.reranking)
+    paper = ours._replace(settings=PAPER, steps=args.paper_steps, cfg=PAPER_CFG, motion="straight")
+    schemes = {name: paper._replace(scheme=name) for name in ("cross-fade", *SCHEMES)}
+    changed = {
+        "straight limbs": ours._replace(motion="straight"),
+        "slerp": ours._replace(settings=Settings(blend="slerp")),
+        "prompt alone ranks": ours._replace(settings=Settings(closeness=0.0)),
+        "one candidate": ours._replace(ranked=False),
+        "cfg 4": ours._replace(cfg=PAPER_CFG),
+        "no poses": ours._replace(posed=False),
+        "inversion": ours._replace(inversion_steps=100),
+    }
+    return {"default": ours, "paper": paper, **schemes} | {
+        f"default, {name}": way for name, way in changed.items()
+    }
 
 
 class Made(NamedTuple):
@@ -63,49 +101,52 @@ class Counted:
 
 
 class Bench:
-    """The networks, and paths between pairs of puppets by each scheme."""
+    """The networks, and paths between pairs of puppets."""
 
-    def __init__(self, args: Namespace) -> None:
-        self.args = args
-        self.model = Counted(load_model(steps=args.steps, device=args.device))
-        self.reader, self.clip = load_reader(args.device), reranker(args.device)
-        self.path = Path((args.frames - 2,))
-        self.settings = Settings(candidates=args.candidates, seed=args.seed)
+    def __init__(self, frames: int, seed: int, device: str) -> None:
+        self.path, self.seed, self.device = Path((frames - 2,)), seed, device
+        self.reader, self.clip = load_reader(device), reranker(device)
+        self._models: dict[int, Counted] = {}
 
-    def guide(self, pair: Tensor, posed: bool) -> Guide:
-        """What paths of a pair are made under; `posed` with the poses of both."""
-        prompt, negative = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative"]
-        positive, away = self.model.encode_text(prompt), self.model.encode_text([negative])
-        cfg = EMBEDDED_DEFAULTS["cfg"]
-        if self.args.inversion_steps:
-            chosen = {k: EMBEDDED_DEFAULTS[k] for k in ("learning_rate", "draws", "augmentations")}
-            settings = InversionSettings(
-                steps=self.args.inversion_steps, cfg=cfg, seed=self.args.seed, **chosen
-            )
-            pictures = world.render(pair, SIZE)
-            learned = invert(self.model, pictures, positive, away, settings)
-            positive, away = learned.positive, learned.negative
-        poses = world.poses(pair, SIZE) if posed else None
-        return Guide(positive, away, cfg, poses, (SIZE, SIZE))
+    def model(self, steps: int) -> Counted:
+        """The embedded model with so many steps."""
+        if steps not in self._models:
+            self._models[steps] = Counted(load_model(steps=steps, device=self.device))
+        return self._models[steps]
 
-    def made(self, name: str, pair: Tensor, guide: Guide) -> Made:
-        """The path of a pair by a scheme."""
-        pictures = world.render(pair, SIZE)
-        begun, before = time.perf_counter(), self.model.evaluations
-        between = self._between(name, pictures, guide)
+    def made(self, way: Way, pair: Tensor) -> Made:
+        """The path between two puppets; what it took is without learning."""
+        model, pictures = self.model(way.steps), world.render(pair, SIZE)
+        guide = self._guide(way, pair, pictures)
+        begun, before = time.perf_counter(), model.evaluations
+        between = self._between(way, guide, pictures)
         frames = torch.cat([pictures[:1], between.cpu(), pictures[1:]])
-        return Made(frames, self.model.evaluations - before, time.perf_counter() - begun)
+        return Made(frames, model.evaluations - before, time.perf_counter() - begun)
 
-    def _between(self, name: str, pictures: Tensor, guide: Guide) -> Tensor:
-        if name == "cross-fade":
+    def _guide(self, way: Way, pair: Tensor, pictures: Tensor) -> Guide:
+        model, words = self.model(way.steps), EMBEDDED_DEFAULTS
+        texts = model.encode_text(words["prompt"]), model.encode_text([words["negative"]])
+        if way.inversion_steps:
+            chosen = {k: words[k] for k in ("learning_rate", "draws", "augmentations")}
+            settings = InversionSettings(
+                steps=way.inversion_steps, cfg=way.cfg, seed=self.seed, **chosen
+            )
+            learned = invert(model, pictures, *texts, settings)
+            texts = learned.positive, learned.negative
+        poses = world.poses(pair, SIZE) if way.posed else None
+        return Guide(*texts, way.cfg, poses, (SIZE, SIZE), motion=way.motion)
+
+    def _between(self, way: Way, guide: Guide, pictures: Tensor) -> Tensor:
+        if way.scheme == "cross-fade":
             return cross_fade(pictures, self.path)[1:-1]
-        keyframes = self.model.encode(pictures)
-        if name != "bisection":
-            run = SchemeRun(self.model, self.path, guide, self.settings)
-            return self.model.decode(run.latents(name, keyframes)[1:-1])
+        model, settings = self.model(way.steps), replace(way.settings, seed=self.seed)
+        keyframes = model.encode(pictures)
+        if way.scheme != "bisection":
+            run = SchemeRun(model, self.path, guide, settings)
+            return model.decode(run.latents(way.scheme, keyframes)[1:-1])
         words = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative"]
-        scorer = self.clip.scorer(*words) if self.args.reranking else None
-        bisection = Bisection(self.model, self.path, guide, self.settings, scorer)
+        scorer = self.clip.scorer(*words) if way.ranked else None
+        bisection = Bisection(model, self.path, guide, settings, scorer)
         frames = sorted(bisection.frames(keyframes), key=lambda frame: frame.index)
         return torch.stack([frame.picture for frame in frames])
 
@@ -135,7 +176,7 @@ class Bench:
     @torch.no_grad()
     def read(self, pictures: Tensor) -> Tensor:
         """The numbers of the puppets in pictures, as the demo's reader has them."""
-        return self.reader(pictures.to(self.args.device)).cpu()
+        return self.reader(pictures.to(self.device)).cpu()
 
     @torch.no_grad()
     def features(self, pictures: Tensor) -> Tensor:
@@ -170,47 +211,43 @@ def save_sheet(rows: list[Tensor], file: File) -> None:
     image.resize((2 * image.width, 2 * image.height), 0).save(file)
 
 
-def path_parser(doc: str) -> ArgumentParser:
-    """Options of what makes paths between pairs of puppets."""
-    words = parser(doc)
+def main() -> None:
+    words = parser(__doc__)
     words.add_argument("--pairs", type=int, default=50)
     words.add_argument("--frames", type=int, default=17, help="of a path, the inputs among them")
-    words.add_argument("--steps", type=int, default=50)
-    words.add_argument("--candidates", type=int, default=8)
+    words.add_argument("--paper-steps", type=int, default=PAPER_STEPS)
     words.add_argument("--inversion-steps", type=int, default=0)
-    words.add_argument("--no-reranking", dest="reranking", action="store_false")
-    return words
-
-
-def main() -> None:
-    words = path_parser(__doc__)
     words.add_argument("--no-poses", dest="poses", action="store_false")
-    words.add_argument("--schemes", nargs="+", choices=NAMES, default=list(NAMES))
+    words.add_argument("--no-reranking", dest="reranking", action="store_false")
+    words.add_argument("--ways", nargs="+", metavar="NAME", help="some of the table's rows (all)")
     words.add_argument(
         "--sheet", type=File, help="write the first pair's frames here, as a picture"
     )
     args = words.parse_args()
-    bench = Bench(args)
+    known = ways(args)
+    if unknown := set(args.ways or ()) - set(known):
+        words.error(f"--ways: got {min(unknown)!r}, want some of {', '.join(known)}")
+    bench = Bench(args.frames, args.seed, args.device)
     pairs = held_out(2 * args.pairs, args.seed).split(2)
-    guides = [bench.guide(pair, args.poses) for pair in pairs]
-    inputs = [bench.features(world.render(pair, SIZE)) for pair in pairs]
     rows, shown = [], []
-    for name in args.schemes:
-        made = [bench.made(name, pair, g) for pair, g in zip(pairs, guides, strict=True)]
-        rows.append(_row(bench, name, made, pairs, inputs))
+    for name in args.ways or known:
+        made = [bench.made(known[name], pair) for pair in pairs]
+        rows.append({"way": name, **figures(bench, made, pairs)})
         shown.append(made[0].frames)
     if args.sheet:
         save_sheet(shown, args.sheet)
     publish(rows, args.json)
 
 
-def _row(
-    bench: Bench, name: str, made: list[Made], pairs: tuple[Tensor, ...], inputs: list[Tensor]
-) -> dict[str, object]:
+def figures(bench: Bench, made: list[Made], pairs: tuple[Tensor, ...]) -> dict[str, str]:
+    """The figures of one way over all pairs."""
     found = [bench.measured(one, pair) for one, pair in zip(made, pairs, strict=True)]
-    between = [bench.features(one.frames[1:-1]) for one in made]
-    figures = {key: summary([figure[key] for figure in found]) for key in found[0]}
-    return {"scheme": name, "FID": fid(inputs, between, bench.args.seed), **figures}
+    inputs, between = (
+        [bench.features(one.frames[part]) for one in made]
+        for part in (slice(None, None, bench.path.frames - 1), slice(1, -1))
+    )
+    told = {key: summary([figure[key] for figure in found]) for key in found[0]}
+    return {"FID": fid(inputs, between, bench.seed), **told}
 
 
 if __name__ == "__main__":

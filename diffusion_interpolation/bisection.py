@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -26,9 +27,7 @@ from .path import (
     row_seed,
 )
 from .picks import NO_PICKS, Picks
-
-Scorer = Callable[[Tensor], Tensor]
-"""Maps pictures `(n, 3, h, w)` in 0..1 to one number each `(n,)`; the highest wins."""
+from .rerank import Scorer
 
 _Job = tuple[Candidates, int]
 """A candidate to be made: of which frame, and its number."""
@@ -38,22 +37,44 @@ _Job = tuple[Candidates, int]
 class Settings:
     """How frames are made.
 
-    Levels are shares of the noise schedule; the candidates fall by one each depth.
+    Levels are shares of the noise schedule; the candidates fall by one each depth. `closeness` is
+    how much a candidate's likeness to its neighbours counts beside the scorer's number: the mean
+    cosine between what the scorer sees in it and in them.
     """
 
     highest: float = 0.55
     lowest: float = 0.30
     curve: Curve = "linear"
-    candidates: int = 8
+    candidates: int = 4
     least_candidates: int = 3
-    blend: Blend = "slerp"
+    blend: Blend = "lerp"
     seed: int = 0
+    closeness: float = 4.0
 
     def check(self) -> None:
         """Raise `ValueError` for settings out of range."""
         check_levels(self.highest, self.lowest)
         candidate_count(1, self.candidates, self.least_candidates)
         check_seed(self.seed)
+        if not 0 <= self.closeness < math.inf:
+            raise ValueError(f"closeness: got {self.closeness}, want 0 or more, and finite")
+
+
+PAPER = Settings(blend="slerp", candidates=8, closeness=0.0)
+"""As the paper has them."""
+
+
+@dataclass
+class _Finished:
+    """Frames by number: their latents, and the embeddings of those that a scorer has seen."""
+
+    latents: dict[int, Tensor]
+    embeddings: dict[int, Tensor] = field(default_factory=dict)
+
+    def add(self, frame: Frame) -> None:
+        self.latents[frame.index] = frame.latent
+        if frame.embedding is not None:
+            self.embeddings[frame.index] = frame.embedding
 
 
 class DecodeError(RuntimeError):
@@ -94,14 +115,12 @@ class Bisection:
             raise ValueError(
                 f"keyframes: got {len(keyframes)}, the path has {len(self.path.keyframes)}"
             )
-        latents = dict(zip(self.path.keyframes, keyframes.cpu(), strict=True)) | dict(
-            finished or {}
-        )
+        ends = dict(zip(self.path.keyframes, keyframes.cpu(), strict=True))
+        known = _Finished(ends | dict(finished or {}))
         for slots in self.path.slots():
-            for frame in self._depth(
-                [slot for slot in slots if slot.index not in latents], latents
-            ):
-                latents[frame.index] = frame.latent
+            missing = [slot for slot in slots if slot.index not in known.latents]
+            for frame in self._depth(missing, known):
+                known.add(frame)
                 yield frame
 
     def count(self, slot: Slot) -> int:
@@ -119,14 +138,14 @@ class Bisection:
         s = self.settings
         return noise_level(slot.depth, self.path.depths, s.highest, s.lowest, s.curve)
 
-    def _depth(self, slots: list[Slot], latents: Mapping[int, Tensor]) -> Iterator[Frame]:
-        """Frames of one depth, whose neighbours are all in `latents`; known ones come first."""
-        known, jobs = self._open(slots, latents)
+    def _depth(self, slots: list[Slot], finished: _Finished) -> Iterator[Frame]:
+        """Frames of one depth, whose neighbours are all `finished`; known ones come first."""
+        known, jobs = self._open(slots, finished.latents)
         yield from self._finish(known)
         while jobs:
             # the model's batch may shrink on the way
             batch = [jobs.popleft() for _ in range(min(self.model.batch_size, len(jobs)))]
-            yield from self._finish(self._make(batch, latents))
+            yield from self._finish(self._make(batch, finished))
 
     def _open(
         self, slots: list[Slot], latents: Mapping[int, Tensor]
@@ -153,16 +172,16 @@ class Bisection:
                     group.add(number, candidate)
         return group
 
-    def _make(self, batch: list[_Job], latents: Mapping[int, Tensor]) -> list[Candidates]:
+    def _make(self, batch: list[_Job], finished: _Finished) -> list[Candidates]:
         """Make a batch of candidates; the frames that they complete."""
-        made = _finite(self._denoise(batch, latents))
+        made = _finite(self._denoise(batch, finished.latents))
         pictures = self._decode(made)
-        scores = self._scores(pictures)
+        scores, seen = self._scores(batch, pictures, finished)
         small = thumbnails(pictures, self.thumbnail) if self.thumbnail else [None] * len(batch)
-        for (group, number), latent, picture, score, thumbnail in zip(
-            batch, made.cpu(), pictures.cpu(), scores, small, strict=True
+        for (group, number), latent, picture, *told in zip(
+            batch, made.cpu(), pictures.cpu(), scores, small, seen, strict=True
         ):
-            candidate = Candidate(latent, score, thumbnail).copy()
+            candidate = Candidate(latent, *told).copy()
             group.add(number, candidate, picture)
             if self.cache is not None:
                 self.cache.candidates.put(group.keys[number], candidate)
@@ -196,14 +215,39 @@ class Bisection:
             return self.cache.pictures.get(group.keys[group.chosen])
         return group.picture
 
-    def _scores(self, pictures: Tensor) -> list[float]:
-        """One number a picture; zeros without a scorer."""
+    def _scores(
+        self, batch: list[_Job], pictures: Tensor, finished: _Finished
+    ) -> tuple[list[float], Sequence[Tensor | None]]:
+        """A number a picture, and what the scorer sees in it; zeros and None without a scorer."""
         if self.scorer is None:
-            return [0.0] * len(pictures)
-        scores = self.scorer(pictures)
+            return [0.0] * len(batch), [None] * len(batch)
+        seen = self.scorer.embed(pictures)
+        scores = self.scorer.rank(seen)
+        if self.settings.closeness:
+            slots = [group.slot for group, _ in batch]
+            scores = scores + self.settings.closeness * self._closeness(slots, seen, finished)
         if not scores.isfinite().all():
             raise FloatingPointError("reranker: it gave scores that are not finite")
-        return scores.tolist()
+        return scores.tolist(), seen.cpu()
+
+    def _closeness(self, slots: list[Slot], seen: Tensor, finished: _Finished) -> Tensor:
+        """Mean cosine `(n,)` of embeddings with those of both neighbours, by their weights."""
+        self._see([i for slot in slots for i in (slot.left, slot.right)], finished)
+        left, right = (
+            torch.stack([finished.embeddings[i] for i in side]).to(seen)
+            for side in ([slot.left for slot in slots], [slot.right for slot in slots])
+        )
+        weights = torch.tensor([slot.weight for slot in slots]).to(seen)
+        return (seen * left.lerp(right, weights[:, None])).sum(1)
+
+    def _see(self, frames: list[int], finished: _Finished) -> None:
+        """Have embeddings of all of `frames`: no scorer has seen keyframes and resumed ones yet."""
+        unseen = sorted({i for i in frames if i not in finished.embeddings})
+        for start in range(0, len(unseen), self.model.batch_size):
+            part = unseen[start : start + self.model.batch_size]
+            latents = torch.stack([finished.latents[i] for i in part])
+            seen = self.scorer.embed(self._decode(latents.to(self.model.device)))
+            finished.embeddings.update(zip(part, seen.cpu(), strict=True))
 
     def _denoise(self, batch: list[_Job], latents: Mapping[int, Tensor]) -> Tensor:
         """Clean latents of candidates, all of one depth."""

@@ -20,7 +20,8 @@ class Frame:
     It has its latent `(c, h', w')`, its picture `(3, h, w)` in 0..1, and the number of the
     candidate it was. The candidates were those from `first` on, one for each of `scores` (empty
     without a scorer); `picked` where a person has chosen, not the scores. `thumbnails` are small
-    pictures of all candidates, uint8 `(count, h, w, 3)`, where they were asked for.
+    pictures of all candidates, uint8 `(count, h, w, 3)`, where they were asked for. `embedding` is
+    what the scorer saw in the picture.
     """
 
     index: int
@@ -33,22 +34,24 @@ class Frame:
     first: int = 0
     picked: bool = False
     thumbnails: Tensor | None = None
+    embedding: Tensor | None = None
 
 
 class Candidate(NamedTuple):
     """A finished candidate, on the CPU.
 
-    It has its latent `(c, h', w')`, its score, and perhaps a small picture, uint8 `(h, w, 3)`.
+    It has its latent `(c, h', w')`, its score, and perhaps a small picture, uint8 `(h, w, 3)`, and
+    what the scorer saw in it.
     """
 
     latent: Tensor
     score: float
     thumbnail: Tensor | None = None
+    embedding: Tensor | None = None
 
     def copy(self) -> Candidate:
         """One with tensors of its own, which do not hold the batch that they are a view of."""
-        small = self.thumbnail
-        return Candidate(self.latent.clone(), self.score, None if small is None else small.clone())
+        return Candidate(*(x.clone() if isinstance(x, Tensor) else x for x in self))
 
 
 @dataclass
@@ -87,18 +90,19 @@ class Candidates:
 
     def frame(self, picture: Tensor, scored: bool) -> Frame:
         """The chosen candidate, whose picture is `picture`, as a frame."""
-        ordered = [self.made[number] for number in self.numbers]
+        ordered, chosen = [self.made[number] for number in self.numbers], self.made[self.chosen]
         return Frame(
             self.slot.index,
             self.slot.position,
             self.slot.depth,
-            self.made[self.chosen].latent,
+            chosen.latent,
             picture,
             candidate=self.chosen,
             scores=tuple(candidate.score for candidate in ordered) if scored else (),
             first=self.numbers.start,
             picked=self.picked is not None,
             thumbnails=_stack([candidate.thumbnail for candidate in ordered]),
+            embedding=chosen.embedding,
         )
 
 

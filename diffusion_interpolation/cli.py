@@ -35,7 +35,7 @@ DEFAULTS = {
 EMBEDDED_DEFAULTS = {
     "prompt": ["a puppet"],
     "negative": "a double exposure",
-    "cfg": 4.0,
+    "cfg": 2.0,
     "learning_rate": 0.25,
     "draws": 4,
     "augmentations": 0,
@@ -214,8 +214,8 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--frames", type=int, default=17, metavar="N", help="in all, the inputs among them (17)"
     )
-    group.add_argument("--steps", type=int, default=50, help="of DDIM over the whole schedule (50)")
-    group.add_argument("--cfg", type=float, help="scale of guidance (7.5; embedded model 4)")
+    group.add_argument("--steps", type=int, default=20, help="of DDIM over the whole schedule (20)")
+    group.add_argument("--cfg", type=float, help="scale of guidance (7.5; embedded model 2)")
     group.add_argument(
         "--levels",
         type=float,
@@ -225,9 +225,16 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         help="noise of the middle frame and of the last (0.55 0.3)",
     )
     group.add_argument("--curve", choices=("linear", "convex", "concave"), default="linear")
-    group.add_argument("--blend", choices=("slerp", "lerp", "exact"), default="slerp")
+    group.add_argument("--blend", choices=("slerp", "lerp", "exact"), default="lerp")
     group.add_argument(
-        "--candidates", type=int, default=8, metavar="N", help="to choose the middle frame from (8)"
+        "--candidates", type=int, default=4, metavar="N", help="to choose the middle frame from (4)"
+    )
+    group.add_argument(
+        "--closeness",
+        type=float,
+        default=4.0,
+        metavar="X",
+        help="how much a candidate's likeness to its neighbours counts (4; 0: the prompt alone)",
     )
     group.add_argument("--seed", type=int, default=0)
     parser.set_defaults(highest=0.55, lowest=0.30)
@@ -260,6 +267,13 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         choices=("left to right", "distance"),
         default="left to right",
         help="who becomes whom, with --people all",
+    )
+    group.add_argument(
+        "--pose-motion",
+        dest="motion",
+        choices=("swing", "straight"),
+        default="swing",
+        help="whether arms and legs turn about their joints or joints go straight (swing)",
     )
     group.add_argument(
         "--fill-joints",

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class Options(TypedDict, total=False):
     """How a `DiffusersModel` runs.
 
-    `steps` of DDIM over the whole schedule (default 50), `batch_size` rows at most in one forward
+    `steps` of DDIM over the whole schedule (default 20), `batch_size` rows at most in one forward
     pass (8), `device` (the CPU) and `dtype` of the weights (float32).
     """
 
@@ -64,7 +64,7 @@ class DiffusersModel:
         tokenizers: Sequence[CLIPTokenizer],
         controlnet: ControlNetModel | None = None,
         *,
-        steps: int = 50,
+        steps: int = 20,
         batch_size: int = 8,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,

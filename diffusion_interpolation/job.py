@@ -16,6 +16,7 @@ from .inversion import InversionSettings
 from .path import Path
 from .pictures import Fit
 from .pose import Pairing, People
+from .pose_motion import Motion
 from .rerank import ClipPair, open_clip_pair, transformers_pair
 
 EMBEDDED = "demo"
@@ -33,7 +34,7 @@ class ModelChoice:
     allow_download: bool = False
     device: str = "cpu"
     dtype: str = "float32"
-    steps: int = 50
+    steps: int = 20
     batch_size: int = 16
 
     def load(self) -> DiffusersModel:
@@ -92,6 +93,7 @@ class Job:
     poses: list[File] = field(default_factory=list)
     people: People = "largest"
     pairing: Pairing = "left to right"
+    motion: Motion = "swing"
     fill_joints: bool = False
     size: tuple[int, int] | None = None
     fit: Fit = "cover"
@@ -138,6 +140,7 @@ class Job:
             "prompts": self.prompts,
             "negative": self.negative,
             "cfg": self.cfg,
+            "motion": self.motion,
             **networks,
             **asdict(self.bisection),
             "inversion_steps": self.inversion.steps,

@@ -1,7 +1,4 @@
-"""Scorers that choose among the candidates of a frame (method, step 6).
-
-A scorer maps pictures `(n, 3, h, w)` in 0..1 to one number each, `(n,)`; the highest wins.
-"""
+"""Scorers that choose among the candidates of a frame (method, step 6)."""
 
 from __future__ import annotations
 
@@ -20,6 +17,22 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
+class Scorer:
+    """What sees pictures and likes some better than others.
+
+    `embed` maps pictures `(n, 3, h, w)` in 0..1 to unit vectors `(n, width)`, `rank` those to one
+    number each, `(n,)`; the highest wins.
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    rank: Callable[[Tensor], Tensor]
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """The numbers `(n,)` of pictures."""
+        return self.rank(self.embed(pictures))
+
+
+@dataclass(frozen=True)
 class ClipPair:
     """A CLIP model as two functions to unit vectors.
 
@@ -31,19 +44,14 @@ class ClipPair:
     embed_texts: Callable[[list[str]], Tensor]
     network: nn.Module | None = None
 
-    def scorer(self, positives: list[str], negative: str) -> Callable[[Tensor], Tensor]:
+    def scorer(self, positives: list[str], negative: str) -> Scorer:
         """`cos(clip(picture), clip(positive)) - cos(clip(picture), clip(negative))` (the paper's).
 
         With several positive prompts, the mean of their cosines.
         """
         *towards, away = self.embed_texts([*positives, negative])
         direction = torch.stack(towards).mean(0) - away
-
-        def score(pictures: Tensor) -> Tensor:
-            seen = self.embed_pictures(pictures)
-            return seen @ direction.to(seen)
-
-        return score
+        return Scorer(self.embed_pictures, lambda seen: seen @ direction.to(seen))
 
 
 def normalise(

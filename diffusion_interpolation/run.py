@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import __version__
-from .bisection import Bisection, Scorer
+from .bisection import Bisection
 from .conditioning_file import load_inversion, save_inversion
 from .demo.networks import SIZE
 from .diffusers_model import DiffusersModel
@@ -37,6 +37,7 @@ from .pictures import (
     write_webp,
 )
 from .pose import Pose, load_poses, match_people
+from .rerank import Scorer
 from .run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,7 @@ class _Run:
             self.job.cfg,
             poses=self.poses,
             pose_size=(self.size[1], self.size[0]),
+            motion=self.job.motion,
         )
         bisection = Bisection(model, self.path, guide, self.job.bisection, scorer)
         work = {slot.index: bisection.cost(slot) for slots in self.path.slots() for slot in slots}

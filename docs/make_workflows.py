@@ -106,15 +106,15 @@ INVERT = {
     "seed": 0,
 }
 NAMES = ["first", "second", "third", "fourth"]
-SCHEDULE = {"scheduler": "ddim_uniform", "steps": 50}
+SCHEDULE = {"scheduler": "ddim_uniform", "steps": 20}
 PATH = {
     "highest_level": 0.55,
     "lowest_level": 0.3,
     "level_curve": "linear",
-    "candidates": 8,
+    "candidates": 4,
     **SCHEDULE,
     "sampler_name": "euler",
-    "blend": "slerp",
+    "blend": "lerp",
     "seed": 0,
 }
 FAULTS = "blurry, distorted, text, watermark"
@@ -194,12 +194,12 @@ def embedded_demo(sheet: Sheet) -> None:
         "2. *Frame Bisector* makes the frame half-way, then the quarters, and so on; each time "
         "the reranker keeps the best of several candidates, and the poses keep limbs in one "
         "piece.\n\n"
-        "The embedded model wants cfg 4 and a learning rate of 0.25. Stable Diffusion's "
+        "The embedded model wants cfg 2 and a learning rate of 0.25. Stable Diffusion's "
         "values are in the other examples.",
         330,
     )
     source = {"model": demo[0], "vae": demo[2], "keyframes": demo[5]}
-    learned = learn(sheet, words, source, learning_rate=0.25, cfg=4.0, draws=4, augmentations=0)
+    learned = learn(sheet, words, source, learning_rate=0.25, cfg=2.0, draws=4, augmentations=0)
     frames = between(
         sheet,
         learned,
@@ -208,7 +208,7 @@ def embedded_demo(sheet: Sheet) -> None:
         control_net=demo[3],
         poses=demo[6],
         frames_per_gap=15,
-        cfg=4.0,
+        cfg=2.0,
     )
     save(sheet, frames, "puppets", 8.0)
 
@@ -359,9 +359,7 @@ def sdxl(sheet: Sheet) -> None:
     words = two_prompts(sheet, model[1], "a photo of a landscape")
     source = {"model": model[0], "vae": model[2], "keyframes": pictures}
     learned = learn(sheet, words, source, cfg=6.0)
-    frames = between(
-        sheet, learned, source, reranker=reranker[0], frames_per_gap=7, cfg=6.0, candidates=4
-    )
+    frames = between(sheet, learned, source, reranker=reranker[0], frames_per_gap=7, cfg=6.0)
     save(sheet, frames, "interpolation_xl", 6.0)
 
 
@@ -405,7 +403,7 @@ def mixed(sheet: Sheet, demo: Node, candidates: int) -> Node:
         position=0.5,
         noise_level=0.55,
         **SCHEDULE,
-        blend="slerp",
+        blend="lerp",
         candidates=candidates,
         seed=0,
     )
@@ -434,7 +432,7 @@ def one_frame_from_parts(sheet: Sheet) -> None:
         sampler=sampler[0],
         positive=words[0],
         negative=words[1],
-        cfg=4.0,
+        cfg=2.0,
         position=noisy[2],
         seed=0,
         control_net=demo[3],
@@ -478,7 +476,7 @@ def remix_with_host_nodes(sheet: Sheet) -> None:
     noisy = mixed(sheet, demo, 2)
     sheet.column("ComfyUI's sampler", 300)
     noise = sheet.put("DisableNoise")
-    guider = sheet.put("CFGGuider", model=demo[0], positive=held[0], negative=held[1], cfg=4.0)
+    guider = sheet.put("CFGGuider", model=demo[0], positive=held[0], negative=held[1], cfg=2.0)
     sampler = sheet.put("KSamplerSelect", sampler_name="euler")
     clean = sheet.put(
         "SamplerCustomAdvanced",
@@ -497,7 +495,7 @@ def remix_with_host_nodes(sheet: Sheet) -> None:
         latent_image=clean[0],
         seed=0,
         steps=20,
-        cfg=4.0,
+        cfg=2.0,
         sampler_name="euler",
         scheduler="normal",
         denoise=0.3,

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..diffusion_interpolation.bisection import Scorer
+from ..diffusion_interpolation.rerank import Scorer
 from .types import CATEGORY, Reranker
 
 
@@ -64,7 +64,7 @@ class CLIPRerank(io.ComfyNode):
             raise ValueError(
                 f"latents: got {len(latents['samples'])} for {len(images)} images, want as many"
             )
-        scores = reranker(images[..., :3].movedim(-1, 1))
+        scores = reranker(images[..., :3].movedim(-1, 1)).cpu()
         if not scores.isfinite().all():
             raise FloatingPointError("reranker: it gave scores that are not finite")
         order = scores.argsort(descending=True, stable=True)

@@ -9,12 +9,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.path import row_seed
+from ..diffusion_interpolation.pose_motion import MOTIONS
 from .comfy_model import ComfyModel, check_channels, from_network, take_noisy
 from .inputs import (
     PoseOptions,
     cfg_input,
     negative_input,
     pose_inputs,
+    pose_motion_input,
     position_input,
     positive_input,
     read_prompts,
@@ -53,6 +55,7 @@ class ConditionedDenoise(io.ComfyNode):
                     optional=True,
                     tooltip="Only for a ControlNet that works on latents, as SD3's and Flux's do.",
                 ),
+                pose_motion_input(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -78,9 +81,11 @@ class ConditionedDenoise(io.ComfyNode):
         strength_at_keyframes: float = 1.0,
         strength_half_way: float = 1.5,
         vae: Any = None,
+        pose_motion: str = MOTIONS[0],
     ) -> io.NodeOutput:
         check_channels("noisy_latent", noisy_latent["samples"], model)
-        pose = PoseOptions(control_net, poses, strength_at_keyframes, strength_half_way)
+        strengths = strength_at_keyframes, strength_half_way
+        pose = PoseOptions(control_net, poses, *strengths, pose_motion)
         prompts = read_prompts(positive, negative, cfg, None, pose)
         noisy = take_noisy(model, noisy_latent["samples"], sigmas[0])
         progress = Progress(model, len(noisy) * (len(sigmas) - 1))

@@ -11,12 +11,14 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.bisection import Bisection, DecodeError, Scorer, Settings
+from ..diffusion_interpolation.bisection import Bisection, DecodeError, Settings
 from ..diffusion_interpolation.candidates import Frame
 from ..diffusion_interpolation.fingerprint import fingerprint
 from ..diffusion_interpolation.frame_cache import FrameCache, Lru
 from ..diffusion_interpolation.path import CURVES, Path, Slot
 from ..diffusion_interpolation.picks import Picks
+from ..diffusion_interpolation.pose_motion import MOTIONS
+from ..diffusion_interpolation.rerank import Scorer
 from .comfy_model import ComfyModel, check_channels, from_network, whole_schedule
 from .frame_files import THUMBNAIL, FrameFiles, lost_runs
 from .inputs import (
@@ -26,6 +28,7 @@ from .inputs import (
     level_input,
     negative_input,
     pose_inputs,
+    pose_motion_input,
     positive_input,
     read_keyframes,
     read_prompts,
@@ -87,7 +90,7 @@ class FrameBisector(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "candidates",
-                    default=8,
+                    default=4,
                     min=1,
                     max=64,
                     tooltip="Versions of the half-way frame to choose from, one fewer at each "
@@ -127,6 +130,18 @@ class FrameBisector(io.ComfyNode):
                     tooltip="Candidates chosen in the slider below, or by hand: 0.5: 3 takes "
                     "candidate 3 half-way, 0.5: roll 1 draws new ones there. Only frames that "
                     "depend on a changed choice are made again.",
+                ),
+                pose_motion_input(),
+                io.Float.Input(
+                    "closeness",
+                    default=4.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="How much it counts that a candidate looks like both its neighbours, "
+                    "to the reranker. Higher: smoother. 0: the prompt alone decides, as in the "
+                    "paper.",
                 ),
             ],
             outputs=[
@@ -177,9 +192,12 @@ class FrameBisector(io.ComfyNode):
         strength_half_way: float = 1.5,
         batch_size: int = 0,
         picks: str = "",
+        pose_motion: str = MOTIONS[0],
+        closeness: float = 4.0,
     ) -> io.NodeOutput:
         pictures = read_keyframes(keyframes, vae)
-        pose = PoseOptions(control_net, poses, strength_at_keyframes, strength_half_way)
+        strengths = strength_at_keyframes, strength_half_way
+        pose = PoseOptions(control_net, poses, *strengths, pose_motion)
         prompts = read_prompts(positive, negative, cfg, len(pictures), pose)
         settings = Settings(
             highest=highest_level,
@@ -188,6 +206,7 @@ class FrameBisector(io.ComfyNode):
             candidates=candidates,
             blend=blend,
             seed=seed,
+            closeness=closeness,
         )
         settings.check()
         wrapped = ComfyModel(
@@ -200,7 +219,8 @@ class FrameBisector(io.ComfyNode):
             negative=prompts.negative,
             rows=batch_size,
         )
-        drawing = (model, scheduler, steps, sampler_name, cfg, blend, seed, vae, reranker)
+        ranking = (reranker, closeness)
+        drawing = (model, scheduler, steps, sampler_name, cfg, blend, seed, vae, ranking)
         bisection = Bisection(
             wrapped,
             Path((frames_per_gap,) * (len(pictures) - 1)),

@@ -12,6 +12,7 @@ from ..diffusion_interpolation.blend import BLENDS
 from ..diffusion_interpolation.guide import Guide
 from ..diffusion_interpolation.path import MOST_SEED
 from ..diffusion_interpolation.pose import are_paired, match_people, read_poses
+from ..diffusion_interpolation.pose_motion import MOTIONS
 from .comfy_model import Conditioning, read_conditioning
 from .types import PoseKeypoint
 
@@ -86,7 +87,7 @@ def schedule_inputs() -> list[io.Input]:
         ),
         io.Int.Input(
             "steps",
-            default=50,
+            default=20,
             min=2,
             max=1000,
             tooltip="Steps of the whole schedule. A frame takes its noise level's share of them: "
@@ -99,9 +100,9 @@ def blend_input() -> io.Combo.Input:
     return io.Combo.Input(
         "blend",
         options=list(BLENDS),
-        default="slerp",
-        tooltip="slerp: the paper's, a little more contrast and invention. lerp: softer. exact: "
-        "keeps the strength of picture and noise as the model was trained on them.",
+        default="lerp",
+        tooltip="lerp: keeps the colours that both have, and the strength of the noise. slerp: the "
+        "paper's; stretches both. exact: the noise kept, the pictures stretched.",
     )
 
 
@@ -135,13 +136,25 @@ def _strength_input(name: str, default: float, tooltip: str) -> io.Float.Input:
     )
 
 
+def pose_motion_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "pose_motion",
+        options=list(MOTIONS),
+        default=MOTIONS[0],
+        optional=True,
+        tooltip="swing: arms and legs turn about their joints and keep their length. straight: "
+        "every joint on a straight line, as in the paper.",
+    )
+
+
 class PoseOptions(NamedTuple):
-    """What `pose_inputs` give."""
+    """What `pose_inputs` and `pose_motion_input` give."""
 
     control_net: Any = None
     poses: Any = None
     strength_at_keyframes: float = 1.0
     strength_half_way: float = 1.5
+    motion: str = MOTIONS[0]
 
 
 class Prompts(NamedTuple):
@@ -186,6 +199,7 @@ def read_prompts(
         size,
         pose.strength_at_keyframes,
         pose.strength_half_way,
+        pose.motion,
     )
     return Prompts(guide, rest, away_rest)
 

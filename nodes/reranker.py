@@ -13,8 +13,7 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..diffusion_interpolation.bisection import Scorer
-from ..diffusion_interpolation.rerank import ClipPair, open_clip_pair
+from ..diffusion_interpolation.rerank import ClipPair, Scorer, open_clip_pair
 from .hosted import hosted
 from .types import CATEGORY, Reranker
 
@@ -161,8 +160,7 @@ def pair_scorer(pair: ClipPair, positive: str, negative: str) -> Scorer:
     lines = [line.strip() for line in positive.splitlines() if line.strip()]
     if not lines and not negative.strip():
         raise ValueError("positive: got nothing, and nothing in negative, want a prompt to rank by")
-    score = pair.scorer(lines or [""], " ".join(negative.split()))
-    return lambda pictures: score(pictures).cpu()
+    return pair.scorer(lines or [""], " ".join(negative.split()))
 
 
 def _vision(clip_vision: Any, pictures: Tensor) -> Tensor:

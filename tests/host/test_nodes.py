@@ -59,7 +59,7 @@ def test_the_second_run_comes_from_the_cache_and_a_seed_reruns_the_bisector_alon
 
 def test_the_parts_make_the_bisectors_middle_frame(server):
     demo = Demo(Graph())
-    whole = demo.bisector(frames_per_gap=1, candidates=3)
+    whole = demo.bisector(frames_per_gap=1, candidates=3, closeness=0.0)
     latents = demo.graph.add("VAEEncode", pixels=demo.keyframes, vae=demo.vae)
     noisy = demo.lerp(latents[0], candidates=3)
     clean = demo.denoise(noisy)

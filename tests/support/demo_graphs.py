@@ -23,7 +23,7 @@ BISECTOR = {
     "steps": 10,
     "sampler_name": "euler",
     "cfg": 4.0,
-    "blend": "slerp",
+    "blend": "lerp",
     "seed": 0,
 }
 INVERT = {

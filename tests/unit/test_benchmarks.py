@@ -11,12 +11,13 @@ import comfy_host
 import pytest
 from chromium import CHROMIUM
 
+WAYS = ["default", "paper", "cross-fade", "interpolate", "DID", "default, no poses"]
 RUNS = {
     "demo_model": ["--count", "4", "--steps", "2"],
     "inversion": ["--puppets", "2", "--steps", "4", "--inversion-steps", "2", "--noises", "1"],
-    "batching": ["--frames", "3", "--steps", "4", "--repeat", "1"],
-    "poses": ["--pairs", "1", "--frames", "3", "--steps", "4", "--candidates", "1"],
-    "schemes": ["--pairs", "2", "--frames", "4", "--steps", "4", "--candidates", "1"],
+    "speed": ["--frames", "3", "--paper-steps", "4", "--repeat", "1"],
+    "poses": ["--pairs", "1", "--frames", "3"],
+    "schemes": ["--pairs", "2", "--frames", "3", "--paper-steps", "4", "--ways", *WAYS],
     "memory": ["--frames", "3", "5", "--steps", "4"],
 }
 

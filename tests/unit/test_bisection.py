@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from analytic import GaussianModel
 
-from diffusion_interpolation.bisection import Bisection, DecodeError, Settings
+from diffusion_interpolation.bisection import PAPER, Bisection, DecodeError, Settings
 from diffusion_interpolation.candidates import Frame
 from diffusion_interpolation.frame_cache import FrameCache, Lru
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.model import Text
 from diffusion_interpolation.path import Path, draw_noise, row_seed
 from diffusion_interpolation.picks import Picks
+from diffusion_interpolation.rerank import Scorer
 
 SHAPE = (4, 4, 4)
+BRIGHTEST = Scorer(lambda pictures: pictures.flatten(1), lambda seen: seen.mean(1))
+ANGLES = Scorer(
+    lambda pictures: torch.nn.functional.normalize(pictures.flatten(1), dim=1),
+    lambda seen: seen[:, 0],
+)
+"""Sees unit vectors."""
 
 
 def _texts() -> tuple[Text, Text]:
@@ -69,7 +77,9 @@ def _by_the_book(
 def test_agrees_with_the_method_written_out():
     model = GaussianModel()
     keyframes = _keyframes()
-    frames = {f.index: f for f in _bisection(model, settings=Settings(seed=7)).frames(keyframes)}
+    frames = {
+        f.index: f for f in _bisection(model, settings=replace(PAPER, seed=7)).frames(keyframes)
+    }
     ends = {0: keyframes[0].double().numpy(), 8: keyframes[1].double().numpy()}
     expected = _by_the_book(ends, model, seed=7)
     assert sorted(frames) == list(range(1, 8))
@@ -79,12 +89,10 @@ def test_agrees_with_the_method_written_out():
 
 
 def test_frames_do_not_depend_on_the_batch():
-    def scorer(pictures: torch.Tensor) -> torch.Tensor:
-        return -(pictures - 0.4).square().mean((1, 2, 3))
-
     results = []
     for batch_size in (1, 5, 32):
-        bisection = _bisection(GaussianModel(batch_size=batch_size), frames=17, scorer=scorer)
+        model = GaussianModel(batch_size=batch_size)
+        bisection = _bisection(model, frames=17, scorer=_Likes().scorer)
         results.append({f.index: f for f in bisection.frames(_keyframes())})
     for other in results[1:]:
         for index, frame in results[0].items():
@@ -94,11 +102,45 @@ def test_frames_do_not_depend_on_the_batch():
 
 
 def test_the_best_of_falling_numbers_of_candidates_is_kept():
-    bisection = _bisection(GaussianModel(), scorer=lambda pictures: pictures.mean((1, 2, 3)))
+    bisection = _bisection(GaussianModel(), scorer=BRIGHTEST, settings=PAPER)
     for frame in bisection.frames(_keyframes()):
         assert len(frame.scores) == {1: 8, 2: 7, 3: 6}[frame.depth]
         assert frame.scores[frame.candidate] == max(frame.scores)
         assert frame.picture.mean().item() == pytest.approx(max(frame.scores))
+
+
+def _seen(latents: torch.Tensor) -> torch.Tensor:
+    """What `ANGLES` sees in pictures of latents."""
+    return ANGLES.embed(_Soft().decode(latents))
+
+
+def test_closeness_adds_the_mean_cosine_with_both_neighbours():
+    keyframes, scores, frames = _keyframes(), {}, {}
+    for closeness in (0.0, 3.0, 1000.0):
+        bisection = _bisection(
+            _Soft(), frames=3, scorer=ANGLES, settings=Settings(closeness=closeness)
+        )
+        (frames[closeness],) = bisection.frames(keyframes)
+        scores[closeness] = torch.tensor(frames[closeness].scores)
+    cosines = (scores[3.0] - scores[0.0]) / 3
+    for frame in frames.values():
+        want = (_seen(frame.latent[None]) @ _seen(keyframes).mean(0)).item()
+        assert cosines[frame.candidate].item() == pytest.approx(want, abs=1e-5)
+    assert frames[1000.0].candidate == cosines.argmax() != frames[0.0].candidate
+
+
+def test_closeness_is_to_neighbours_of_any_depth_and_run():
+    """Frames that an earlier run has finished are looked at, too, and weights are of places."""
+    settings = Settings(closeness=3.0, candidates=2)
+    bisection = _bisection(_Soft(), frames=4, scorer=ANGLES, settings=settings)
+    first, second = bisection.frames(_keyframes())
+    assert (first.index, second.index) == (1, 2)
+    [resumed] = bisection.frames(_keyframes(), {1: first.latent})
+    assert resumed.scores == pytest.approx(second.scores, abs=1e-5)
+    ends = _seen(torch.stack([first.latent, _keyframes()[1]]))
+    seen = _seen(second.latent[None])
+    want = ANGLES.rank(seen) + 3 * (seen * ends.mean(0)).sum(1)
+    assert second.scores[second.candidate] == pytest.approx(want.item(), abs=1e-5)
 
 
 def test_depths_run_in_full_batches_and_frames_stream():
@@ -136,7 +178,7 @@ def test_a_batch_that_shrinks_on_the_way_loses_nothing():
     path, guide = Path.of(33, 5), Guide(positive.rows([0]), negative)
     found = []
     for model in (Shrinking(batch_size=16), GaussianModel(batch_size=4)):
-        bisection = Bisection(model, path, guide, scorer=lambda p: p.mean((1, 2, 3)))
+        bisection = Bisection(model, path, guide, scorer=BRIGHTEST)
         found.append({f.index: f.latent for f in bisection.frames(keyframes)})
     assert len(found[0]) == 28
     assert all(torch.allclose(found[0][i], found[1][i], atol=1e-6) for i in found[1])
@@ -156,9 +198,7 @@ def test_every_row_has_its_own_seed_for_the_sampler():
             return super().denoise(noisy, level, guidance)
 
     settings = Settings(candidates=2, seed=7)
-    bisection = _bisection(
-        Watched(batch_size=3), settings=settings, scorer=lambda p: p.mean((1, 2, 3))
-    )
+    bisection = _bisection(Watched(batch_size=3), settings=settings, scorer=BRIGHTEST)
     list(bisection.frames(_keyframes()))
     want = [row_seed(7, slot / 8, n) for slot in (4, 2, 6, 1, 3, 5, 7) for n in range(2)]
     assert seen == want
@@ -186,6 +226,8 @@ def test_what_was_made_before_a_decoder_failed_is_not_lost():
         (Settings(candidates=0), "candidates: got 0"),
         (Settings(highest=0.2, lowest=0.3), "noise levels"),
         (Settings(seed=-1), "seed: got -1"),
+        (Settings(closeness=-1.0), "closeness: got -1.0, want 0 or more"),
+        (Settings(closeness=math.nan), "closeness: got nan"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -203,16 +245,17 @@ class _Soft(GaussianModel):
 
 
 class _Likes:
-    """A scorer with a taste; it may be told to fail at a call."""
+    """A taste, and a scorer that has it; it may be told to fail at a call."""
 
     def __init__(self, fails_at: int = -1) -> None:
         self.fails_at, self.calls = fails_at, 0
+        self.scorer = Scorer(lambda pictures: pictures.flatten(1), self.rank)
 
-    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+    def rank(self, seen: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         if self.calls == self.fails_at:
             raise RuntimeError("no more")
-        return -(pictures - 0.4).square().mean((1, 2, 3))
+        return -(seen - 0.4).square().mean(1)
 
 
 def _cache(pictures: int = 10**7) -> FrameCache:
@@ -224,7 +267,7 @@ def _run(
 ) -> tuple[dict[int, Frame], int]:
     """The frames by number, and how many candidates were denoised for them."""
     model = more.pop("model", None) or _Soft(batch_size=5)
-    more = {"settings": Settings(candidates=candidates), "scorer": _Likes(), **more}
+    more = {"settings": Settings(candidates=candidates), "scorer": _Likes().scorer, **more}
     bisection = _bisection(model, picks=Picks.parse(picks), cache=cache, **more)
     return {frame.index: frame for frame in bisection.frames(_keyframes())}, sum(model.rows)
 
@@ -321,7 +364,8 @@ def test_a_run_that_ended_early_goes_on_where_it_stopped(what):
 
         def decode(self, latents):
             self.calls += 1
-            if what == "decoder" and self.calls == 4:
+            # the keyframes come first, for the scorer to see
+            if what == "decoder" and self.calls == 5:
                 raise RuntimeError("no memory")
             return super().decode(latents)
 
@@ -329,7 +373,7 @@ def test_a_run_that_ended_early_goes_on_where_it_stopped(what):
     # batches of 4, of 5 and 1, and 5 of 12
     model = Failing(batch_size=5)
     with pytest.raises(RuntimeError, match=r"no more|no memory"):
-        _run(cache=cache, model=model, scorer=likes)
+        _run(cache=cache, model=model, scorer=likes.scorer)
     assert model.rows == [4, 5, 1, 5]
     frames, rows = _run(cache=cache)
     assert rows == 12, "what could not be finished is made again"
@@ -338,7 +382,8 @@ def test_a_run_that_ended_early_goes_on_where_it_stopped(what):
 
 def test_a_run_that_was_left_in_the_middle_of_a_depth_goes_on_there():
     cache, model = _cache(), _Soft(batch_size=5)
-    bisection = _bisection(model, settings=Settings(candidates=4), scorer=_Likes(), cache=cache)
+    more = {"settings": Settings(candidates=4), "scorer": _Likes().scorer, "cache": cache}
+    bisection = _bisection(model, **more)
     stream = bisection.frames(_keyframes())
     assert [next(stream).index for _ in range(4)] == [4, 2, 6, 1]
     stream.close()
@@ -395,7 +440,7 @@ def test_picks_find_frames_in_gaps_of_any_length():
         picks = Picks.parse(text)
         assert picks.strays(slot.position for slots in path.slots() for slot in slots) == []
         guide = Guide(positive.rows([0]), negative)
-        bisection = Bisection(_Soft(), path, guide, Settings(candidates=3), _Likes(), picks)
+        bisection = Bisection(_Soft(), path, guide, Settings(candidates=3), _Likes().scorer, picks)
         return {frame.index: frame for frame in bisection.frames(keyframes)}
 
     plain = frames("")
@@ -413,9 +458,6 @@ def test_without_a_scorer_a_pick_is_other_noise():
 
 
 def test_thumbnails_of_all_candidates():
-    def scorer(pictures: torch.Tensor) -> torch.Tensor:
-        return pictures.mean((1, 2, 3))
-
     class Flat(_Soft):
         """Pictures of 8 x 4 of one colour."""
 
@@ -424,13 +466,14 @@ def test_thumbnails_of_all_candidates():
             return mean.expand(-1, 3, 4, 8)
 
     cache = _cache()
-    frames, _ = _run(model=Flat(), scorer=scorer, cache=cache, thumbnail=16)
+    more = {"scorer": BRIGHTEST, "settings": Settings(candidates=4, closeness=0.0), "thumbnail": 16}
+    frames, _ = _run(model=Flat(), cache=cache, **more)
     for frame in frames.values():
         assert frame.thumbnails.shape == (len(frame.scores), 8, 16, 3)
         assert frame.thumbnails.dtype == torch.uint8
         means = frame.thumbnails.float().mean((1, 2, 3)) / 255
         assert means.tolist() == pytest.approx(frame.scores, abs=0.003)
-    again, _ = _run(model=Flat(), scorer=scorer, cache=cache, thumbnail=16)
+    again, _ = _run(model=Flat(), cache=cache, **more)
     assert all(torch.equal(frames[i].thumbnails, again[i].thumbnails) for i in frames)
     alone, _ = _run(model=Flat(), scorer=None, thumbnail=16)
     assert {frame.thumbnails for frame in alone.values()} == {None}

@@ -19,6 +19,7 @@ from diffusion_interpolation.diffusers_model import DiffusersModel
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.inversion import InversionSettings, invert
 from diffusion_interpolation.model import Guidance, Text
+from diffusion_interpolation.rerank import Scorer
 
 STEPS = 5
 # wider than high, so that nothing takes one side for the other
@@ -507,7 +508,9 @@ def test_from_pictures_to_frames(case, tokenizers):
             path.Path.of(5, 2),
             guide,
             Settings(candidates=2, least_candidates=1),
-            scorer=lambda pictures: -(pictures - 0.5).square().mean((1, 2, 3)),
+            scorer=Scorer(
+                lambda pictures: pictures.flatten(1), lambda seen: -(seen - 0.5).square().mean(1)
+            ),
         )
         runs.append(list(bisection.frames(keyframes)))
     assert [frame.index for frame in runs[0]] == [2, 1, 3]
