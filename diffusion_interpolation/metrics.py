@@ -55,7 +55,8 @@ class PathMeasures:
 def measure_path(frames: Tensor, distance: Distance) -> PathMeasures:
     """The measures of the frames of a path, its two inputs among them.
 
-    Frames are pictures `(n, 3, h, w)`, or whatever `distance` takes, `(n, ...)`. Raises `ValueError` for fewer than three frames.
+    Frames are pictures `(n, 3, h, w)`, or whatever `distance` takes, `(n, ...)`. Raises
+    `ValueError` for fewer than three.
     """
     if len(frames) < 3:
         raise ValueError(f"frames: got {len(frames)}, want at least 3, the two inputs among them")
