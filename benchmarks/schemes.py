@@ -39,9 +39,9 @@ from diffusion_interpolation.pose_motion import Motion
 from diffusion_interpolation.schemes import SCHEMES, SchemeRun, cross_fade
 
 RESAMPLES = 200
-PAPER_STEPS, PAPER_CFG = 50, 4.0
-"""For all schemes of the paper. It has 200 steps; fewer change no figure here beyond its interval.
-Its guidance of 7.5 to 10 is strong for Stable Diffusion; as strong for the embedded model is 4."""
+PAPER_CFG = 4.0
+"""Guidance of all schemes of the paper. Its 7.5 to 10 are strong for Stable Diffusion; as strong for
+the embedded model is 4."""
 
 
 class Way(NamedTuple):
@@ -60,7 +60,7 @@ class Way(NamedTuple):
 def ways(args: Namespace) -> dict[str, Way]:
     """All that are compared, by their names in the table: this package's, the paper's, parts."""
     ours = Way(inversion_steps=args.inversion_steps, posed=args.poses, ranked=args.reranking)
-    paper = ours._replace(settings=PAPER, steps=args.paper_steps, cfg=PAPER_CFG, motion="straight")
+    paper = ours._replace(settings=PAPER, steps=args.steps, cfg=PAPER_CFG, motion="straight")
     schemes = {name: paper._replace(scheme=name) for name in ("cross-fade", *SCHEMES)}
     changed = {
         "straight limbs": ours._replace(motion="straight"),
@@ -215,7 +215,9 @@ def main() -> None:
     words = parser(__doc__)
     words.add_argument("--pairs", type=int, default=50)
     words.add_argument("--frames", type=int, default=17, help="of a path, the inputs among them")
-    words.add_argument("--paper-steps", type=int, default=PAPER_STEPS)
+    words.add_argument(
+        "--steps", type=int, default=ModelChoice.steps, help="of the paper's schemes"
+    )
     words.add_argument("--inversion-steps", type=int, default=0)
     words.add_argument("--no-poses", dest="poses", action="store_false")
     words.add_argument("--no-reranking", dest="reranking", action="store_false")

@@ -17,7 +17,6 @@ import torch
 from demo_model import SIZE, held_out
 from diffusers import DDIMScheduler
 from report import parser, publish
-from schemes import PAPER_STEPS
 from torch import Tensor
 from watch import watched
 
@@ -111,7 +110,7 @@ def prepare(model: DiffusersModel, frames: int, settings: Settings) -> tuple[Bis
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--frames", type=int, default=17)
-    options.add_argument("--paper-steps", type=int, default=PAPER_STEPS)
+    options.add_argument("--paper-steps", type=int, default=200)
     options.add_argument("--repeat", type=int, default=3)
     options.add_argument("--batch-size", type=int, default=16)
     options.set_defaults(device="cpu")

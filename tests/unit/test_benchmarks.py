@@ -17,7 +17,7 @@ RUNS = {
     "inversion": ["--puppets", "2", "--steps", "4", "--inversion-steps", "2", "--noises", "1"],
     "speed": ["--frames", "3", "--paper-steps", "4", "--repeat", "1"],
     "poses": ["--pairs", "1", "--frames", "3"],
-    "schemes": ["--pairs", "2", "--frames", "3", "--paper-steps", "4", "--ways", *WAYS],
+    "schemes": ["--pairs", "2", "--frames", "3", "--steps", "4", "--ways", *WAYS],
     "memory": ["--frames", "3", "5", "--steps", "4"],
 }
 
