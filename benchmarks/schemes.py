@@ -40,8 +40,8 @@ from diffusion_interpolation.schemes import SCHEMES, SchemeRun, cross_fade
 
 RESAMPLES = 200
 PAPER_CFG = 4.0
-"""Guidance of all schemes of the paper. Its 7.5 to 10 are strong for Stable Diffusion; as strong for
-the embedded model is 4."""
+"""Guidance of all schemes of the paper. Its 7.5 to 10 are strong for Stable Diffusion; for the
+embedded model 4 is."""
 
 
 class Way(NamedTuple):
