@@ -107,10 +107,8 @@ class LatentDiffusionModel(Protocol):
     def scales(self, level: float) -> tuple[float, float]:
         """`(a, s)` such that `a * latent + s * noise` is a latent at `level`."""
 
-    def denoise(
-        self, noisy: Tensor, level: float, guidance: Guidance, until: float | None = None
-    ) -> Tensor:
-        """Clean latents from noisy ones `(n, c, h', w')` at `level`, or latents at level `until`.
+    def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
+        """Clean latents from noisy ones `(n, c, h', w')` at `level`.
 
         A row's result does not depend on the others.
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from .bisection import Settings
 from .blend import lerp, slerp
 from .guide import Guide
-from .model import LatentDiffusionModel
+from .model import Guidance, LatentDiffusionModel
 from .path import Path, draw_noise, noise_level
 
 Scheme = Literal["interpolate", "interpolate-denoise", "DID", "DID, separate noise"]
@@ -29,11 +29,20 @@ def cross_fade(pictures: Tensor, path: Path) -> Tensor:
     return lerp(pictures[left], pictures[right], share)
 
 
+class StoppableModel(LatentDiffusionModel, Protocol):
+    """A model that can be stopped on the way, which only these schemes ask for."""
+
+    def denoise(
+        self, noisy: Tensor, level: float, guidance: Guidance, until: float | None = None
+    ) -> Tensor:
+        """Clean latents from noisy ones `(n, c, h', w')` at `level`, or those at `until`."""
+
+
 @dataclass(frozen=True)
 class SchemeRun:
     """One of the schemes on a path; `settings` as bisection has them, less the candidates."""
 
-    model: LatentDiffusionModel
+    model: StoppableModel
     path: Path
     guide: Guide
     settings: Settings = field(default_factory=Settings)

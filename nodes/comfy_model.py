@@ -125,17 +125,9 @@ class ComfyModel:
         mix = self._sampling.noise_scaling
         return mix(sigma, none, one).item(), mix(sigma, one, none).item()
 
-    def denoise(
-        self, noisy: Tensor, level: float, guidance: Guidance, until: float | None = None
-    ) -> Tensor:
-        """Latents at `until`, or clean ones, from `(n, c, h', w')` at `level`.
-
-        By the host's sampler.
-        """
-        sigmas = self.sigmas(level)
-        if until is not None:
-            sigmas = sigmas[: len(sigmas) - len(self.sigmas(until)) + 1]
-        return self.denoise_from(noisy, sigmas, guidance) if len(sigmas) > 1 else noisy
+    def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
+        """Clean latents from `(n, c, h', w')` at `level`, by the host's sampler."""
+        return self.denoise_from(noisy, self.sigmas(level), guidance)
 
     def denoise_from(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Tensor:
         """As `denoise`, from `sigmas[0]` on along `sigmas` `(steps + 1,)`.

@@ -19,6 +19,22 @@ FAILED = pytest.StashKey[bool]()
 """Whether a test failed, and may have left its page in any state."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the newest front end's canvas renderer, which is the older one, run the whole tour only.
+
+    It is what everybody does with the slider; the host's own front end runs all tests in both.
+    """
+    dropped = [item for item in items if _repeats(item)]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in dropped]
+
+
+def _repeats(item: pytest.Item) -> bool:
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    newest_canvas = (params.get("front_end"), params.get("pages")) == (NEWEST, "canvas")
+    return newest_canvas and item.path.name != "test_template.py"
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

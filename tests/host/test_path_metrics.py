@@ -1,0 +1,32 @@
+"""Path Metrics in a real ComfyUI, against the library's own figures."""
+
+from __future__ import annotations
+
+import pytest
+from comfy_host import Graph
+from demo_graphs import Demo, run_with
+
+from diffusion_interpolation.demo import reranker
+from diffusion_interpolation.metrics import feature_distance, measure_path
+
+
+def test_measures_are_those_of_the_library(server):
+    demo = Demo(Graph())
+    bisector = demo.bisector()
+    metrics = demo.graph.add("PathMetrics", images=bisector[0], reranker=demo.reranker)
+    run, given = run_with(server, demo.graph, frames=bisector[0], plot=metrics[1])
+    want = measure_path(given["frames"].movedim(-1, 1), feature_distance(reranker().embed_pictures))
+    [text] = run.outputs[metrics.id]["text"]
+    figures = [float(line.split(":")[0].split()[-1]) for line in text.splitlines()]
+    wanted = [want.ppl, want.rppd, want.pdv, want.beside_inputs]
+    assert figures == pytest.approx(wanted, rel=0.01)
+    assert len(run.outputs[metrics.id]["images"]) == 1
+    plot = given["plot"]
+    assert plot.shape == (1, 400, 640, 3) and plot.std() > 0.05
+
+
+def test_two_frames_have_no_path_to_measure(server):
+    demo = Demo(Graph())
+    demo.graph.add("PathMetrics", images=demo.keyframes, reranker=demo.reranker)
+    message = server.run(demo.graph.prompt).error["exception_message"]
+    assert "frames: got 2, want at least 3, the two inputs among them" in message
