@@ -41,7 +41,9 @@ class PathMetrics(io.ComfyNode):
                     tooltip="A line for each measure. Preview as Text shows it.",
                 ),
                 io.Image.Output(
-                    "plot", display_name="plot", tooltip="The distance of each step to the next."
+                    "plot",
+                    display_name="plot",
+                    tooltip="The distance of each frame from the one before.",
                 ),
             ],
             is_output_node=True,
