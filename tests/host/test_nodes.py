@@ -149,7 +149,8 @@ def test_a_cancel_stops_within_a_step(server):
 
 def test_what_is_finished_is_given_when_decoding_fails(server):
     demo = Demo(Graph())
-    broken = demo.graph.add("TestBrokenVAE", vae=demo.vae, good_calls=1)
+    # the candidates half-way, and the keyframes for the reranker to see
+    broken = demo.graph.add("TestBrokenVAE", vae=demo.vae, good_calls=2)
     bisector = demo.bisector(vae=broken[0], seed=400)
     run, given = run_with(server, demo.graph, frames=bisector[0], latents=bisector[1])
     assert len(given["frames"]) == len(given["latents"]) == 3

@@ -105,9 +105,9 @@ def test_it_says_what_it_does(file):
 def test_all_our_nodes_but_those_for_files_are_shown(schemas):
     ours = {key for key, told in schemas.items() if told["category"] == OURS}
     shown = {node["type"] for file in FILES for node in read(file)["nodes"]}
-    # the slider of FrameBisector shows what that of InterpolationPreview does, and PoseExtract
-    # matches poses itself
-    unshown = {"LoadInversion", "SaveInversion", "InterpolationPreview"}
+    # the slider of FrameBisector shows what that of InterpolationPreview does, PoseExtract matches
+    # poses itself, and measures are for comparing paths
+    unshown = {"LoadInversion", "SaveInversion", "InterpolationPreview", "PathMetrics"}
     assert ours - shown == unshown | {"LoadPoses", "MatchPoses"}
 
 
