@@ -125,7 +125,11 @@ def test_a_failure_to_save_is_said(view):
     for file in (view.server.folder / "temp" / folder).iterdir():
         file.unlink()
     choose(view, node, "All frames")
-    view.says(node, f"Could not save: There are no frames of {folder} any more")
+    view.says(
+        node,
+        f"Could not save: There are no frames of {folder} any more: ComfyUI empties its temp "
+        "folder when it starts. Run the workflow again.",
+    )
     view.forgive("404 (Not Found)")
 
 
