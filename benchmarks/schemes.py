@@ -2,15 +2,17 @@
 
 Pairs of held-out puppets. `default` is what the package does, `paper` the paper's own; the other
 schemes of the paper run under the same prompt, poses, guidance, steps and levels as that, and
-`cross-fade` mixes the pictures. Rows `default, ...` change one thing of the default. The distance
-`d` of PPL, rPPD and PDV is the chord between embeddings of the demo's CLIP, and FID is over those
-embeddings, all inputs against all frames in between.
+`cross-fade` mixes the pictures. `truth` is the puppets on the straight way themselves, drawn: a
+measure by which they are not good is no measure of the others. Rows `default, ...` change one thing
+of the default. The distance `d` of PPL, rPPD and PDV is the chord between embeddings of the demo's
+CLIP, and FID is over those embeddings, all inputs against all frames in between.
 
 `realism` is the root mean squared error between a frame and the puppet that the demo's reader reads
 in it, drawn again; `joints` (picture heights) and `colours` are how far the puppet is from the
 straight way between the two. `evals` counts runs of the network on one latent, both halves of
 guidance as one; learning is neither in them nor in the seconds. Means over pairs, with the half
-width of their 95 % interval; for FID it is from resampled pairs.
+width of their 95 % interval; for FID it is from resampled pairs, the same ones for all ways, so
+that `FID less first` has the interval of the difference from the first row.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ embedded model 4 is."""
 
 
 class Way(NamedTuple):
-    """How a path is made: by `SCHEMES`, `cross-fade` or `bisection`, and under what."""
+    """How a path is made: by `SCHEMES`, `cross-fade`, `truth` or `bisection`, and under what."""
 
     scheme: str = "bisection"
     settings: Settings = Settings()
@@ -61,7 +63,7 @@ def ways(args: Namespace) -> dict[str, Way]:
     """All that are compared, by their names in the table: this package's, the paper's, parts."""
     ours = Way(inversion_steps=args.inversion_steps, posed=args.poses, ranked=args.reranking)
     paper = ours._replace(settings=PAPER, steps=args.steps, cfg=PAPER_CFG, motion="straight")
-    schemes = {name: paper._replace(scheme=name) for name in ("cross-fade", *SCHEMES)}
+    schemes = {name: paper._replace(scheme=name) for name in (*SCHEMES, "cross-fade", "truth")}
     changed = {
         "straight limbs": ours._replace(motion="straight"),
         "slerp": ours._replace(settings=Settings(blend="slerp")),
@@ -119,7 +121,11 @@ class Bench:
         model, pictures = self.model(way.steps), world.render(pair, SIZE)
         guide = self._guide(way, pair, pictures)
         begun, before = time.perf_counter(), model.evaluations
-        between = self._between(way, guide, pictures)
+        between = (
+            world.render(self._truth(pair), SIZE)
+            if way.scheme == "truth"
+            else self._between(way, guide, pictures)
+        )
         frames = torch.cat([pictures[:1], between.cpu(), pictures[1:]])
         return Made(frames, model.evaluations - before, time.perf_counter() - begun)
 
@@ -156,8 +162,7 @@ class Bench:
         path = measure_path(made.frames, feature_distance(self.clip.embed_pictures))
         between = made.frames[1:-1]
         numbers = self.read(between)
-        share = torch.linspace(0, 1, len(made.frames))[1:-1, None]
-        truth = pair[:1].lerp(pair[1:], share)
+        truth = self._truth(pair)
         off = (between - world.render(numbers, SIZE)).square().mean((1, 2, 3)).sqrt()
         joints = (world.joints(numbers) - world.joints(truth)).norm(dim=-1)
         colours = torch.cat([numbers[:, c] - truth[:, c] for c in (world.BODY, world.BACK)])
@@ -172,6 +177,11 @@ class Bench:
             "evals": float(made.evaluations),
             "seconds": made.seconds,
         }
+
+    def _truth(self, pair: Tensor) -> Tensor:
+        """The numbers of the puppets on the straight way between two."""
+        share = torch.linspace(0, 1, self.path.frames)[1:-1, None]
+        return pair[:1].lerp(pair[1:], share)
 
     @torch.no_grad()
     def read(self, pictures: Tensor) -> Tensor:
@@ -190,18 +200,40 @@ def summary(values: list[float]) -> str:
     return f"{found.mean():.4g} ± {half:.2g}"
 
 
-def fid(inputs: list[Tensor], made: list[Tensor], seed: int) -> str:
-    """FID of all pairs' features, and half of what 95 % of resampled sets of pairs span."""
+class Fid(NamedTuple):
+    """FID of all pairs' features, and of resampled sets of pairs `(RESAMPLES,)`."""
 
-    def of(pairs: list[int]) -> float:
-        return frechet_distance(*(torch.cat([x[i] for i in pairs]) for x in (inputs, made)))
+    value: float
+    spread: Tensor
 
-    generator = torch.Generator().manual_seed(seed)
-    count = len(inputs)
-    drawn = torch.randint(count, (RESAMPLES, count), generator=generator).tolist()
-    spread = torch.tensor([of(pairs) for pairs in drawn], dtype=torch.float64)
-    low, high = spread.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return f"{of(list(range(count))):.4g} ± {(high - low) / 2:.2g}"
+    @classmethod
+    def of(cls, inputs: list[Tensor], made: list[Tensor], seed: int) -> Fid:
+        """The same sets for the same seed and number of pairs."""
+
+        def distance(pairs: list[int]) -> float:
+            return frechet_distance(*(torch.cat([x[i] for i in pairs]) for x in (inputs, made)))
+
+        count = len(inputs)
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.randint(count, (RESAMPLES, count), generator=generator).tolist()
+        spread = torch.tensor([distance(pairs) for pairs in drawn], dtype=torch.float64)
+        return cls(distance(list(range(count))), spread)
+
+    def __str__(self) -> str:
+        """The value, and half of what 95 % of the sets span."""
+        low, high = middle(self.spread)
+        return f"{self.value:.4g} ± {(high - low) / 2:.2g}"
+
+    def less(self, first: Fid) -> str:
+        """The difference, and from where to where it is in 95 % of the sets."""
+        low, high = middle(self.spread - first.spread)
+        return f"{self.value - first.value:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def middle(spread: Tensor) -> tuple[float, float]:
+    """Where the middle 95 % of numbers begin and end."""
+    low, high = spread.quantile(torch.tensor([0.025, 0.975], dtype=spread.dtype)).tolist()
+    return low, high
 
 
 def save_sheet(rows: list[Tensor], file: File) -> None:
@@ -231,25 +263,31 @@ def main() -> None:
         words.error(f"--ways: got {min(unknown)!r}, want some of {', '.join(known)}")
     bench = Bench(args.frames, args.seed, args.device)
     pairs = held_out(2 * args.pairs, args.seed).split(2)
-    rows, shown = [], []
+    rows, shown, fids = [], [], []
     for name in args.ways or known:
         made = [bench.made(known[name], pair) for pair in pairs]
-        rows.append({"way": name, **figures(bench, made, pairs)})
+        fids.append(fid(bench, made))
+        told = {"FID": str(fids[-1]), "FID less first": fids[-1].less(fids[0])}
+        rows.append({"way": name, **told, **figures(bench, made, pairs)})
         shown.append(made[0].frames)
     if args.sheet:
         save_sheet(shown, args.sheet)
     publish(rows, args.json)
 
 
-def figures(bench: Bench, made: list[Made], pairs: tuple[Tensor, ...]) -> dict[str, str]:
-    """The figures of one way over all pairs."""
-    found = [bench.measured(one, pair) for one, pair in zip(made, pairs, strict=True)]
+def fid(bench: Bench, made: list[Made]) -> Fid:
+    """Of all inputs against all frames in between."""
     inputs, between = (
         [bench.features(one.frames[part]) for one in made]
         for part in (slice(None, None, bench.path.frames - 1), slice(1, -1))
     )
-    told = {key: summary([figure[key] for figure in found]) for key in found[0]}
-    return {"FID": fid(inputs, between, bench.seed), **told}
+    return Fid.of(inputs, between, bench.seed)
+
+
+def figures(bench: Bench, made: list[Made], pairs: tuple[Tensor, ...]) -> dict[str, str]:
+    """The other figures of one way over all pairs."""
+    found = [bench.measured(one, pair) for one, pair in zip(made, pairs, strict=True)]
+    return {key: summary([figure[key] for figure in found]) for key in found[0]}
 
 
 if __name__ == "__main__":

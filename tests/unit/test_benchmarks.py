@@ -11,7 +11,7 @@ import comfy_host
 import pytest
 from chromium import CHROMIUM
 
-WAYS = ["default", "paper", "cross-fade", "interpolate", "DID", "default, no poses"]
+WAYS = ["default", "paper", "cross-fade", "truth", "interpolate", "DID", "default, no poses"]
 RUNS = {
     "demo_model": ["--count", "4", "--steps", "2"],
     "inversion": ["--puppets", "2", "--steps", "4", "--inversion-steps", "2", "--noises", "1"],
