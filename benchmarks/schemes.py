@@ -5,7 +5,8 @@ schemes of the paper run under the same prompt, poses, guidance, steps and level
 `cross-fade` mixes the pictures. `truth` is the puppets on the straight way themselves, drawn: a
 measure by which they are not good is no measure of the others. Rows `default, ...` change one thing
 of the default. The distance `d` of PPL, rPPD and PDV is the chord between embeddings of the demo's
-CLIP, and FID is over those embeddings, all inputs against all frames in between.
+CLIP, or LPIPS with `--lpips`, and FID is over those embeddings, all inputs against all frames in
+between.
 
 `realism` is the root mean squared error between a frame and the puppet that the demo's reader reads
 in it, drawn again; `joints` (picture heights) and `colours` are how far the puppet is from the
@@ -34,7 +35,13 @@ from diffusion_interpolation.demo import load_model, load_reader, reranker, worl
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.inversion import InversionSettings, invert
 from diffusion_interpolation.job import ModelChoice
-from diffusion_interpolation.metrics import feature_distance, frechet_distance, measure_path
+from diffusion_interpolation.metrics import (
+    Distance,
+    feature_distance,
+    frechet_distance,
+    lpips_distance,
+    measure_path,
+)
 from diffusion_interpolation.path import Path
 from diffusion_interpolation.pictures import to_image
 from diffusion_interpolation.pose_motion import Motion
@@ -105,9 +112,12 @@ class Counted:
 class Bench:
     """The networks, and paths between pairs of puppets."""
 
-    def __init__(self, frames: int, seed: int, device: str) -> None:
+    def __init__(
+        self, frames: int, seed: int, device: str, distance: Distance | None = None
+    ) -> None:
         self.path, self.seed, self.device = Path((frames - 2,)), seed, device
         self.reader, self.clip = load_reader(device), reranker(device)
+        self.distance = distance or feature_distance(self.clip.embed_pictures)
         self._models: dict[int, Counted] = {}
 
     def model(self, steps: int) -> Counted:
@@ -159,7 +169,7 @@ class Bench:
     @torch.no_grad()
     def measured(self, made: Made, pair: Tensor) -> dict[str, float]:
         """The figures of one path."""
-        path = measure_path(made.frames, feature_distance(self.clip.embed_pictures))
+        path = measure_path(made.frames, self.distance)
         between = made.frames[1:-1]
         numbers = self.read(between)
         truth = self._truth(pair)
@@ -253,6 +263,9 @@ def main() -> None:
     words.add_argument("--inversion-steps", type=int, default=0)
     words.add_argument("--no-poses", dest="poses", action="store_false")
     words.add_argument("--no-reranking", dest="reranking", action="store_false")
+    words.add_argument(
+        "--lpips", type=File, metavar="FILE", help="torchvision's file of AlexNet, for LPIPS"
+    )
     words.add_argument("--ways", nargs="+", metavar="NAME", help="some of the table's rows (all)")
     words.add_argument(
         "--sheet", type=File, help="write the first pair's frames here, as a picture"
@@ -261,7 +274,8 @@ def main() -> None:
     known = ways(args)
     if unknown := set(args.ways or ()) - set(known):
         words.error(f"--ways: got {min(unknown)!r}, want some of {', '.join(known)}")
-    bench = Bench(args.frames, args.seed, args.device)
+    distance = lpips_distance(args.lpips, args.device) if args.lpips else None
+    bench = Bench(args.frames, args.seed, args.device, distance)
     pairs = held_out(2 * args.pairs, args.seed).split(2)
     rows, shown, fids = [], [], []
     for name in args.ways or known:

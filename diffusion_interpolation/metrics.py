@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -67,6 +69,33 @@ def measure_path(frames: Tensor, distance: Distance) -> PathMeasures:
 def feature_distance(features: Features) -> Distance:
     """The length `|f(x) - f(y)|` of the way between features that have length 1."""
     return lambda a, b: torch.linalg.vector_norm(features(a) - features(b), dim=-1)
+
+
+def lpips_distance(weights: Path, device: torch.device | str = "cpu") -> Distance:
+    """LPIPS 0.1 on AlexNet (Zhang et al. 2018), by the package `lpips`, which must be installed.
+
+    It brings all but the network itself: `weights` is torchvision's file of AlexNet, as trained on
+    ImageNet, on this machine. Raises `ValueError` where it is missing or holds something else.
+    """
+    import lpips
+
+    network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).to(device)
+    layers = network.net.state_dict()
+    try:
+        trained = torch.load(weights, map_location=device, weights_only=True)
+        # `slice3.6.bias` is torchvision's `features.6.bias`
+        own = {key: trained[f"features.{key.split('.', 1)[1]}"] for key in layers}
+        network.net.load_state_dict(own)
+    except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"lpips: {weights} is not a file of torchvision's AlexNet ({type(error).__name__})"
+        ) from error
+
+    @torch.no_grad()
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return network(a.to(device), b.to(device), normalize=True).flatten()
+
+    return distance
 
 
 def frechet_distance(real: Tensor, made: Tensor) -> float:

@@ -5,8 +5,14 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from diffusion_interpolation.metrics import feature_distance, frechet_distance, measure_path
+from diffusion_interpolation.metrics import (
+    feature_distance,
+    frechet_distance,
+    lpips_distance,
+    measure_path,
+)
 
 
 def grey(*values: float) -> Tensor:
@@ -64,3 +70,46 @@ def test_frechet_distance_of_fewer_rows_than_features():
     assert frechet_distance(rows, rows) == pytest.approx(0, abs=1e-4)
     with pytest.raises(ValueError, match="want at least 2 of each"):
         frechet_distance(rows, rows[:1])
+
+
+@pytest.fixture(scope="module")
+def alexnet(tmp_path_factory):
+    """AlexNet as torchvision has it and a file of it; of random numbers, nobody's training."""
+    torchvision = pytest.importorskip("torchvision")
+    torch.manual_seed(0)
+    network = torchvision.models.alexnet(weights=None).eval()
+    file = tmp_path_factory.mktemp("alexnet") / "alexnet.pth"
+    torch.save(network.state_dict(), file)
+    return network, file
+
+
+@torch.no_grad()
+def test_lpips_is_over_the_features_of_the_file(alexnet):
+    """Held against its formula, on torchvision's own network."""
+    lpips = pytest.importorskip("lpips")
+    network, file = alexnet
+    a, b = torch.rand(2, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    heads = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    shift, scale = heads.scaling_layer.shift, heads.scaling_layer.scale
+    both, wanted = (2 * torch.cat([a, b]) - 1 - shift) / scale, torch.zeros(3)
+    taps = {1: heads.lin0, 4: heads.lin1, 7: heads.lin2, 9: heads.lin3, 11: heads.lin4}
+    for number, layer in enumerate(network.features):
+        both = layer(both)
+        if number in taps:
+            first, second = F.normalize(both, dim=1).chunk(2)
+            weights = taps[number].model[-1].weight
+            wanted += F.conv2d((first - second).square(), weights).mean((1, 2, 3))
+    distance = lpips_distance(file)
+    assert torch.allclose(distance(a, b), wanted, rtol=1e-4)
+    assert distance(a, a).tolist() == [0, 0, 0] and distance(a, b).min() > 0
+
+
+def test_lpips_wants_a_file_of_alexnet(alexnet, tmp_path):
+    pytest.importorskip("lpips")
+    other, text, empty = (tmp_path / f"{name}.pth" for name in ("other", "text", "empty"))
+    torch.save({"features.0.weight": torch.zeros(1)}, other)
+    text.write_text("none")
+    empty.touch()
+    for file in (tmp_path / "none.pth", other, text, empty):
+        with pytest.raises(ValueError, match=f"lpips: .*{file.name} is not a file"):
+            lpips_distance(file)
