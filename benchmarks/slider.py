@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from report import parser, publish
 
 if TYPE_CHECKING:
-    from comfy_host import Node
+    from comfy_host import Node, Server
     from comfy_view import View
 
 CHECKOUT = Path(__file__).parents[1]
@@ -59,33 +59,39 @@ def main() -> None:
     words.add_argument("--runs", type=int, default=100)
     options = words.parse_args()
     sys.path.insert(0, str(CHECKOUT / "tests" / "support"))
-    with page() as view:
-        rows = [dragged(view, options.frames, options.size)]
-    for name, blocked in (("with the slider", False), ("without it", True)):
-        with page(blocked) as view:
-            rows += grown(view, name, options)
+    with host() as server:
+        with page(server) as view:
+            rows = [dragged(view, options.frames, options.size)]
+        for name, blocked in (("with the slider", False), ("without it", True)):
+            with page(server, blocked) as view:
+                rows += grown(view, name, options)
     publish(rows, options.json)
 
 
 @contextmanager
-def page(blocked: bool = False) -> Iterator[View]:
-    """The front end in Chromium; where `blocked`, without the script of the slider."""
+def host() -> Iterator[Server]:
+    """A ComfyUI with this pack."""
     import comfy_host
     import comfy_page
+
+    if reason := comfy_host.why_not():
+        raise SystemExit(reason)
+    with tempfile.TemporaryDirectory() as folder:
+        comfy_page.write_settings(Path(folder))
+        with comfy_host.Server(comfy_host.find_host(), Path(folder)) as server:
+            yield server
+
+
+@contextmanager
+def page(server: Server, blocked: bool = False) -> Iterator[View]:
+    """Its front end in a Chromium of its own; where `blocked`, without the script of the slider."""
     from chromium import CHROMIUM, FLAGS
     from comfy_view import opened_view
     from playwright.sync_api import sync_playwright
 
-    if reason := comfy_host.why_not():
-        raise SystemExit(reason)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as runner:
-        comfy_page.write_settings(Path(folder))
+    with sync_playwright() as runner:
         browser = runner.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        host = comfy_host.find_host()
-        with (
-            comfy_host.Server(host, Path(folder)) as server,
-            opened_view(browser, server, "canvas") as view,
-        ):
+        with opened_view(browser, server, "canvas") as view:
             if blocked:
                 view.page.route("**/interpolation_preview.js", lambda route: route.abort())
                 view.reload()
