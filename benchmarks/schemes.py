@@ -3,10 +3,10 @@
 Pairs of held-out puppets. `default` is what the package does, `paper` the paper's own; the other
 schemes of the paper run under the same prompt, poses, guidance, steps and levels as that, and
 `cross-fade` mixes the pictures. `truth` is the puppets on the straight way themselves, drawn: a
-measure by which they are not good is no measure of the others. Rows `default, ...` change one thing
-of the default. The distance `d` of PPL, rPPD and PDV is the chord between embeddings of the demo's
-CLIP, or LPIPS with `--lpips`, and FID is over those embeddings, all inputs against all frames in
-between.
+measure by which they are not good is no measure of the others. Rows `..., N steps` evaluate the
+network about as often as the default, rows `default, ...` change one thing of it. The distance `d`
+of PPL, rPPD and PDV is the chord between embeddings of the demo's CLIP, or LPIPS with `--lpips`,
+and FID is over those embeddings, all inputs against all frames in between.
 
 `realism` is the root mean squared error between a frame and the puppet that the demo's reader reads
 in it, drawn again; `joints` (picture heights) and `colours` are how far the puppet is from the
@@ -51,6 +51,8 @@ RESAMPLES = 200
 PAPER_CFG = 4.0
 """Guidance of all schemes of the paper. Its 7.5 to 10 are strong for Stable Diffusion; for the
 embedded model 4 is."""
+EQUAL_STEPS = {"paper": 10, "interpolate-denoise": 50, "DID": 62, "DID, separate noise": 62}
+"""Steps with which they evaluate the network about as often as the default does."""
 
 
 class Way(NamedTuple):
@@ -80,8 +82,11 @@ def ways(args: Namespace) -> dict[str, Way]:
         "no poses": ours._replace(posed=False),
         "inversion": ours._replace(inversion_steps=100),
     }
-    return {"default": ours, "paper": paper, **schemes} | {
-        f"default, {name}": way for name, way in changed.items()
+    named = {"default": ours, "paper": paper, **schemes}
+    return {
+        **named,
+        **{f"{name}, {n} steps": named[name]._replace(steps=n) for name, n in EQUAL_STEPS.items()},
+        **{f"default, {name}": way for name, way in changed.items()},
     }
 
 
