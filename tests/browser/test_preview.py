@@ -13,7 +13,7 @@ GONE = "The frames of the last run are gone: ComfyUI keeps them only until it is
 
 def test_frames_are_shown_and_come_back_after_a_reload(view):
     node = opened(view)
-    assert view.color(node) == colors()[0]
+    view.wait_for_color(node, colors()[0])
     view.bar(node).focus()
     view.page.keyboard.press("End")
     view.wait_for_frame(node, COUNT - 1, COUNT)
@@ -22,7 +22,7 @@ def test_frames_are_shown_and_come_back_after_a_reload(view):
     view.reload()
     view.show(node)
     view.wait_for_frame(node, 0, COUNT)
-    assert view.color(node) == colors()[0]
+    view.wait_for_color(node, colors()[0])
 
 
 def test_no_frames_yet(view):

@@ -41,4 +41,4 @@ def opened_whole(view: View, **inputs: float) -> Node:
 def shows(view: View, node: Node | str, index: int, shift: float = 0) -> None:
     """Waits for a frame and sees its colour."""
     view.wait_for_frame(node, index, COUNT)
-    assert view.color(node) == colors(COUNT, shift)[index]
+    view.wait_for_color(node, colors(COUNT, shift)[index])
