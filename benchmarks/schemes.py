@@ -136,11 +136,7 @@ class Bench:
         model, pictures = self.model(way.steps), world.render(pair, SIZE)
         guide = self._guide(way, pair, pictures)
         begun, before = time.perf_counter(), model.evaluations
-        between = (
-            world.render(self._truth(pair), SIZE)
-            if way.scheme == "truth"
-            else self._between(way, guide, pictures)
-        )
+        between = self._between(way, guide, pair, pictures)
         frames = torch.cat([pictures[:1], between.cpu(), pictures[1:]])
         return Made(frames, model.evaluations - before, time.perf_counter() - begun)
 
@@ -157,7 +153,9 @@ class Bench:
         poses = world.poses(pair, SIZE) if way.posed else None
         return Guide(*texts, way.cfg, poses, (SIZE, SIZE), motion=way.motion)
 
-    def _between(self, way: Way, guide: Guide, pictures: Tensor) -> Tensor:
+    def _between(self, way: Way, guide: Guide, pair: Tensor, pictures: Tensor) -> Tensor:
+        if way.scheme == "truth":
+            return world.render(self._truth(pair), SIZE)
         if way.scheme == "cross-fade":
             return cross_fade(pictures, self.path)[1:-1]
         model, settings = self.model(way.steps), replace(way.settings, seed=self.seed)
