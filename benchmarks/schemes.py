@@ -5,21 +5,24 @@ schemes of the paper run under the same prompt, poses, guidance, steps and level
 `cross-fade` mixes the pictures. `truth` is the puppets on the straight way themselves, drawn: a
 measure by which they are not good is no measure of the others. Rows `..., N steps` evaluate the
 network about as often as the default, rows `default, ...` change one thing of it. The distance `d`
-of PPL, rPPD and PDV is the chord between embeddings of the demo's CLIP, or LPIPS with `--lpips`,
-and FID is over those embeddings, all inputs against all frames in between.
+of PPL, rPPD and PDV is the chord between embeddings of the demo's CLIP, or LPIPS with `--lpips`.
+FID is over those embeddings: all frames in between against all inputs, as the paper has it, and
+`to truth` against the frames that should be there. What should be there is not like the inputs: a
+puppet half-way has half-way colours.
 
 `realism` is the root mean squared error between a frame and the puppet that the demo's reader reads
 in it, drawn again; `joints` (picture heights) and `colours` are how far the puppet is from the
 straight way between the two. `evals` counts runs of the network on one latent, both halves of
 guidance as one; learning is neither in them nor in the seconds. Means over pairs, with the half
 width of their 95 % interval; for FID it is from resampled pairs, the same ones for all ways, so
-that `FID less first` has the interval of the difference from the first row.
+that `less first` has the interval of the difference from the first row.
 """
 
 from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path as File
 from typing import Any, NamedTuple
@@ -155,7 +158,7 @@ class Bench:
 
     def _between(self, way: Way, guide: Guide, pair: Tensor, pictures: Tensor) -> Tensor:
         if way.scheme == "truth":
-            return world.render(self._truth(pair), SIZE)
+            return self.drawn(pair)
         if way.scheme == "cross-fade":
             return cross_fade(pictures, self.path)[1:-1]
         model, settings = self.model(way.steps), replace(way.settings, seed=self.seed)
@@ -191,6 +194,10 @@ class Bench:
             "seconds": made.seconds,
         }
 
+    def drawn(self, pair: Tensor) -> Tensor:
+        """The puppets on the straight way between two, as pictures."""
+        return world.render(self._truth(pair), SIZE)
+
     def _truth(self, pair: Tensor) -> Tensor:
         """The numbers of the puppets on the straight way between two."""
         share = torch.linspace(0, 1, self.path.frames)[1:-1, None]
@@ -220,13 +227,13 @@ class Fid(NamedTuple):
     spread: Tensor
 
     @classmethod
-    def of(cls, inputs: list[Tensor], made: list[Tensor], seed: int) -> Fid:
+    def of(cls, real: list[Tensor], made: list[Tensor], seed: int) -> Fid:
         """The same sets for the same seed and number of pairs."""
 
         def distance(pairs: list[int]) -> float:
-            return frechet_distance(*(torch.cat([x[i] for i in pairs]) for x in (inputs, made)))
+            return frechet_distance(*(torch.cat([x[i] for i in pairs]) for x in (real, made)))
 
-        count = len(inputs)
+        count = len(real)
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randint(count, (RESAMPLES, count), generator=generator).tolist()
         spread = torch.tensor([distance(pairs) for pairs in drawn], dtype=torch.float64)
@@ -280,28 +287,36 @@ def main() -> None:
     distance = lpips_distance(args.lpips, args.device) if args.lpips else None
     bench = Bench(args.frames, args.seed, args.device, distance)
     pairs = held_out(2 * args.pairs, args.seed).split(2)
-    rows, shown, fids = [], [], []
+    rows, shown, first = [], [], None
     for name in args.ways or known:
         made = [bench.made(known[name], pair) for pair in pairs]
-        fids.append(fid(bench, made))
-        told = {"FID": str(fids[-1]), "FID less first": fids[-1].less(fids[0])}
-        rows.append({"way": name, **told, **figures(bench, made, pairs)})
+        found = fids(bench, made, pairs)
+        first = first or found
+        rows.append({"way": name, **told(found, first), **figures(bench, made, pairs)})
         shown.append(made[0].frames)
     if args.sheet:
         save_sheet(shown, args.sheet)
     publish(rows, args.json)
 
 
-def fid(bench: Bench, made: list[Made]) -> Fid:
-    """Of all inputs against all frames in between."""
-    inputs, between = (
-        [bench.features(one.frames[part]) for one in made]
-        for part in (slice(None, None, bench.path.frames - 1), slice(1, -1))
-    )
-    return Fid.of(inputs, between, bench.seed)
+def fids(bench: Bench, made: list[Made], pairs: Sequence[Tensor]) -> dict[str, Fid]:
+    """All frames in between against all inputs, and against the puppets that should be there."""
+    inputs = [bench.features(one.frames[[0, -1]]) for one in made]
+    between = [bench.features(one.frames[1:-1]) for one in made]
+    truth = [bench.features(bench.drawn(pair)) for pair in pairs]
+    return {
+        "FID": Fid.of(inputs, between, bench.seed),
+        "FID to truth": Fid.of(truth, between, bench.seed),
+    }
 
 
-def figures(bench: Bench, made: list[Made], pairs: tuple[Tensor, ...]) -> dict[str, str]:
+def told(found: dict[str, Fid], first: dict[str, Fid]) -> dict[str, str]:
+    """Each with its difference from the first row's."""
+    less = {f"{name} less first": fid.less(first[name]) for name, fid in found.items()}
+    return {name: str(fid) for name, fid in found.items()} | less
+
+
+def figures(bench: Bench, made: list[Made], pairs: Sequence[Tensor]) -> dict[str, str]:
     """The other figures of one way over all pairs."""
     found = [bench.measured(one, pair) for one, pair in zip(made, pairs, strict=True)]
     return {key: summary([figure[key] for figure in found]) for key in found[0]}

@@ -10,6 +10,7 @@ import sys
 import comfy_host
 import pytest
 from chromium import CHROMIUM
+from demo_model import held_out
 
 WAYS = ["default", "paper", "cross-fade", "truth", "interpolate", "DID", "default, no poses"]
 RUNS = {
@@ -34,6 +35,22 @@ def test_benchmark(name, tmp_path, monkeypatch, capsys):
     assert all(
         str(next(iter(row.values()))) in line for row, line in zip(rows, table[2:], strict=True)
     )
+
+
+def test_drawn_puppets_are_the_truth_and_far_from_their_ends():
+    """By the paper's FID, against the inputs, they are no better than other frames."""
+    import schemes
+
+    bench, pairs = schemes.Bench(5, 0, "cpu"), held_out(16, 0).split(2)
+    found = {}
+    for name in ("cross-fade", "truth"):
+        way = schemes.Way(scheme=name)
+        found[name] = schemes.fids(bench, [bench.made(way, pair) for pair in pairs], pairs)
+    truth, faded = found["truth"], found["cross-fade"]
+    assert truth["FID to truth"].value == pytest.approx(0, abs=1e-6)
+    assert min(faded["FID to truth"].value, truth["FID"].value) > 0.02
+    low, high = schemes.middle(faded["FID to truth"].spread - truth["FID to truth"].spread)
+    assert 0 < low < high
 
 
 def test_the_benchmark_inside_a_host(tmp_path):
