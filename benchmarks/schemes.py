@@ -45,6 +45,7 @@ from diffusion_interpolation.metrics import (
     lpips_distance,
     measure_path,
 )
+from diffusion_interpolation.model import Begun, steps_to_begin
 from diffusion_interpolation.path import Path
 from diffusion_interpolation.pictures import to_image
 from diffusion_interpolation.pose_motion import Motion
@@ -79,6 +80,7 @@ def ways(args: Namespace) -> dict[str, Way]:
     changed = {
         "straight limbs": ours._replace(motion="straight"),
         "slerp": ours._replace(settings=Settings(blend="slerp")),
+        "ranked when finished": ours._replace(settings=Settings(rank_after=1.0)),
         "prompt alone ranks": ours._replace(settings=Settings(closeness=0.0)),
         "one candidate": ours._replace(ranked=False),
         "cfg 4": ours._replace(cfg=PAPER_CFG),
@@ -115,6 +117,15 @@ class Counted:
     ) -> Tensor:
         self.evaluations += len(noisy) * len(self._model.timesteps(level, until))
         return self._model.denoise(noisy, level, guidance, until)
+
+    def begin(self, noisy: Tensor, level: float, guidance: Any, share: float) -> Begun:
+        self.evaluations += len(noisy) * steps_to_begin(self._model.steps(level), share)
+        return self._model.begin(noisy, level, guidance, share)
+
+    def finish(self, begun: Tensor, level: float, guidance: Any, share: float) -> Tensor:
+        steps = self._model.steps(level)
+        self.evaluations += len(begun) * (steps - steps_to_begin(steps, share))
+        return self._model.finish(begun, level, guidance, share)
 
 
 class Bench:

@@ -165,11 +165,7 @@ def choices(bisection: Bisection, keyframes: Tensor) -> dict[int, int]:
 
 def count(bisection: Bisection) -> int:
     """Runs of the denoiser on one latent, both halves of guidance as one."""
-    slots = [slot for slots in bisection.path.slots() for slot in slots]
-    return sum(
-        bisection.count(slot) * len(bisection.model.timesteps(bisection.level(slot)))
-        for slot in slots
-    )
+    return sum(bisection.evaluations(slot) for slots in bisection.path.slots() for slot in slots)
 
 
 if __name__ == "__main__":

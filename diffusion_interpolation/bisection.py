@@ -12,9 +12,9 @@ from torch import Tensor
 
 from .blend import Blend, noisy_blend
 from .candidates import Candidate, Candidates, Frame, thumbnails
-from .frame_cache import FrameCache
+from .frame_cache import FrameCache, once_finished
 from .guide import Guide
-from .model import LatentDiffusionModel
+from .model import Begun, Guidance, LatentDiffusionModel, steps_to_begin
 from .path import (
     Curve,
     Path,
@@ -39,7 +39,9 @@ class Settings:
 
     Levels are shares of the noise schedule; the candidates fall by one each depth. `closeness` is
     how much a candidate's likeness to its neighbours counts beside the scorer's number: the mean
-    cosine between what the scorer sees in it and in them.
+    cosine between what the scorer sees in it and in them. `rank_after` is the share of their steps,
+    in (0, 1], after which candidates are ranked by what the model then thinks they will be; only
+    the best takes the rest.
     """
 
     highest: float = 0.55
@@ -50,6 +52,7 @@ class Settings:
     blend: Blend = "lerp"
     seed: int = 0
     closeness: float = 4.0
+    rank_after: float = 0.5
 
     def check(self) -> None:
         """Raise `ValueError` for settings out of range."""
@@ -58,9 +61,11 @@ class Settings:
         check_seed(self.seed)
         if not 0 <= self.closeness < math.inf:
             raise ValueError(f"closeness: got {self.closeness}, want 0 or more, and finite")
+        if not 0 < self.rank_after <= 1:
+            raise ValueError(f"rank after: got {self.rank_after}, want more than 0, and 1 at most")
 
 
-PAPER = Settings(blend="slerp", candidates=8, closeness=0.0)
+PAPER = Settings(blend="slerp", candidates=8, closeness=0.0, rank_after=1.0)
 """As the paper has them."""
 
 
@@ -129,9 +134,20 @@ class Bisection:
             return 1
         return candidate_count(slot.depth, self.settings.candidates, self.settings.least_candidates)
 
-    def cost(self, slot: Slot) -> float:
-        """The work of a frame, in denoisings from pure noise."""
-        return self.count(slot) * self.level(slot)
+    def evaluations(self, slot: Slot) -> int:
+        """The work of a frame: runs of the denoiser on one latent, both halves of guidance as one.
+
+        Of samplers that run it several times a step, steps.
+        """
+        count, steps = self.count(slot), self.model.steps(self.level(slot))
+        if not self._early(slot):
+            return count * steps
+        first = steps_to_begin(steps, self.settings.rank_after)
+        return count * first + steps - first
+
+    def _early(self, slot: Slot) -> bool:
+        """Whether candidates are ranked on the way."""
+        return self.settings.rank_after < 1 and self.count(slot) > 1
 
     def level(self, slot: Slot) -> float:
         """The level a frame is noised to."""
@@ -140,12 +156,17 @@ class Bisection:
 
     def _depth(self, slots: list[Slot], finished: _Finished) -> Iterator[Frame]:
         """Frames of one depth, whose neighbours are all `finished`; known ones come first."""
-        known, jobs = self._open(slots, finished.latents)
-        yield from self._finish(known)
+        ready, jobs = self._open(slots, finished.latents)
+        yield from self._finish(ready)
+        ready = []
         while jobs:
             # the model's batch may shrink on the way
             batch = [jobs.popleft() for _ in range(min(self.model.batch_size, len(jobs)))]
-            yield from self._finish(self._make(batch, finished))
+            ready += self._make(batch, finished)
+            # those that were ranked on the way go on together
+            if not self._early(slots[0]) or len(ready) >= self.model.batch_size or not jobs:
+                yield from self._finish(ready)
+                ready = []
 
     def _open(
         self, slots: list[Slot], latents: Mapping[int, Tensor]
@@ -174,15 +195,15 @@ class Bisection:
 
     def _make(self, batch: list[_Job], finished: _Finished) -> list[Candidates]:
         """Make a batch of candidates; the frames that they complete."""
-        made = _finite(self._denoise(batch, finished.latents))
-        pictures = self._decode(made)
+        made = self._denoise(batch, finished.latents)
+        pictures = self._decode(_finite(made.clean))
         scores, seen = self._scores(batch, pictures, finished)
-        small = thumbnails(pictures, self.thumbnail) if self.thumbnail else [None] * len(batch)
+        small, begun = self._thumbnails(pictures), self._early(batch[0][0].slot)
         for (group, number), latent, picture, *told in zip(
-            batch, made.cpu(), pictures.cpu(), scores, small, seen, strict=True
+            batch, made.latents.cpu(), pictures.cpu(), scores, small, seen, strict=True
         ):
-            candidate = Candidate(latent, *told).copy()
-            group.add(number, candidate, picture)
+            candidate = Candidate(latent, *told, begun).copy()
+            group.add(number, candidate, None if begun else picture)
             if self.cache is not None:
                 self.cache.candidates.put(group.keys[number], candidate)
         groups = {group.slot.index: group for group, _ in batch}
@@ -193,10 +214,43 @@ class Bisection:
         size = self.model.batch_size
         for start in range(0, len(groups), size):
             batch = groups[start : start + size]
+            self._go_on([group for group in batch if group.made[group.chosen].begun])
             for group, picture in zip(batch, self._pictures(batch), strict=True):
                 if self.cache is not None:
                     self.cache.pictures.put(group.keys[group.chosen], picture)
                 yield group.frame(picture, scored=self.scorer is not None)
+
+    def _go_on(self, groups: list[Candidates]) -> None:
+        """Finish the chosen candidates of frames that were ranked on the way."""
+        batch = [(group, group.chosen) for group in groups if not self._recall(group)]
+        if not batch:
+            return
+        begun = torch.stack([group.made[number].latent for group, number in batch])
+        level, guidance = self.level(batch[0][0].slot), self._guidance(batch, begun)
+        begun, share = begun.to(self.model.device), self.settings.rank_after
+        latents = _finite(self.model.finish(begun, level, guidance, share))
+        pictures = self._decode(latents)
+        seen, small = self.scorer.embed(pictures).cpu(), self._thumbnails(pictures)
+        for (group, number), latent, picture, *shown in zip(
+            batch, latents.cpu(), pictures.cpu(), small, seen, strict=True
+        ):
+            score = group.made[number].score
+            group.settle(Candidate(latent, score, *shown).copy(), picture)
+            if self.cache is not None:
+                self.cache.candidates.put(once_finished(group.keys[number]), group.made[number])
+
+    def _recall(self, group: Candidates) -> bool:
+        """Settle the chosen candidate if an earlier run has finished it."""
+        if self.cache is None:
+            return False
+        known = self.cache.candidates.get(once_finished(group.keys[group.chosen]))
+        if known is not None:
+            group.settle(known)
+        return known is not None
+
+    def _thumbnails(self, pictures: Tensor) -> Sequence[Tensor | None]:
+        """Small pictures, where they were asked for."""
+        return thumbnails(pictures, self.thumbnail) if self.thumbnail else [None] * len(pictures)
 
     def _pictures(self, groups: list[Candidates]) -> list[Tensor]:
         """Pictures of chosen candidates: at hand, in the cache, or decoded again."""
@@ -249,8 +303,8 @@ class Bisection:
             seen = self.scorer.embed(self._decode(latents.to(self.model.device)))
             finished.embeddings.update(zip(part, seen.cpu(), strict=True))
 
-    def _denoise(self, batch: list[_Job], latents: Mapping[int, Tensor]) -> Tensor:
-        """Clean latents of candidates, all of one depth."""
+    def _denoise(self, batch: list[_Job], latents: Mapping[int, Tensor]) -> Begun:
+        """Candidates, all of one depth, denoised until they are ranked."""
         slots = [(group.slot, number) for group, number in batch]
         level = self.level(slots[0][0])
         left = torch.stack([latents[slot.left] for slot, _ in slots])
@@ -261,13 +315,19 @@ class Bisection:
         weights = torch.tensor([slot.weight for slot, _ in slots])
         scales = self.model.scales(level)
         noisy = noisy_blend(left, right, torch.stack(noise), weights, scales, self.settings.blend)
-        guidance = self.guide.at(
-            [slot.position for slot, _ in slots], self.model, tuple(left.shape[2:])
-        )
+        noisy, guidance = noisy.to(self.model.device), self._guidance(batch, left)
+        if self._early(slots[0][0]):
+            return self.model.begin(noisy, level, guidance, self.settings.rank_after)
+        clean = self.model.denoise(noisy, level, guidance)
+        return Begun(clean, clean)
+
+    def _guidance(self, batch: list[_Job], like: Tensor) -> Guidance:
+        """What candidates are denoised under, whose latents are of the size of `like`."""
+        slots = [(group.slot, number) for group, number in batch]
+        places = [slot.position for slot, _ in slots]
         seeds = [row_seed(self.settings.seed, slot.position, n) for slot, n in slots]
-        return self.model.denoise(
-            noisy.to(self.model.device), level, replace(guidance, seeds=seeds)
-        )
+        guidance = self.guide.at(places, self.model, tuple(like.shape[2:]))
+        return replace(guidance, seeds=seeds)
 
     def _decode(self, latents: Tensor) -> Tensor:
         try:

@@ -38,16 +38,18 @@ class Frame:
 
 
 class Candidate(NamedTuple):
-    """A finished candidate, on the CPU.
+    """A candidate, on the CPU.
 
     It has its latent `(c, h', w')`, its score, and perhaps a small picture, uint8 `(h, w, 3)`, and
-    what the scorer saw in it.
+    what the scorer saw in it. One that has `begun` only was ranked on the way: its latent is still
+    noisy, and the rest is what the model then thought it would be.
     """
 
     latent: Tensor
     score: float
     thumbnail: Tensor | None = None
     embedding: Tensor | None = None
+    begun: bool = False
 
     def copy(self) -> Candidate:
         """One with tensors of its own, which do not hold the batch that they are a view of."""
@@ -72,6 +74,11 @@ class Candidates:
         self.made[number] = candidate
         if self.chosen == number:
             self.picture = None if picture is None else picture.clone()
+
+    def settle(self, candidate: Candidate, picture: Tensor | None = None) -> None:
+        """Put the finished one in the place of the chosen candidate, which had only begun."""
+        self.made[self.chosen] = candidate
+        self.picture = None if picture is None else picture.clone()
 
     @property
     def chosen(self) -> int:

@@ -236,6 +236,13 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="how much a candidate's likeness to its neighbours counts (4; 0: the prompt alone)",
     )
+    group.add_argument(
+        "--rank-after",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="share of their steps after which candidates are ranked (0.5; 1: when they are done)",
+    )
     group.add_argument("--seed", type=int, default=0)
     parser.set_defaults(highest=0.55, lowest=0.30)
 

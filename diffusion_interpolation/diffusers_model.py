@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .diffusers_files import load_controlnet, load_folder, load_single_file
 from .memory import Batches
-from .model import Guidance, Text, stack
+from .model import Begun, Guidance, Text, stack, steps_to_begin
 
 if TYPE_CHECKING:
     from diffusers import (
@@ -250,17 +250,39 @@ class DiffusersModel:
         A row's result does not depend on the others. Raises `ValueError` for a guidance whose rows
         or hint do not match the latents.
         """
+        return self._run(noisy, self.timesteps(level, until), guidance).latents
+
+    def steps(self, level: float) -> int:
+        """How many steps `denoise` takes from `level`."""
+        return len(self.timesteps(level))
+
+    @torch.no_grad()
+    def begin(self, noisy: Tensor, level: float, guidance: Guidance, share: float) -> Begun:
+        """As `denoise`, but only the first `share` of the steps (`steps_to_begin`)."""
+        timesteps = self.timesteps(level)
+        return self._run(noisy, timesteps[: steps_to_begin(len(timesteps), share)], guidance)
+
+    @torch.no_grad()
+    def finish(self, begun: Tensor, level: float, guidance: Guidance, share: float) -> Tensor:
+        """Clean latents from what `begin` left at the same `level` and `share`."""
+        timesteps = self.timesteps(level)
+        return self._run(
+            begun, timesteps[steps_to_begin(len(timesteps), share) :], guidance
+        ).latents
+
+    def _run(self, noisy: Tensor, timesteps: list[int], guidance: Guidance) -> Begun:
+        """`noisy` taken down all of `timesteps`, in batches that fit."""
         self._check_guidance(noisy, guidance)
-        timesteps = self.timesteps(level, until)
 
         def work(rows: list[int]) -> Tensor:
             latents = noisy[rows].to(self._device, torch.float32)
-            return self._sample(latents, timesteps, guidance.rows(rows))
+            return torch.stack(self._sample(latents, timesteps, guidance.rows(rows)), dim=1)
 
-        return self._latent_batches.run(work, len(noisy))
+        return Begun(*self._latent_batches.run(work, len(noisy)).unbind(1))
 
-    def _sample(self, latents: Tensor, timesteps: list[int], guidance: Guidance) -> Tensor:
+    def _sample(self, latents: Tensor, timesteps: list[int], guidance: Guidance) -> Begun:
         """`latents` taken down all of `timesteps`, both halves of guidance in one forward pass."""
+        clean = latents
         halves = 1 if guidance.cfg == 1 else 2
         text = stack([guidance.negative, guidance.positive][-halves:])
         conditions = self._conditions(text, latents)
@@ -273,8 +295,9 @@ class DiffusersModel:
             if halves == 2:
                 negative, positive = output.chunk(2)
                 output = negative + guidance.cfg * (positive - negative)
-            latents = self._scheduler.step(output, timestep, latents, return_dict=False)[0]
-        return latents
+            step = self._scheduler.step(output, timestep, latents)
+            latents, clean = step.prev_sample, step.pred_original_sample
+        return Begun(latents, clean)
 
     def _input(self, latents: Tensor) -> Tensor:
         """Latents in the type and the memory layout of the denoiser's weights."""

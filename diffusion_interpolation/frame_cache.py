@@ -49,8 +49,8 @@ class FrameCache:
     """What is known of a path's frames from earlier runs.
 
     `context` stands for all that a frame depends on beside its place and its neighbours: model,
-    conditioning, seed, blend, scorer and the size of thumbnails. Pictures have a store of their
-    own, because they are large and can be decoded again.
+    conditioning, seed, blend, scorer, when it ranks, and the size of thumbnails. Pictures have a
+    store of their own, because they are large and can be decoded again.
     """
 
     context: bytes
@@ -63,3 +63,8 @@ class FrameCache:
         """The key of every candidate of a frame between the latents `ends`, by its number."""
         frame = fingerprint(self.context, slot.position, level, slot.weight, ends)
         return {number: fingerprint(frame, number) for number in numbers}
+
+
+def once_finished(key: bytes) -> bytes:
+    """Where a candidate that was ranked on the way is kept once it is finished, beside `key`."""
+    return fingerprint(key, "finished")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -78,6 +78,21 @@ class Guidance:
         )
 
 
+class Begun(NamedTuple):
+    """Latents on the way from noise, and what they will be clean as far as the model knows by then.
+
+    Both are `(n, c, h', w')`.
+    """
+
+    latents: Tensor
+    clean: Tensor
+
+
+def steps_to_begin(steps: int, share: float) -> int:
+    """How many of `steps` are the first `share` of them, in (0, 1]; at least one."""
+    return max(1, int(share * steps))
+
+
 class LatentDiffusionModel(Protocol):
     """A latent diffusion model with its sampler.
 
@@ -112,6 +127,15 @@ class LatentDiffusionModel(Protocol):
 
         A row's result does not depend on the others.
         """
+
+    def steps(self, level: float) -> int:
+        """How many steps `denoise` takes from `level`."""
+
+    def begin(self, noisy: Tensor, level: float, guidance: Guidance, share: float) -> Begun:
+        """As `denoise`, but only the first `share` of the steps (`steps_to_begin`)."""
+
+    def finish(self, begun: Tensor, level: float, guidance: Guidance, share: float) -> Tensor:
+        """Clean latents from what `begin` left at the same `level` and `share`."""
 
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0

@@ -154,7 +154,8 @@ class _Run:
             motion=self.job.motion,
         )
         bisection = Bisection(model, self.path, guide, self.job.bisection, scorer)
-        work = {slot.index: bisection.cost(slot) for slots in self.path.slots() for slot in slots}
+        slots = [slot for slots in self.path.slots() for slot in slots]
+        work = {slot.index: bisection.evaluations(slot) for slot in slots}
         if finished:
             log.info("going on after %d finished frames", len(finished))
         done = sum(work[index] for index in finished)

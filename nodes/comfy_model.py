@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import comfy.model_management as memory
@@ -19,7 +20,7 @@ from comfy.model_patcher import create_model_options_clone
 from torch import Tensor, nn
 
 from ..diffusion_interpolation.memory import Batches
-from ..diffusion_interpolation.model import Guidance, Text
+from ..diffusion_interpolation.model import Begun, Guidance, Text, steps_to_begin
 
 Conditioning = list[list[Any]]
 OnStep = Callable[[int, Tensor], None]
@@ -130,23 +131,55 @@ class ComfyModel:
         return self.denoise_from(noisy, self.sigmas(level), guidance)
 
     def denoise_from(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Tensor:
-        """As `denoise`, from `sigmas[0]` on along `sigmas` `(steps + 1,)`.
+        """As `denoise`, from `sigmas[0]` on along `sigmas` `(steps + 1,)`."""
+        return self._run(noisy, sigmas, guidance).latents
+
+    def steps(self, level: float) -> int:
+        """How many steps `denoise` takes from `level`."""
+        return len(self.sigmas(level)) - 1
+
+    def begin(self, noisy: Tensor, level: float, guidance: Guidance, share: float) -> Begun:
+        """As `denoise`, but only the first `share` of the steps (`steps_to_begin`)."""
+        first = steps_to_begin(self.steps(level), share)
+        return self._run(noisy, self.sigmas(level)[: first + 1], guidance)
+
+    def finish(self, begun: Tensor, level: float, guidance: Guidance, share: float) -> Tensor:
+        """Clean latents from what `begin` left at the same `level` and `share`.
+
+        A sampler that remembers steps begins anew here, and one that adds noise draws other noise.
+        """
+        first = steps_to_begin(self.steps(level), share)
+        if guidance.seeds is not None:
+            guidance = replace(guidance, seeds=[(seed + 1) % 2**64 for seed in guidance.seeds])
+        return self._run(begun, self.sigmas(level)[first:], guidance).latents
+
+    def _run(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Begun:
+        """`noisy` taken along `sigmas` `(steps + 1,)`, in batches that fit.
 
         A ControlNet of the host has one strength, so rows of different strength go separately.
         """
         if self._batches is None:
             self._batches = Batches(self._rows_that_fit(noisy))
-        clean = torch.empty_like(noisy)
+        both = torch.stack([noisy, noisy], dim=1)
         for rows in _by_strength(guidance, len(noisy)):
 
             def work(part: list[int], rows: list[int] = rows) -> Tensor:
                 index = [rows[i] for i in part]
-                return self._sample(noisy[index], sigmas, guidance.rows(index))
+                found = self._sample(noisy[index], sigmas, guidance.rows(index))
+                return torch.stack(found, dim=1)
 
-            clean[rows] = self._batches.run(work, len(rows)).to(clean)
-        return clean
+            both[rows] = self._batches.run(work, len(rows)).to(both)
+        return Begun(*both.unbind(1))
 
-    def _sample(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Tensor:
+    def _sample(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Begun:
+        if len(sigmas) < 2:
+            return Begun(noisy, noisy)
+        clean = []
+
+        def stepped(step: int, denoised: Tensor, x: Tensor, steps: int) -> None:
+            clean[:] = [denoised]
+            self._stepped(denoised)
+
         start = carry_noisy(self._model, noisy, sigmas[0])
         guider = comfy.samplers.CFGGuider(self._model)
         guider.set_conds(*self._conditionings(guidance))
@@ -156,11 +189,13 @@ class ComfyModel:
             start,
             _row_wise(self._sampler, guidance.seeds, start.to(self._model.load_device)),
             sigmas,
-            callback=lambda step, x0, x, steps: self._stepped(x0),
+            callback=stepped,
             disable_pbar=True,
             seed=guidance.seeds[0] if guidance.seeds else 0,
         )
-        return take_noisy(self._model, sampled.to(noisy), sigmas[-1])
+        latents = take_noisy(self._model, sampled.to(noisy), sigmas[-1])
+        # the samplers of other packs may tell nothing of their steps
+        return Begun(latents, clean[0].to(noisy) if clean else latents)
 
     def _stepped(self, denoised: Tensor) -> None:
         memory.throw_exception_if_processing_interrupted()

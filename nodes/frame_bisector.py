@@ -15,7 +15,7 @@ from ..diffusion_interpolation.bisection import Bisection, DecodeError, Settings
 from ..diffusion_interpolation.candidates import Frame
 from ..diffusion_interpolation.fingerprint import fingerprint
 from ..diffusion_interpolation.frame_cache import FrameCache, Lru
-from ..diffusion_interpolation.path import CURVES, Path, Slot
+from ..diffusion_interpolation.path import CURVES, Path
 from ..diffusion_interpolation.picks import Picks
 from ..diffusion_interpolation.pose_motion import MOTIONS
 from ..diffusion_interpolation.rerank import Scorer
@@ -143,6 +143,17 @@ class FrameBisector(io.ComfyNode):
                     "to the reranker. Higher: smoother. 0: the prompt alone decides, as in the "
                     "paper.",
                 ),
+                io.Float.Input(
+                    "rank_after",
+                    default=0.5,
+                    min=0.05,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="The share of their steps after which candidates are ranked, by what "
+                    "the model thinks they will be; only the best takes the rest. 1: when they are "
+                    "finished, as in the paper, which takes longer.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -194,6 +205,7 @@ class FrameBisector(io.ComfyNode):
         picks: str = "",
         pose_motion: str = MOTIONS[0],
         closeness: float = 4.0,
+        rank_after: float = 0.5,
     ) -> io.NodeOutput:
         pictures = read_keyframes(keyframes, vae)
         strengths = strength_at_keyframes, strength_half_way
@@ -207,6 +219,7 @@ class FrameBisector(io.ComfyNode):
             blend=blend,
             seed=seed,
             closeness=closeness,
+            rank_after=rank_after,
         )
         settings.check()
         wrapped = ComfyModel(
@@ -219,7 +232,7 @@ class FrameBisector(io.ComfyNode):
             negative=prompts.negative,
             rows=batch_size,
         )
-        ranking = (reranker, closeness)
+        ranking = (reranker, closeness, rank_after)
         drawing = (model, scheduler, steps, sampler_name, cfg, blend, seed, vae, ranking)
         bisection = Bisection(
             wrapped,
@@ -261,18 +274,15 @@ class _Run:
         """`keyframes` are the latents of `pictures`."""
         self.bisection, self.path = bisection, bisection.path
         self.pictures, self.keyframes = pictures.cpu(), keyframes
-        self.slots = {slot.index: slot for slots in self.path.slots() for slot in slots}
+        slots = [slot for slots in self.path.slots() for slot in slots]
+        self.positions = [slot.position for slot in slots]
+        self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
         self.failure = ""
-
-    def _work(self, slot: Slot) -> int:
-        """Steps of the sampler, counted for each latent."""
-        sigmas = self.bisection.model.sigmas(self.bisection.level(slot))
-        return self.bisection.count(slot) * (len(sigmas) - 1)
 
     def make(self, hidden: Any) -> tuple[dict[int, Frame], FrameFiles]:
         """The frames by number; fewer where decoding fails, and then `failure` says why."""
         made: dict[int, Frame] = {}
-        progress = FrameProgress(sum(map(self._work, self.slots.values())))
+        progress = FrameProgress(sum(self.work.values()))
         self.bisection.model.on_step = progress.step
         gaps, seed = list(self.path.between), self.bisection.settings.seed
         with FrameFiles(self.path.frames, hidden, gaps, self.path.depths, seed) as files:
@@ -282,7 +292,7 @@ class _Run:
                 for frame in self.bisection.frames(self.keyframes):
                     files.add(frame.index, frame.picture, frame)
                     made[frame.index] = replace(frame, thumbnails=None)
-                    progress.finish(self._work(self.slots[frame.index]))
+                    progress.finish(self.work[frame.index])
             except DecodeError as error:
                 if not made:
                     raise
@@ -302,8 +312,7 @@ class _Run:
 
     def lines(self, made: dict[int, Frame]) -> list[str]:
         """A line for each frame that was made, each pick that no frame has, and a failure."""
-        positions = [slot.position for slot in self.slots.values()]
-        strays = self.bisection.picks.strays(positions)
+        strays = self.bisection.picks.strays(self.positions)
         return [
             *(_line(made[index]) for index in sorted(made)),
             *(f"pick {pick} is left out, since no frame is there" for pick in strays),

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from diffusion_interpolation.model import Guidance, Text
+from diffusion_interpolation.model import Begun, Guidance, Text, steps_to_begin
 
 
 class GaussianModel:
@@ -27,7 +27,9 @@ class GaussianModel:
         self.grid = list(range(1, 1000, stride))
         betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
         self.kept = (1 - betas).cumprod(0)
+        # of each call of `denoise` or `begin`, and of `finish`
         self.rows: list[int] = []
+        self.finished: list[int] = []
 
     def encode(self, pictures: Tensor) -> Tensor:
         return pictures * 2 - 1
@@ -54,16 +56,38 @@ class GaussianModel:
         self, noisy: Tensor, level: float, guidance: Guidance, until: float | None = None
     ) -> Tensor:
         self.rows.append(len(noisy))
-        steps = [t for t in reversed(self.grid) if t <= self.timestep(level)]
+        steps = self._timesteps(level)
         if until is not None:
-            steps = [t for t in steps if t >= self.timestep(until)]
-        for now, then in itertools.pairwise(steps if until is not None else [*steps, None]):
+            steps = [t for t in steps if t is not None and t >= self.timestep(until)]
+        return self._run(noisy, steps, guidance).latents
+
+    def _timesteps(self, level: float) -> list[int | None]:
+        """Those from `level` on, and None for the end."""
+        return [*(t for t in reversed(self.grid) if t <= self.timestep(level)), None]
+
+    def steps(self, level: float) -> int:
+        return len(self._timesteps(level)) - 1
+
+    def begin(self, noisy: Tensor, level: float, guidance: Guidance, share: float) -> Begun:
+        self.rows.append(len(noisy))
+        first = steps_to_begin(self.steps(level), share)
+        return self._run(noisy, self._timesteps(level)[: first + 1], guidance)
+
+    def finish(self, begun: Tensor, level: float, guidance: Guidance, share: float) -> Tensor:
+        self.finished.append(len(begun))
+        first = steps_to_begin(self.steps(level), share)
+        return self._run(begun, self._timesteps(level)[first:], guidance).latents
+
+    def _run(self, noisy: Tensor, steps: list[int | None], guidance: Guidance) -> Begun:
+        clean = noisy
+        for now, then in itertools.pairwise(steps):
             a, s = self._at(now)
             next_a, next_s = self._at(then) if then is not None else (1.0, 0.0)
             away = self._noise(noisy, (a, s), guidance.negative)
             noise = away + guidance.cfg * (self._noise(noisy, (a, s), guidance.positive) - away)
-            noisy = next_a * (noisy - s * noise) / a + next_s * noise
-        return noisy
+            clean = (noisy - s * noise) / a
+            noisy = next_a * clean + next_s * noise
+        return Begun(noisy, clean)
 
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0

@@ -24,6 +24,8 @@ ANGLES = Scorer(
     lambda seen: seen[:, 0],
 )
 """Sees unit vectors."""
+LATE, EARLY = (Settings(rank_after=share) for share in (1.0, 0.5))
+"""Candidates ranked when they are finished, and on the way."""
 
 
 def _texts() -> tuple[Text, Text]:
@@ -118,7 +120,7 @@ def test_closeness_adds_the_mean_cosine_with_both_neighbours():
     keyframes, scores, frames = _keyframes(), {}, {}
     for closeness in (0.0, 3.0, 1000.0):
         bisection = _bisection(
-            _Soft(), frames=3, scorer=ANGLES, settings=Settings(closeness=closeness)
+            _Soft(), frames=3, scorer=ANGLES, settings=replace(LATE, closeness=closeness)
         )
         (frames[closeness],) = bisection.frames(keyframes)
         scores[closeness] = torch.tensor(frames[closeness].scores)
@@ -131,7 +133,7 @@ def test_closeness_adds_the_mean_cosine_with_both_neighbours():
 
 def test_closeness_is_to_neighbours_of_any_depth_and_run():
     """Frames that an earlier run has finished are looked at, too, and weights are of places."""
-    settings = Settings(closeness=3.0, candidates=2)
+    settings = replace(LATE, closeness=3.0, candidates=2)
     bisection = _bisection(_Soft(), frames=4, scorer=ANGLES, settings=settings)
     first, second = bisection.frames(_keyframes())
     assert (first.index, second.index) == (1, 2)
@@ -197,7 +199,7 @@ def test_every_row_has_its_own_seed_for_the_sampler():
             seen.extend(guidance.seeds)
             return super().denoise(noisy, level, guidance)
 
-    settings = Settings(candidates=2, seed=7)
+    settings = replace(LATE, candidates=2, seed=7)
     bisection = _bisection(Watched(batch_size=3), settings=settings, scorer=BRIGHTEST)
     list(bisection.frames(_keyframes()))
     want = [row_seed(7, slot / 8, n) for slot in (4, 2, 6, 1, 3, 5, 7) for n in range(2)]
@@ -228,6 +230,9 @@ def test_what_was_made_before_a_decoder_failed_is_not_lost():
         (Settings(seed=-1), "seed: got -1"),
         (Settings(closeness=-1.0), "closeness: got -1.0, want 0 or more"),
         (Settings(closeness=math.nan), "closeness: got nan"),
+        (Settings(rank_after=0.0), "rank after: got 0.0, want more than 0, and 1 at most"),
+        (Settings(rank_after=1.5), "rank after: got 1.5"),
+        (Settings(rank_after=math.nan), "rank after: got nan"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -267,7 +272,8 @@ def _run(
 ) -> tuple[dict[int, Frame], int]:
     """The frames by number, and how many candidates were denoised for them."""
     model = more.pop("model", None) or _Soft(batch_size=5)
-    more = {"settings": Settings(candidates=candidates), "scorer": _Likes().scorer, **more}
+    settings = replace(LATE, candidates=candidates)
+    more = {"settings": settings, "scorer": _Likes().scorer, **more}
     bisection = _bisection(model, picks=Picks.parse(picks), cache=cache, **more)
     return {frame.index: frame for frame in bisection.frames(_keyframes())}, sum(model.rows)
 
@@ -382,7 +388,7 @@ def test_a_run_that_ended_early_goes_on_where_it_stopped(what):
 
 def test_a_run_that_was_left_in_the_middle_of_a_depth_goes_on_there():
     cache, model = _cache(), _Soft(batch_size=5)
-    more = {"settings": Settings(candidates=4), "scorer": _Likes().scorer, "cache": cache}
+    more = {"settings": LATE, "scorer": _Likes().scorer, "cache": cache}
     bisection = _bisection(model, **more)
     stream = bisection.frames(_keyframes())
     assert [next(stream).index for _ in range(4)] == [4, 2, 6, 1]
@@ -466,7 +472,7 @@ def test_thumbnails_of_all_candidates():
             return mean.expand(-1, 3, 4, 8)
 
     cache = _cache()
-    more = {"scorer": BRIGHTEST, "settings": Settings(candidates=4, closeness=0.0), "thumbnail": 16}
+    more = {"scorer": BRIGHTEST, "settings": replace(LATE, closeness=0.0), "thumbnail": 16}
     frames, _ = _run(model=Flat(), cache=cache, **more)
     for frame in frames.values():
         assert frame.thumbnails.shape == (len(frame.scores), 8, 16, 3)
@@ -477,3 +483,94 @@ def test_thumbnails_of_all_candidates():
     assert all(torch.equal(frames[i].thumbnails, again[i].thumbnails) for i in frames)
     alone, _ = _run(model=Flat(), scorer=None, thumbnail=16)
     assert {frame.thumbnails for frame in alone.values()} == {None}
+
+
+def test_of_candidates_ranked_on_the_way_only_the_best_goes_on():
+    model = _Soft(batch_size=5)
+    frames, begun = _run(settings=EARLY, model=model)
+    assert begun == 4 + 2 * 3 + 4 * 3
+    assert model.finished == [1, 2, 4], "those of a depth together"
+    assert all(len(frame.scores) == {1: 4}.get(frame.depth, 3) for frame in frames.values())
+
+
+def test_a_candidate_is_the_same_whenever_it_is_ranked():
+    picks = ", ".join(f"{slot / 8}: 2" for slot in range(1, 8))
+    early, _ = _run(picks, settings=EARLY)
+    late, _ = _run(picks)
+    assert _changed(early, late) == []
+    assert all(torch.allclose(early[i].picture, late[i].picture, atol=1e-5) for i in late)
+
+
+def test_ranking_on_the_way_is_by_what_the_model_then_thinks_candidates_will_be():
+    said = []
+
+    class Watched(_Soft):
+        def begin(self, noisy, level, guidance, share):
+            begun = super().begin(noisy, level, guidance, share)
+            said.append(_Likes().rank(self.decode(begun.clean).flatten(1)))
+            assert share == 0.5 and not torch.allclose(begun.latents, begun.clean)
+            return begun
+
+    frames, _ = _run(settings=replace(EARLY, closeness=0.0), model=Watched(batch_size=32))
+    assert frames[4].scores == pytest.approx(said[0].tolist())
+    for frame in frames.values():
+        assert frame.scores[frame.candidate] == max(frame.scores)
+
+
+def test_evaluations_are_counted_as_they_are_made():
+    class Counting(_Soft):
+        evaluations = 0
+
+        def _run(self, noisy, steps, guidance):
+            self.evaluations += len(noisy) * (len(steps) - 1)
+            return super()._run(noisy, steps, guidance)
+
+    for rank_after in (0.01, 0.5, 1.0):
+        model, settings = Counting(), replace(EARLY, rank_after=rank_after)
+        bisection = _bisection(model, settings=settings, scorer=_Likes().scorer)
+        list(bisection.frames(_keyframes()))
+        slots = [slot for slots in bisection.path.slots() for slot in slots]
+        assert model.evaluations == sum(map(bisection.evaluations, slots))
+
+
+def test_one_candidate_is_not_ranked_on_the_way():
+    for more in ({"scorer": None}, {"settings": replace(EARLY, candidates=1, least_candidates=1)}):
+        model = _Soft()
+        frames, rows = _run(model=model, **{"settings": EARLY, **more})
+        assert (rows, model.finished) == (7, [])
+        assert _changed(frames, _run(scorer=None)[0]) == []
+
+
+def test_what_was_ranked_on_the_way_is_kept_and_so_is_what_was_finished():
+    cache = _cache()
+
+    def run(picks: str = "") -> tuple[dict[int, Frame], int, list[int]]:
+        model = _Soft(batch_size=5)
+        frames, begun = _run(picks, cache, settings=EARLY, model=model, thumbnail=4)
+        return frames, begun, model.finished
+
+    plain, _, _ = run()
+    again, begun, finished = run()
+    assert (begun, finished) == (0, []) and _same(again, plain)
+    worst = min(range(3), key=lambda n: plain[2].scores[n])
+    picked, begun, finished = run(f"0.25: {worst}")
+    assert (begun, finished) == (2 * 3, [1, 2]), "it, and the two frames beside it"
+    assert _same(picked, _run(f"0.25: {worst}", settings=EARLY)[0])
+    for text, before in (("", plain), (f"0.25: {worst}", picked)):
+        again, begun, finished = run(text)
+        assert (begun, finished) == (0, []) and _same(again, before)
+        assert all(torch.equal(again[i].thumbnails, before[i].thumbnails) for i in before)
+
+
+def test_a_run_that_ended_before_the_best_was_finished_goes_on_there():
+    class Failing(_Soft):
+        def finish(self, begun, level, guidance, share):
+            raise RuntimeError("no memory")
+
+    cache, model = _cache(), Failing(batch_size=5)
+    with pytest.raises(RuntimeError, match="no memory"):
+        _run(cache=cache, model=model, settings=EARLY)
+    assert model.rows == [4]
+    frames, begun = _run(cache=cache, settings=EARLY)
+    assert begun == 2 * 3 + 4 * 3, "the candidates of the frame half-way are known"
+    assert _same(frames, _run(settings=EARLY)[0])
