@@ -59,7 +59,7 @@ def test_the_second_run_comes_from_the_cache_and_a_seed_reruns_the_bisector_alon
 
 def test_the_parts_make_the_bisectors_middle_frame(server):
     demo = Demo(Graph())
-    whole = demo.bisector(frames_per_gap=1, candidates=3, closeness=0.0)
+    whole = demo.bisector(frames_per_gap=1, candidates=3, closeness=0.0, rank_after=1.0)
     latents = demo.graph.add("VAEEncode", pixels=demo.keyframes, vae=demo.vae)
     noisy = demo.lerp(latents[0], candidates=3)
     clean = demo.denoise(noisy)
@@ -91,6 +91,18 @@ def test_a_frame_does_not_depend_on_its_batch(server, sampler):
     demo = Demo(Graph())
     other = demo.bisector(sampler_name=sampler, seed=5)
     assert (tensors(server, demo.graph, frames=other[0])["frames"] - frames[0]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m_sde", "uni_pc"])
+def test_candidates_are_ranked_on_the_way(server, sampler):
+    """The same ones as at the end, but for samplers that remember their steps or add noise."""
+    given, picks = [], "0.25: 1, 0.5: 1, 0.75: 1"
+    for rank_after in (0.05, 0.5, 1.0):
+        demo = Demo(Graph())
+        bisector = demo.bisector(sampler_name=sampler, rank_after=rank_after, picks=picks)
+        given.append(tensors(server, demo.graph, frames=bisector[0])["frames"])
+    differences = [(frames - given[2]).abs().max() for frames in given]
+    assert max(differences) < (1e-4 if sampler in ("euler", "heun") else 0.9)
 
 
 def test_frames_are_those_of_the_command_line(server):
@@ -149,8 +161,8 @@ def test_a_cancel_stops_within_a_step(server):
 
 def test_what_is_finished_is_given_when_decoding_fails(server):
     demo = Demo(Graph())
-    # the candidates half-way, and the keyframes for the reranker to see
-    broken = demo.graph.add("TestBrokenVAE", vae=demo.vae, good_calls=2)
+    # the candidates half-way, the keyframes for the reranker to see, and the best candidate
+    broken = demo.graph.add("TestBrokenVAE", vae=demo.vae, good_calls=3)
     bisector = demo.bisector(vae=broken[0], seed=400)
     run, given = run_with(server, demo.graph, frames=bisector[0], latents=bisector[1])
     assert len(given["frames"]) == len(given["latents"]) == 3
