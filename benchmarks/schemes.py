@@ -55,7 +55,7 @@ RESAMPLES = 200
 PAPER_CFG = 4.0
 """Guidance of all schemes of the paper. Its 7.5 to 10 are strong for Stable Diffusion; for the
 embedded model 4 is."""
-EQUAL_STEPS = {"paper": 10, "interpolate-denoise": 50, "DID": 62, "DID, separate noise": 62}
+EQUAL_STEPS = {"paper": 7, "interpolate-denoise": 33, "DID": 41, "DID, separate noise": 41}
 """Steps with which they evaluate the network about as often as the default does."""
 
 

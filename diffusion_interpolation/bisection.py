@@ -140,14 +140,16 @@ class Bisection:
         Of samplers that run it several times a step, steps.
         """
         count, steps = self.count(slot), self.model.steps(self.level(slot))
-        if not self._early(slot):
-            return count * steps
-        first = steps_to_begin(steps, self.settings.rank_after)
+        first = self._begun(slot) or steps
         return count * first + steps - first
 
-    def _early(self, slot: Slot) -> bool:
-        """Whether candidates are ranked on the way."""
-        return self.settings.rank_after < 1 and self.count(slot) > 1
+    def _begun(self, slot: Slot) -> int:
+        """The steps after which candidates are ranked on the way; 0: they are finished first."""
+        if self.settings.rank_after == 1 or self.count(slot) == 1:
+            return 0
+        steps = self.model.steps(self.level(slot))
+        first = steps_to_begin(steps, self.settings.rank_after)
+        return first if first < steps else 0
 
     def level(self, slot: Slot) -> float:
         """The level a frame is noised to."""
@@ -164,7 +166,7 @@ class Bisection:
             batch = [jobs.popleft() for _ in range(min(self.model.batch_size, len(jobs)))]
             ready += self._make(batch, finished)
             # those that were ranked on the way go on together
-            if not self._early(slots[0]) or len(ready) >= self.model.batch_size or not jobs:
+            if not self._begun(slots[0]) or len(ready) >= self.model.batch_size or not jobs:
                 yield from self._finish(ready)
                 ready = []
 
@@ -187,7 +189,8 @@ class Bisection:
         group = Candidates(slot, range(first, first + count), choice.candidate)
         if self.cache is not None:
             ends = latents[slot.left], latents[slot.right]
-            group.keys = self.cache.keys(slot, self.level(slot), ends, group.numbers)
+            level, begun = self.level(slot), self._begun(slot)
+            group.keys = self.cache.keys(slot, level, begun, ends, group.numbers)
             for number, key in group.keys.items():
                 if (candidate := self.cache.candidates.get(key)) is not None:
                     group.add(number, candidate)
@@ -198,7 +201,7 @@ class Bisection:
         made = self._denoise(batch, finished.latents)
         pictures = self._decode(_finite(made.clean))
         scores, seen = self._scores(batch, pictures, finished)
-        small, begun = self._thumbnails(pictures), self._early(batch[0][0].slot)
+        small, begun = self._thumbnails(pictures), self._begun(batch[0][0].slot) > 0
         for (group, number), latent, picture, *told in zip(
             batch, made.latents.cpu(), pictures.cpu(), scores, small, seen, strict=True
         ):
@@ -316,7 +319,7 @@ class Bisection:
         scales = self.model.scales(level)
         noisy = noisy_blend(left, right, torch.stack(noise), weights, scales, self.settings.blend)
         noisy, guidance = noisy.to(self.model.device), self._guidance(batch, left)
-        if self._early(slots[0][0]):
+        if self._begun(slots[0][0]):
             return self.model.begin(noisy, level, guidance, self.settings.rank_after)
         clean = self.model.denoise(noisy, level, guidance)
         return Begun(clean, clean)

@@ -49,8 +49,8 @@ class FrameCache:
     """What is known of a path's frames from earlier runs.
 
     `context` stands for all that a frame depends on beside its place and its neighbours: model,
-    conditioning, seed, blend, scorer, when it ranks, and the size of thumbnails. Pictures have a
-    store of their own, because they are large and can be decoded again.
+    conditioning, seed, blend, scorer and the size of thumbnails. Pictures have a store of their
+    own, because they are large and can be decoded again.
     """
 
     context: bytes
@@ -58,10 +58,18 @@ class FrameCache:
     pictures: Lru
 
     def keys(
-        self, slot: Slot, level: float, ends: tuple[Tensor, Tensor], numbers: Iterable[int]
+        self,
+        slot: Slot,
+        level: float,
+        begun: int,
+        ends: tuple[Tensor, Tensor],
+        numbers: Iterable[int],
     ) -> dict[int, bytes]:
-        """The key of every candidate of a frame between the latents `ends`, by its number."""
-        frame = fingerprint(self.context, slot.position, level, slot.weight, ends)
+        """The key of every candidate of a frame between the latents `ends`, by its number.
+
+        They are ranked after `begun` steps, 0: when they are finished.
+        """
+        frame = fingerprint(self.context, slot.position, level, begun, slot.weight, ends)
         return {number: fingerprint(frame, number) for number in numbers}
 
 

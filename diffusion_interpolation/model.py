@@ -88,9 +88,18 @@ class Begun(NamedTuple):
     clean: Tensor
 
 
+LEAST_STEPS = 2
+"""Before and after candidates are ranked: samplers such as UniPC do nothing in a single step."""
+
+
 def steps_to_begin(steps: int, share: float) -> int:
-    """How many of `steps` are the first `share` of them, in (0, 1]; at least one."""
-    return max(1, int(share * steps))
+    """How many of `steps` are the first `share` of them, in (0, 1].
+
+    `LEAST_STEPS` at least are before and after; all of them where there are not so many.
+    """
+    if steps < 2 * LEAST_STEPS:
+        return steps
+    return min(max(LEAST_STEPS, int(share * steps)), steps - LEAST_STEPS)
 
 
 class LatentDiffusionModel(Protocol):

@@ -36,6 +36,11 @@ export class CandidateStrip {
     this.#reset.addEventListener("click", () => this.#tell("di-reset"));
   }
 
+  /** The frame whose candidates are shown, or were last. */
+  get made() {
+    return this.#made;
+  }
+
   /**
    * Show the candidates of a frame.
    * @param {Made} made

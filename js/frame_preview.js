@@ -214,9 +214,10 @@ export class FramePreview {
     this.#choose(roll ? { candidate: null, roll } : null);
   }
 
+  /** The frame of the strip: while the slider plays, it may be at another. */
   #shown() {
     const run = /** @type {Run} */ (this.#run);
-    const made = /** @type {import("./preview_run.js").Made} */ (run.made.get(this.#slider.index));
+    const made = /** @type {import("./preview_run.js").Made} */ (this.#strip.made);
     return { run, made, choice: choiceAt(this.#host.picks(), made.position) };
   }
 
@@ -225,6 +226,8 @@ export class FramePreview {
     const { run, made } = this.#shown();
     const text = withChoice(this.#host.picks(), made.position, choice);
     this.#host.setPicks(text, run.seed);
+    this.#slider.pause();
+    this.#slider.show(made.index);
     this.refresh();
   }
 

@@ -232,7 +232,7 @@ class FrameBisector(io.ComfyNode):
             negative=prompts.negative,
             rows=batch_size,
         )
-        ranking = (reranker, closeness, rank_after)
+        ranking = (reranker, closeness)
         drawing = (model, scheduler, steps, sampler_name, cfg, blend, seed, vae, ranking)
         bisection = Bisection(
             wrapped,

@@ -97,7 +97,9 @@ class NoisyLatentLerp(io.ComfyNode):
             blend,
         )
         sigmas = wrapped.sigmas(noise_level)
-        carried = {**latents, "samples": carry_noisy(model, noisy, sigmas[0])}
+        # they have a row for each keyframe, not for each candidate
+        kept = {k: v for k, v in latents.items() if k not in ("noise_mask", "batch_index")}
+        carried = {**kept, "samples": carry_noisy(model, noisy, sigmas[0])}
         return io.NodeOutput(carried, sigmas, position)
 
 

@@ -39,6 +39,7 @@ def test_the_demo_from_its_template_to_another_pick(view: View):
     demo.drag_through(first)
     demo.walk_with_keys(first)
     demo.play()
+    demo.pick_while_it_plays(2)
     picked = demo.pick_another_at(2, first)
     assert changed(first, picked) == {1, 2, 3}
     rolled = demo.new_noise_at(6, picked)
@@ -195,6 +196,23 @@ class Demo:
         at = self.range.input_value()
         self.page.wait_for_timeout(600)
         assert self.range.input_value() == at
+
+    def pick_while_it_plays(self, index: int) -> None:
+        """A press is meant for the frame whose candidates are shown; a second takes it back."""
+        candidate = self.another_at(index)
+        self.preview.get_by_label("Speed").select_option("24")
+        self.preview.get_by_label("Play").click()
+        self.page.wait_for_function(
+            "([bar, index]) => bar.value !== index",
+            arg=[self.range.element_handle(), str(index)],
+        )
+        candidate.click()
+        assert self.value("picks").startswith(f"{index / 8:g}: ")
+        self.view.wait_for_frame(self.node, index, COUNT)
+        candidate.click()
+        assert self.value("picks") == ""
+        assert self.preview.get_by_label("Play").is_visible()
+        self.preview.get_by_label("Speed").select_option("8")
 
     def pick_another_at(self, index: int, frames: list[Image.Image]) -> list[Image.Image]:
         """Pick a candidate that was not taken, and run again from the preview."""

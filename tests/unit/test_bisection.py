@@ -12,7 +12,7 @@ from diffusion_interpolation.bisection import PAPER, Bisection, DecodeError, Set
 from diffusion_interpolation.candidates import Frame
 from diffusion_interpolation.frame_cache import FrameCache, Lru
 from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.model import Text
+from diffusion_interpolation.model import Text, steps_to_begin
 from diffusion_interpolation.path import Path, draw_noise, row_seed
 from diffusion_interpolation.picks import Picks
 from diffusion_interpolation.rerank import Scorer
@@ -560,6 +560,26 @@ def test_what_was_ranked_on_the_way_is_kept_and_so_is_what_was_finished():
         again, begun, finished = run(text)
         assert (begun, finished) == (0, []) and _same(again, before)
         assert all(torch.equal(again[i].thumbnails, before[i].thumbnails) for i in before)
+
+
+def test_what_was_finished_alone_is_not_ranked_beside_what_has_only_begun():
+    cache = _cache()
+    one = replace(EARLY, candidates=1, least_candidates=1)
+    _run(cache=cache, settings=one)
+    more, _ = _run(cache=cache, settings=EARLY)
+    fresh, _ = _run(settings=EARLY)
+    assert _same(more, fresh)
+    again, begun = _run(cache=cache, settings=one)
+    assert begun == 0 and _same(again, _run(settings=one)[0])
+
+
+def test_samplers_get_two_steps_before_and_after_the_ranking_or_all_at_once():
+    got = {n: [steps_to_begin(n, share) for share in (0.01, 0.5, 0.99)] for n in (1, 3, 4, 11)}
+    assert got == {1: [1, 1, 1], 3: [3, 3, 3], 4: [2, 2, 2], 11: [2, 5, 9]}
+    model = _Soft(stride=150)
+    frames, rows = _run(model=model, settings=EARLY)
+    assert rows == 4 + 2 * 3 + 4 * 3 and model.finished == [1], "three steps, then two"
+    assert len(frames) == 7
 
 
 def test_a_run_that_ended_before_the_best_was_finished_goes_on_there():

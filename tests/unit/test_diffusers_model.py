@@ -306,27 +306,28 @@ def test_denoising_can_stop_on_the_way_and_go_on(case):
     assert torch.equal(case.model.denoise(_noise(), 0.8, guidance, until=0.8), _noise())
 
 
-@pytest.mark.parametrize("share", [0.01, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
 def test_denoising_is_begun_and_finished(case, share):
     guidance = _guidance(case.model, hint=_pictures())
     begun = case.model.begin(_noise(), 0.8, guidance, share)
     whole = case.model.denoise(_noise(), 0.8, guidance)
     got = case.model.finish(begun.latents, 0.8, guidance, share)
     assert torch.allclose(got, whole, atol=1e-5)
-    assert torch.equal(got, begun.latents) == (share == 1.0)
+    assert not torch.allclose(got, begun.latents, atol=1e-2)
 
 
 @torch.no_grad()
 def test_latents_that_are_begun_say_what_they_will_be(case):
-    """After one step: `(x - s e) / a`, by the guided noise."""
+    """In the one step from the lowest level: `(x - s e) / a`, by the guided noise."""
     guidance = _guidance(case.model, cfg=2.0)
-    levels, (a, s) = torch.full((3,), 0.8), case.model.scales(0.8)
+    levels, (a, s) = torch.full((3,), 0.001), case.model.scales(0.001)
     negative, positive = (
         case.model.predict_noise(_noise(), levels, text)
         for text in (guidance.negative, guidance.positive)
     )
     noise = negative + 2.0 * (positive - negative)
-    begun = case.model.begin(_noise(), 0.8, guidance, 0.01)
+    assert case.model.steps(0.001) == 1
+    begun = case.model.begin(_noise(), 0.001, guidance, 0.5)
     assert _close(begun.clean, (_noise() - s * noise) / a)
 
 

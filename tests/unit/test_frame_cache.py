@@ -35,14 +35,15 @@ def test_a_key_stands_for_all_that_a_candidate_depends_on():
     ends = torch.zeros(4, 2, 3), torch.ones(4, 2, 3)
     slot = Slot(2, 0.5, 1, 0, 4)
 
-    def key(slot=slot, level=0.5, ends=ends, number=0, context=b"model"):
-        return FrameCache(context, Lru(0), Lru(0)).keys(slot, level, ends, [number])[number]
+    def key(slot=slot, level=0.5, begun=0, ends=ends, number=0, context=b"model"):
+        return FrameCache(context, Lru(0), Lru(0)).keys(slot, level, begun, ends, [number])[number]
 
     changed = [
         key(context=b"other"),
         key(slot=replace(slot, position=1.5)),
         key(slot=replace(slot, index=1)),
         key(level=0.4),
+        key(begun=3),
         key(ends=ends[::-1]),
         key(ends=tuple(end.reshape(4, 3, 2) for end in ends)),
         key(ends=tuple(end.double() for end in ends)),
