@@ -41,7 +41,7 @@ class Settings:
     how much a candidate's likeness to its neighbours counts beside the scorer's number: the mean
     cosine between what the scorer sees in it and in them. `rank_after` is the share of their steps,
     in (0, 1], after which candidates are ranked by what the model then thinks they will be; only
-    the best takes the rest.
+    the best takes the rest. Frames of very few steps are finished first (`steps_to_begin`).
     """
 
     highest: float = 0.55
