@@ -111,7 +111,7 @@ FAMILIES = {
         latent_channels=16,
         cfg=1.0,
         dtype="bfloat16",
-        extras={"num_tokens": 77},
+        extras={"attention_mask": torch.ones(1, 77)},
     ),
 }
 
