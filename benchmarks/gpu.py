@@ -111,7 +111,7 @@ FAMILIES = {
         latent_channels=16,
         cfg=1.0,
         dtype="bfloat16",
-        extras={"attention_mask": torch.ones(1, 77)},
+        extras={"attention_mask": torch.ones(1, 77, dtype=torch.long)},
     ),
 }
 
