@@ -344,12 +344,13 @@ def _needed(patcher: Any, latent_shape: Sequence[int]) -> float:
 
 def to_network(model: Any, latents: Tensor) -> Tensor:
     """Latents as wires carry them, in the scale that the network sees."""
-    return model.model.process_latent_in(latents.float())
+    # `model.model` has what a node has put over it only while it is loaded
+    return model.get_model_object("latent_format").process_in(latents.float())
 
 
 def from_network(model: Any, latents: Tensor) -> Tensor:
     """The way back of `to_network`."""
-    return model.model.process_latent_out(latents)
+    return model.get_model_object("latent_format").process_out(latents)
 
 
 def carry_noisy(model: Any, noisy: Tensor, sigma: Tensor) -> Tensor:
@@ -420,7 +421,7 @@ def check_control_net(control_net: Any, model: Any) -> None:
     network = getattr(control_net, "control_model", None)
     if network is None:
         return
-    got, want = _text_width(network), _text_width(model.model.diffusion_model)
+    got, want = _text_width(network), _text_width(model.get_model_object("diffusion_model"))
     if got != want:
         raise ValueError(
             f"control_net: it takes {_of_width(got)}, this model {_of_width(want)}; "
