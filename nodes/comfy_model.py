@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..diffusion_interpolation.memory import Batches
 from ..diffusion_interpolation.model import Begun, Guidance, Text, steps_to_begin
+from .comfy_conditioning import Places
 from .comfy_noise import row_wise
 
 Conditioning = list[list[Any]]
@@ -205,9 +206,10 @@ class ComfyModel:
         """Positive and negative; a pose's ControlNet is one object in both, so they batch."""
         with_pose: dict[int, Any] = {}
         result = []
-        shared = self._rest[0] if self._rest[0].get("control_apply_to_uncond") else {}
-        for text, rest in zip((guidance.positive, guidance.negative), self._rest, strict=True):
-            rest = dict(rest)
+        places = Places(guidance.positions or [])
+        rests = [places.rest(rest) for rest in self._rest]
+        shared = rests[0] if rests[0].get("control_apply_to_uncond") else {}
+        for text, rest in zip((guidance.positive, guidance.negative), rests, strict=True):
             if guidance.hint is not None:
                 earlier = rest.get("control", shared.get("control"))
                 if id(earlier) not in with_pose:
