@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import pytest
 import torch
-from comfy_host import Graph, Server
+from comfy_host import CHECKOUT, Graph, Server, host_python
 from demo_graphs import BISECTOR, Demo, run_with, tensors
 from tiny_graphs import Tiny, sample
 from torch import Tensor
@@ -90,6 +91,14 @@ def test_a_reference_for_each_keyframe_goes_by_place(server):
     first, *others = frames_by_batch(server, tiny, positive=held[0])
     assert (first - plain).abs().max() > 0.01
     assert max((frames - first).abs().max() for frames in others) < 2e-3
+
+
+def test_every_kind_of_tensor_goes_by_place(server):
+    """Adapters, masks of controls, lists and what nodes made for the model, without sampling."""
+    script = CHECKOUT / "tests" / "support" / "placed_conditioning.py"
+    words = [host_python(server.host), str(script)]
+    done = subprocess.run(words, cwd=server.host, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_parts_take_what_is_at_their_position(server):
