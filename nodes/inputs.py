@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ..diffusion_interpolation.blend import BLENDS
 from ..diffusion_interpolation.guide import Guide
+from ..diffusion_interpolation.model import Text
 from ..diffusion_interpolation.path import MOST_SEED
 from ..diffusion_interpolation.pose import are_paired, match_people, read_poses
 from ..diffusion_interpolation.pose_motion import MOTIONS
+from .comfy_conditioning import check_rows, count_rows
 from .comfy_model import Conditioning, read_conditioning
 from .types import PoseKeypoint
 
@@ -175,7 +177,8 @@ def read_prompts(
     """The guide of `keyframes`, or of as many as there are rows where that is None.
 
     Raises `ValueError` for rows or poses that do not match the keyframes, a negative that is missed
-    and poses without a ControlNet, or the reverse.
+    and poses without a ControlNet, or the reverse, and for tensors beside the prompt that have
+    several rows but not one for each keyframe.
     """
     pose = pose or PoseOptions()
     text, rest = read_conditioning("positive", positive)
@@ -190,6 +193,9 @@ def read_prompts(
     away, away_rest = read_conditioning("negative", negative or positive)
     if len(away) != 1 and negative is not None:
         raise ValueError(f"negative: got {len(away)} rows, want 1: it is the same everywhere")
+    count = keyframes or _count_keyframes(text, [rest, away_rest])
+    for name, held in (("positive", rest), ("negative", away_rest)):
+        check_rows(name, held, count)
     people, size = _read_poses(pose, keyframes or len(text))
     guide = Guide(
         text,
@@ -202,6 +208,11 @@ def read_prompts(
         pose.motion,
     )
     return Prompts(guide, rest, away_rest)
+
+
+def _count_keyframes(text: Text, rests: list[dict[str, Any]]) -> int:
+    """How many keyframes a conditioning speaks of, where there are no pictures to count."""
+    return len(text) if len(text) > 1 else max(map(count_rows, rests))
 
 
 def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
