@@ -109,9 +109,10 @@ class KeptRuns:
         """
         with self._lock:
             runs = [run for run in self._runs.values() if run.cause == cause]
-            for run in runs:
-                self._runs.move_to_end(run.folder)
-            if cause in self._losses and not any(self._is_whole(run) for run in runs):
+            whole = next((run for run in reversed(runs) if self._is_whole(run)), None)
+            if whole is not None:
+                self._runs.move_to_end(whole.folder)
+            elif cause in self._losses:
                 self._losses[cause] += 1
             return self._losses.get(cause, 0)
 

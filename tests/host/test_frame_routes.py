@@ -12,47 +12,17 @@ import urllib.parse
 import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from email.message import Message
 from math import inf, nan
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import comfy_host
 import numpy as np
 import pytest
+from comfy_routes import SAVE, SHOWN, ask, send
 from PIL import Image
 
-PATH, SHOWN = "/diffusion_interpolation/save", "/diffusion_interpolation/shown"
 REDS = (0, 60, 120, 180, 240)
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: Message
-    body: bytes
-
-    @property
-    def error(self) -> str:
-        return json.loads(self.body)["error"]
-
-
-def ask(server: comfy_host.Server, path: str = PATH, **values: object) -> Answer:
-    """What the server says to a POST of `values`."""
-    return send(server, path, json.dumps(values).encode(), {"Content-Type": "application/json"})
-
-
-def send(
-    server: comfy_host.Server, path: str, content: bytes | None, headers: dict[str, str]
-) -> Answer:
-    """What the server says to a request; without `content` it is a GET."""
-    request = urllib.request.Request(server.url + path, content, headers)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=60) as answer:
-            return Answer(answer.status, answer.headers, answer.read())
-    except urllib.error.HTTPError as refusal:
-        return Answer(refusal.code, refusal.headers, refusal.read())
 
 
 def run_folder(server: comfy_host.Server, pictures: list[Image.Image | None]) -> Path:
@@ -131,7 +101,7 @@ def test_the_frames_of_a_run(server):
         assert '"class_type": "PuppetDemo"' in picture.info["prompt"]
 
 
-@pytest.mark.parametrize("path", [PATH, f"/api{PATH}"])
+@pytest.mark.parametrize("path", [SAVE, f"/api{SAVE}"])
 def test_the_zip_holds_the_frames_as_they_are(server, path):
     folder = run_folder(server, plain())
     answer = ask(server, path=path, folder=folder.name, kind="zip")
@@ -324,13 +294,13 @@ def test_a_bad_request_is_told_what_it_got_and_what_is_wanted(server, name, valu
     ("content", "text"),
     [(b"", "no JSON"), (b"{", "no JSON"), (b"[" * 60_000, "no JSON"), (b"[1]", "no JSON object")],
 )
-@pytest.mark.parametrize("path", [PATH, SHOWN])
+@pytest.mark.parametrize("path", [SAVE, SHOWN])
 def test_a_request_without_an_object_is_refused(server, path, content, text):
     answer = send(server, path, content, {"Content-Type": "application/json"})
     assert answer.status == 400 and answer.error == f"the request holds {text}"
 
 
-@pytest.mark.parametrize("path", [PATH, SHOWN])
+@pytest.mark.parametrize("path", [SAVE, SHOWN])
 def test_a_request_is_small(server, path):
     assert ask(server, path=path, folder="x" * 70_000).status == 413
 
@@ -338,7 +308,7 @@ def test_a_request_is_small(server, path):
 @pytest.mark.parametrize(
     "kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
 )
-@pytest.mark.parametrize("path", [PATH, SHOWN, f"/api{PATH}"])
+@pytest.mark.parametrize("path", [SAVE, SHOWN, f"/api{SAVE}"])
 def test_what_a_page_of_another_site_can_send_is_refused(server, path, kind):
     """A browser sends these three types for any page, unasked."""
     folder = run_folder(server, plain())
@@ -349,7 +319,7 @@ def test_what_a_page_of_another_site_can_send_is_refused(server, path, kind):
     assert set(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("path", [PATH, SHOWN, f"/api{PATH}"])
+@pytest.mark.parametrize("path", [SAVE, SHOWN, f"/api{SAVE}"])
 def test_a_get_writes_nothing(server, path):
     """As an <img> on any page sends it."""
     folder = run_folder(server, plain())
@@ -361,7 +331,7 @@ def test_a_get_writes_nothing(server, path):
 def test_a_browser_that_asks_first_is_given_no_leave(server):
     """Before it sends JSON for another site's page, it sends OPTIONS."""
     request = urllib.request.Request(
-        server.url + PATH,
+        server.url + SAVE,
         headers={
             "Origin": "http://elsewhere.example",
             "Access-Control-Request-Method": "POST",
