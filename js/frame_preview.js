@@ -36,7 +36,7 @@ import { SaveMenu } from "./save_menu.js";
 
 const RESTING = 120; // ms on a frame until its candidates are shown
 const GONE =
-  "These frames are gone: ComfyUI keeps those of a node's last runs, and none once it is restarted.";
+  "These frames are gone: ComfyUI keeps those of a node's last runs until it is restarted.";
 
 export class FramePreview {
   /** @type {Run | null} */

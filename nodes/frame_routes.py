@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 2**16
 GONE = (
-    "These frames are gone: ComfyUI keeps those of a node's last runs, and none once it is "
+    "These frames are gone: ComfyUI keeps those of a node's last runs until it is "
     "restarted. Run the workflow again."
 )
 

@@ -8,7 +8,7 @@ from comfy_host import Graph
 from comfy_view import colors
 from plain_frames import COUNT, colored, opened, opened_whole
 
-GONE = "These frames are gone: ComfyUI keeps those of a node's last runs, and none once it is restarted."
+GONE = "These frames are gone: ComfyUI keeps those of a node's last runs until it is restarted."
 
 
 def test_frames_are_shown_and_come_back_after_a_reload(view):

@@ -130,8 +130,8 @@ def test_a_failure_to_save_is_said(view):
     choose(view, node, "All frames")
     view.says(
         node,
-        "Could not save: These frames are gone: ComfyUI keeps those of a node's last runs, and none "
-        "once it is restarted. Run the workflow again.",
+        "Could not save: These frames are gone: ComfyUI keeps those of a node's last runs until "
+        "it is restarted. Run the workflow again.",
     )
     view.forgive("404 (Not Found)")
 

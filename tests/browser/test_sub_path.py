@@ -44,4 +44,6 @@ def test_the_slider_works_under_a_sub_path(view):
     view.reload()
     view.show(node)
     shows(view, node, 0, 0.33)
-    assert [path for path in proxy.strays if not path.startswith("/favicon")] == []
+    # pictures of the front end's own, which it looks for at the root
+    hosts_own = ("/assets/", "/favicon")
+    assert [path for path in proxy.strays if not path.startswith(hosts_own)] == []

@@ -362,7 +362,7 @@ def test_frames_that_are_gone(server, kind):
         answer = ask(server, folder=folder.name, kind=kind)
         assert answer.status == 404
         assert answer.error == (
-            "These frames are gone: ComfyUI keeps those of a node's last runs, and none once it is "
+            "These frames are gone: ComfyUI keeps those of a node's last runs until it is "
             "restarted. Run the workflow again."
         )
 

@@ -29,9 +29,9 @@ class SubPathProxy:
             self._session = session
             app = web.Application(client_max_size=2**30)
             app.router.add_route("*", "/{rest:.*}", self._answer)
-            runner = web.AppRunner(app)
+            runner = web.AppRunner(app, shutdown_timeout=1)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=1).start()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
             host, port = runner.addresses[0][:2]
             self.url = f"http://{host}:{port}{self.path}"
             ready.set()
