@@ -232,8 +232,7 @@ class FrameBisector(io.ComfyNode):
             negative=prompts.negative,
             rows=batch_size,
         )
-        ranking = (reranker, closeness)
-        drawing = (model, scheduler, steps, sampler_name, cfg, blend, seed, vae, ranking)
+        drawing = (model, scheduler, steps, sampler_name, cfg, blend, seed, vae, reranker)
         bisection = Bisection(
             wrapped,
             Path((frames_per_gap,) * (len(pictures) - 1)),
