@@ -27,6 +27,7 @@ from .path import (
     row_seed,
 )
 from .picks import NO_PICKS, Picks
+from .ranking import Terms
 from .rerank import Scorer
 
 _Job = tuple[Candidates, int]
@@ -38,10 +39,11 @@ class Settings:
     """How frames are made.
 
     Levels are shares of the noise schedule; the candidates fall by one each depth. `closeness` is
-    how much a candidate's likeness to its neighbours counts beside the scorer's number: the mean
-    cosine between what the scorer sees in it and in them. `rank_after` is the share of their steps,
-    in (0, 1], after which candidates are ranked by what the model then thinks they will be; only
-    the best takes the rest. Frames of very few steps are finished first (`steps_to_begin`).
+    how much a candidate's similarity to its neighbours counts beside the scorer's number, each in
+    standard deviations of the frame's candidates (`ranking.py`). `rank_after` is the share of
+    their steps, in (0, 1], after which candidates are ranked by what the model then thinks they
+    will be; only the best takes the rest. Frames of very few steps are finished first
+    (`steps_to_begin`).
     """
 
     highest: float = 0.55
@@ -186,13 +188,16 @@ class Bisection:
         """The candidates of a frame, with those that are in the cache."""
         choice, count = self.picks.at(slot.position), self.count(slot)
         first = choice.first(count)
-        group = Candidates(slot, range(first, first + count), choice.candidate)
+        numbers = range(first, first + count)
+        group = Candidates(slot, numbers, choice.candidate, self.settings.closeness)
         if self.cache is not None:
             ends = latents[slot.left], latents[slot.right]
             level, begun = self.level(slot), self._begun(slot)
             group.keys = self.cache.keys(slot, level, begun, ends, group.numbers)
             for number, key in group.keys.items():
-                if (candidate := self.cache.candidates.get(key)) is not None:
+                candidate = self.cache.candidates.get(key)
+                # one that was made alone, and so not looked at, cannot be ranked beside others
+                if candidate is not None and (count == 1 or candidate.terms):
                     group.add(number, candidate)
         return group
 
@@ -200,10 +205,10 @@ class Bisection:
         """Make a batch of candidates; the frames that they complete."""
         made = self._denoise(batch, finished.latents)
         pictures = self._decode(_finite(made.clean))
-        scores, seen = self._scores(batch, pictures, finished)
+        terms, seen = self._terms(batch, pictures, finished)
         small, begun = self._thumbnails(pictures), self._begun(batch[0][0].slot) > 0
         for (group, number), latent, picture, *told in zip(
-            batch, made.latents.cpu(), pictures.cpu(), scores, small, seen, strict=True
+            batch, made.latents.cpu(), pictures.cpu(), terms, small, seen, strict=True
         ):
             candidate = Candidate(latent, *told, begun).copy()
             group.add(number, candidate, None if begun else picture)
@@ -221,7 +226,7 @@ class Bisection:
             for group, picture in zip(batch, self._pictures(batch), strict=True):
                 if self.cache is not None:
                     self.cache.pictures.put(group.keys[group.chosen], picture)
-                yield group.frame(picture, scored=self.scorer is not None)
+                yield group.frame(picture)
 
     def _go_on(self, groups: list[Candidates]) -> None:
         """Finish the chosen candidates of frames that were ranked on the way."""
@@ -237,8 +242,8 @@ class Bisection:
         for (group, number), latent, picture, *shown in zip(
             batch, latents.cpu(), pictures.cpu(), small, seen, strict=True
         ):
-            score = group.made[number].score
-            group.settle(Candidate(latent, score, *shown).copy(), picture)
+            terms = group.made[number].terms
+            group.settle(Candidate(latent, terms, *shown).copy(), picture)
             if self.cache is not None:
                 self.cache.candidates.put(once_finished(group.keys[number]), group.made[number])
 
@@ -272,22 +277,24 @@ class Bisection:
             return self.cache.pictures.get(group.keys[group.chosen])
         return group.picture
 
-    def _scores(
+    def _terms(
         self, batch: list[_Job], pictures: Tensor, finished: _Finished
-    ) -> tuple[list[float], Sequence[Tensor | None]]:
-        """A number a picture, and what the scorer sees in it; zeros and None without a scorer."""
-        if self.scorer is None:
-            return [0.0] * len(batch), [None] * len(batch)
-        seen = self.scorer.embed(pictures)
-        scores = self.scorer.rank(seen)
-        if self.settings.closeness:
-            slots = [group.slot for group, _ in batch]
-            scores = scores + self.settings.closeness * self._closeness(slots, seen, finished)
-        if not scores.isfinite().all():
-            raise FloatingPointError("reranker: it gave scores that are not finite")
-        return scores.tolist(), seen.cpu()
+    ) -> tuple[Sequence[Terms | None], Sequence[Tensor | None]]:
+        """What candidates are ranked by, and what the scorer sees in them.
 
-    def _closeness(self, slots: list[Slot], seen: Tensor, finished: _Finished) -> Tensor:
+        Both are None of candidates that are alone. The similarity is there at any weight, so that
+        another weight ranks the same candidates again.
+        """
+        slots = [group.slot for group, _ in batch]
+        if self.count(slots[0]) == 1:
+            return [None] * len(batch), [None] * len(batch)
+        seen = self.scorer.embed(pictures)
+        both = torch.stack([self.scorer.rank(seen), self._similarity(slots, seen, finished)], 1)
+        if not both.isfinite().all():
+            raise FloatingPointError("reranker: it gave scores that are not finite")
+        return [Terms(*numbers) for numbers in both.tolist()], seen.cpu()
+
+    def _similarity(self, slots: list[Slot], seen: Tensor, finished: _Finished) -> Tensor:
         """Mean cosine `(n,)` of embeddings with those of both neighbours, by their weights."""
         self._see([i for slot in slots for i in (slot.left, slot.right)], finished)
         left, right = (

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .path import Slot
+from .ranking import Terms, ranked
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,10 @@ class Frame:
 
     It has its latent `(c, h', w')`, its picture `(3, h, w)` in 0..1, and the number of the
     candidate it was. The candidates were those from `first` on, one for each of `scores` (empty
-    without a scorer); `picked` where a person has chosen, not the scores. `thumbnails` are small
-    pictures of all candidates, uint8 `(count, h, w, 3)`, where they were asked for. `embedding` is
-    what the scorer saw in the picture.
+    where there was one alone); scores compare the candidates of this frame, not those of several.
+    `picked` where a person has chosen, not the scores. `thumbnails` are small pictures of all
+    candidates, uint8 `(count, h, w, 3)`, where they were asked for. `embedding` is what the scorer
+    saw in the picture; None where nothing was ranked.
     """
 
     index: int
@@ -40,13 +42,14 @@ class Frame:
 class Candidate(NamedTuple):
     """A candidate, on the CPU.
 
-    It has its latent `(c, h', w')`, its score, and perhaps a small picture, uint8 `(h, w, 3)`, and
-    what the scorer saw in it. One that has `begun` only was ranked on the way: its latent is still
-    noisy, and the rest is what the model then thought it would be.
+    It has its latent `(c, h', w')`, what it is ranked by (None where it is alone), and perhaps a
+    small picture, uint8 `(h, w, 3)`, and what the scorer saw in it. One that has `begun` only was
+    ranked on the way: its latent is still noisy, and the rest is what the model then thought it
+    would be.
     """
 
     latent: Tensor
-    score: float
+    terms: Terms | None
     thumbnail: Tensor | None = None
     embedding: Tensor | None = None
     begun: bool = False
@@ -58,34 +61,55 @@ class Candidate(NamedTuple):
 
 @dataclass
 class Candidates:
-    """The candidates of a frame as they come; only the picture of the one to choose is held."""
+    """The candidates of a frame as they come; once all are there, one of them is chosen.
+
+    `closeness` is the weight of their similarity to the neighbouring frames.
+    """
 
     slot: Slot
     numbers: range
     picked: int | None = None
+    closeness: float = 0.0
     keys: Mapping[int, bytes] = field(default_factory=dict)
     """Where each is kept in a cache, if there is one."""
     made: dict[int, Candidate] = field(default_factory=dict)
-    picture: Tensor | None = None
-    """Of the one to choose; None where it must be looked up, or decoded again."""
+    _pictures: dict[int, Tensor] = field(default_factory=dict)
+    """Of those that may be chosen yet; a picture that is not here is looked up, or made again."""
 
     def add(self, number: int, candidate: Candidate, picture: Tensor | None = None) -> None:
         """Add a candidate, with its picture `(3, h, w)` where that is at hand."""
         self.made[number] = candidate
-        if self.chosen == number:
-            self.picture = None if picture is None else picture.clone()
+        if picture is not None:
+            self._pictures[number] = picture.clone()
+        if self.complete:
+            self._pictures = {n: p for n, p in self._pictures.items() if n == self.chosen}
 
     def settle(self, candidate: Candidate, picture: Tensor | None = None) -> None:
         """Put the finished one in the place of the chosen candidate, which had only begun."""
-        self.made[self.chosen] = candidate
-        self.picture = None if picture is None else picture.clone()
+        number = self.chosen
+        # it stays chosen, for what it was chosen for
+        self.made[number] = candidate._replace(terms=self.made[number].terms)
+        self._pictures = {} if picture is None else {number: picture.clone()}
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """A score for each of all candidates, in their order; none where there is one alone."""
+        if len(self.numbers) == 1:
+            return ()
+        return tuple(ranked([self.made[number].terms for number in self.numbers], self.closeness))
 
     @property
     def chosen(self) -> int:
-        """The number of the picked candidate, or of the best one so far; of equals the lowest."""
+        """The number of the picked candidate, or of the best of all; of equals the lowest."""
         if self.picked is not None:
             return self.picked
-        return max(self.made, key=lambda number: (self.made[number].score, -number))
+        scores = self.scores or (0.0,)
+        return self.numbers[scores.index(max(scores))]
+
+    @property
+    def picture(self) -> Tensor | None:
+        """The picture of the chosen candidate, where it is at hand."""
+        return self._pictures.get(self.chosen)
 
     @property
     def missing(self) -> list[int]:
@@ -95,7 +119,7 @@ class Candidates:
     def complete(self) -> bool:
         return len(self.made) == len(self.numbers)
 
-    def frame(self, picture: Tensor, scored: bool) -> Frame:
+    def frame(self, picture: Tensor) -> Frame:
         """The chosen candidate, whose picture is `picture`, as a frame."""
         ordered, chosen = [self.made[number] for number in self.numbers], self.made[self.chosen]
         return Frame(
@@ -105,7 +129,7 @@ class Candidates:
             chosen.latent,
             picture,
             candidate=self.chosen,
-            scores=tuple(candidate.score for candidate in ordered) if scored else (),
+            scores=self.scores,
             first=self.numbers.start,
             picked=self.picked is not None,
             thumbnails=_stack([candidate.thumbnail for candidate in ordered]),

@@ -14,7 +14,7 @@ import torch
 from comfy_api.latest import ComfyExtension, io
 from safetensors.torch import save_file
 
-from . import models
+from . import models, odd_inputs
 from .colors import TestColors
 
 _CATEGORY = "interpolation tests"
@@ -381,6 +381,7 @@ class TestModels(ComfyExtension):
             TestPause,
             TestDemoClip,
             TestColors,
+            *odd_inputs.NODES,
         ]
 
 

@@ -1,0 +1,41 @@
+"""Ranks the candidates of one frame by two terms, whatever the units of either (method, step 6).
+
+How far the cosines of candidates spread differs from CLIP to CLIP. Each term is therefore counted
+in standard deviations of the frame's own candidates, so that a weight means the same with any CLIP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+from typing import NamedTuple
+
+ROUNDING = 1e-6
+"""The least standard deviation; rounding alone moves a cosine by about as much."""
+
+
+class Terms(NamedTuple):
+    """The two numbers that a candidate is ranked by, both higher for a better one.
+
+    `prompt` is the scorer's number, `similarity` the mean cosine of what the scorer sees in the
+    candidate with what it sees in both neighbouring frames.
+    """
+
+    prompt: float
+    similarity: float
+
+
+def standardised(values: Sequence[float]) -> list[float]:
+    """Return how many standard deviations each value lies above the mean of all; 0 of equals."""
+    mean, spread = fmean(values), max(pstdev(values), ROUNDING)
+    return [(value - mean) / spread for value in values]
+
+
+def ranked(candidates: Sequence[Terms], weight: float) -> list[float]:
+    """Return a score for each of the candidates of one frame; the highest is the best.
+
+    The score is the standardised prompt term plus `weight` times the standardised similarity.
+    """
+    prompts = standardised([terms.prompt for terms in candidates])
+    similarities = standardised([terms.similarity for terms in candidates])
+    return [a + weight * b for a, b in zip(prompts, similarities, strict=True)]
