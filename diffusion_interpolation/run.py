@@ -36,7 +36,8 @@ from .pictures import (
     write_mp4,
     write_webp,
 )
-from .pose import Pose, load_poses, match_people
+from .pose import Pose, match_people
+from .pose_format import pose_file, read_pictures
 from .rerank import Scorer
 from .run_folder import RunFolder
 
@@ -241,16 +242,17 @@ def _read_poses(
     """The paired people of every keyframe, in pixels of pictures fitted to `size`."""
     if not job.poses:
         return None
-    poses, (height, width) = load_poses(job.poses)
-    if len(poses) != len(originals):
-        raise ValueError(f"pose: got {len(poses)} for {len(originals)} images, want one for each")
-    paired = match_people(poses, job.people, job.pairing, job.fill_joints)
+    pictures = read_pictures([entry for file in job.poses for entry in pose_file(file)])
+    if len(pictures) != len(originals):
+        raise ValueError(
+            f"pose: got {len(pictures)} for {len(originals)} images, want one for each"
+        )
     people = []
-    for original, persons in zip(originals, paired, strict=True):
-        to_original = original.width / width, original.height / height
+    for number, (original, picture) in enumerate(zip(originals, pictures, strict=True)):
         placement = Placement.of(original.size, size, job.fit)
-        people.append([pose.scaled(*to_original).scaled(*placement) for pose in persons])
-    return people
+        poses = picture.on((original.height, original.width), number)
+        people.append([pose.scaled(*placement) for pose in poses])
+    return match_people(people, job.people, job.pairing, job.fill_joints)
 
 
 def _encode(model: DiffusersModel, keyframes: Tensor) -> Tensor:

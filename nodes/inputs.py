@@ -11,7 +11,8 @@ from torch import Tensor
 from ..diffusion_interpolation.blend import BLENDS
 from ..diffusion_interpolation.guide import Guide
 from ..diffusion_interpolation.path import MOST_SEED
-from ..diffusion_interpolation.pose import are_paired, match_people, read_poses
+from ..diffusion_interpolation.pose import match_people
+from ..diffusion_interpolation.pose_format import are_paired, read_poses
 from ..diffusion_interpolation.pose_motion import MOTIONS
 from .comfy_model import Conditioning, read_conditioning
 from .types import PoseKeypoint
@@ -155,6 +156,8 @@ class PoseOptions(NamedTuple):
     strength_at_keyframes: float = 1.0
     strength_half_way: float = 1.5
     motion: str = MOTIONS[0]
+    size: tuple[int, int] | None = None
+    """Height and width of the keyframes, which the poses are fitted to."""
 
 
 class Prompts(NamedTuple):
@@ -205,14 +208,14 @@ def read_prompts(
 
 
 def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
-    """The paired people of every keyframe and the canvas (height, width), or None and zeros."""
+    """The paired people of every keyframe and their (height, width), or None and zeros."""
     if pose.poses is None and pose.control_net is None:
         return None, (0, 0)
     if pose.control_net is None:
         raise ValueError("control_net: got none, but poses, which want an OpenPose ControlNet")
     if pose.poses is None:
         raise ValueError("poses: got none, but a control_net, which wants one for every keyframe")
-    people, size = read_poses(pose.poses)
+    people, size = read_poses(pose.poses, pose.size)
     if len(people) not in (keyframes, 1) and keyframes > 1:
         raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, want one for each")
     # an editor may have changed their number since

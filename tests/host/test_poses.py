@@ -14,7 +14,8 @@ import torch
 from comfy_host import Graph, Node, Run, Server
 from demo_graphs import Demo
 
-from diffusion_interpolation.pose import PAIRINGS, Pose, draw_batch, read_poses, write_poses
+from diffusion_interpolation.pose import PAIRINGS, Pose, draw_batch
+from diffusion_interpolation.pose_format import read_poses, write_poses
 
 SIZE = 96, 128
 
