@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path as File
@@ -79,7 +80,9 @@ class _Run:
     """A job under way: its keyframes, its folder, and its networks once they are needed."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.path, self.stages = job, job.path(), Stages()
+        self.path, self.stages = job.path(), Stages()
+        # before anything is compared with an earlier run, whose model may have changed on the hub
+        self.job = job = replace(job, networks=job.networks.pinned())
         originals = [read_picture(image) for image in job.images]
         self.pictures = fit_keyframes(job.images, originals, job.size, job.fit)
         self.size = self.pictures[0].size

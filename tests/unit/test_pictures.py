@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 
 import av
 import numpy as np
@@ -136,3 +138,18 @@ def test_a_picture_of_a_tensor():
     picture = to_image(tensor)
     assert picture.size == (7, 5)
     assert (to_tensor([picture])[0] - tensor).abs().max() <= 0.5 / 255 + 1e-6
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no such names")
+@pytest.mark.parametrize("folder", ["12:30", "pipe:1", "http:", "a:b/c:d", "100%d", "-x"])
+def test_films_are_written_into_folders_of_any_name(tmp_path, monkeypatch, folder):
+    """FFmpeg takes what stands before a colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    place = Path(folder)
+    place.mkdir(parents=True)
+    frames = _frames(tmp_path)
+    write_mp4(place / "path.mp4", frames, fps=12)
+    write_webp(place / "path.webp", frames, fps=12)
+    assert {file.name for file in place.iterdir()} == {"path.mp4", "path.webp"}
+    with Image.open(place / "path.webp") as film:
+        assert film.n_frames == 8
