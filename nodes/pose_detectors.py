@@ -9,6 +9,7 @@ import comfy.model_management as memory
 import folder_paths
 from torch import Tensor
 
+from ..diffusion_interpolation import extras
 from ..diffusion_interpolation.pose import Pose
 from ..diffusion_interpolation.pose_detection import (
     Detector,
@@ -22,7 +23,7 @@ from .hosted import hosted
 
 FOLDER = "pose_detection"
 OPENPOSE_NAME, VITPOSE_NAME, PUPPETS_NAME = "OpenPose", "ViTPose", "puppets of the demo"
-DETECTORS = (OPENPOSE_NAME, VITPOSE_NAME, PUPPETS_NAME)
+DETECTORS = (VITPOSE_NAME, OPENPOSE_NAME, PUPPETS_NAME)
 
 folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
 
@@ -45,6 +46,9 @@ def find_with(name: str, download: bool) -> Find:
 
 
 def _from_files(name: str, download: bool) -> Find:
+    if name == OPENPOSE_NAME:
+        # before files are looked for, or downloaded in vain
+        extras.require("detector", extras.OPENPOSE)
     wanted = {OPENPOSE_NAME: (OPENPOSE,), VITPOSE_NAME: (VITPOSE, RTDETR)}[name]
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
     folders = tuple(find_weights(weights, roots, download) for weights in wanted)
