@@ -316,7 +316,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-download",
         action="store_true",
-        help="--model, --config, --controlnet may be ids on the Hugging Face hub",
+        help="--model, --config and --controlnet may be OWNER/NAME or OWNER/NAME@REVISION on the "
+        "Hugging Face hub; path.json says which commit was fetched",
     )
 
 

@@ -7,13 +7,14 @@ complete. Everything else is a `ValueError` that names the place.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from .hub import HubModel
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
@@ -25,7 +26,6 @@ _CLASSES = {
     "text_encoder": "CLIPTextModel",
     "text_encoder_2": "CLIPTextModelWithProjection",
 }
-_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 def load_folder(path: str | Path, dtype: torch.dtype, allow_download: bool) -> dict[str, Any]:
@@ -105,14 +105,17 @@ def _check_single_file(file: Path) -> None:
         raise ValueError("model: to read a single file, the package accelerate is needed")
 
 
-def _folder(name: str, path: str | Path, allow_download: bool, fetch: Callable[[str], str]) -> Path:
+def _folder(
+    name: str, path: str | Path, allow_download: bool, fetch: Callable[[HubModel], str]
+) -> Path:
     """The local folder `path`, or the one to which the hub's model of that id was fetched."""
     folder = Path(path)
     if folder.is_dir():
         return folder
     if folder.exists():
         raise ValueError(f"{name}: {path} is a file, want a folder in diffusers' layout")
-    if not _HUB_ID.fullmatch(str(path)):
+    model = HubModel.parse(str(path))
+    if model is None:
         raise ValueError(f"{name}: there is no folder {path}")
     if not allow_download:
         raise ValueError(
@@ -120,28 +123,31 @@ def _folder(name: str, path: str | Path, allow_download: bool, fetch: Callable[[
             "--allow-download would fetch it from the Hugging Face hub"
         )
     try:
-        return Path(fetch(str(path)))
+        return Path(fetch(model))
     except OSError as error:
         raise ValueError(f"{name}: {path} cannot be fetched: {_first_line(error)}") from error
 
 
-def _fetch_pipeline(name: str) -> str:
+def _fetch_pipeline(model: HubModel) -> str:
     from diffusers import DiffusionPipeline
 
-    return DiffusionPipeline.download(name, use_safetensors=True, safety_checker=None)
+    return DiffusionPipeline.download(
+        model.name, revision=model.revision, use_safetensors=True, safety_checker=None
+    )
 
 
-def _fetch_configs(name: str) -> str:
+def _fetch_configs(model: HubModel) -> str:
+    return _fetch_files(model, ["*.json", "*.txt"])
+
+
+def _fetch_controlnet(model: HubModel) -> str:
+    return _fetch_files(model, ["config.json", "diffusion_pytorch_model.safetensors"])
+
+
+def _fetch_files(model: HubModel, patterns: list[str]) -> str:
     from huggingface_hub import snapshot_download
 
-    return snapshot_download(name, allow_patterns=["*.json", "*.txt"])
-
-
-def _fetch_controlnet(name: str) -> str:
-    from huggingface_hub import snapshot_download
-
-    weights = "diffusion_pytorch_model.safetensors"
-    return snapshot_download(name, allow_patterns=["config.json", weights])
+    return snapshot_download(model.name, revision=model.revision, allow_patterns=patterns)
 
 
 def _encoder_names(folder: Path) -> list[str]:

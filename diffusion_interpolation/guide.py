@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .model import Guidance, LatentDiffusionModel, Text, move
+from .pictures import Placement
 from .pose import Pose, draw_batch
 from .pose_motion import Motion, pose_at
 
@@ -19,8 +20,9 @@ class Guide:
 
     `positive` has N rows or one; `negative` is one row, the same everywhere (method, step 2).
     `poses` holds the people of every keyframe, paired, in pixels of a picture of `pose_size`
-    (height, width); between keyframes they move as `motion` says. The ControlNet's strength goes
-    from `strength_at_keyframes` to `strength_half_way` and back in every gap (method, step 3).
+    (height, width), which is centred and cropped where the latents have another shape; between
+    keyframes they move as `motion` says. The ControlNet's strength goes from
+    `strength_at_keyframes` to `strength_half_way` and back in every gap (method, step 3).
     """
 
     positive: Text
@@ -63,9 +65,9 @@ class Guide:
     def _hints(self, positions: Sequence[float], size: tuple[int, int]) -> Tensor:
         """Skeletons `(n, 3, *size)`."""
         assert self.poses is not None
-        factors = size[1] / self.pose_size[1], size[0] / self.pose_size[0]
+        fitted = Placement.of(self.pose_size[::-1], size[::-1], "cover")
         people = [
-            [pose.scaled(*factors) for pose in pose_at(self.poses, place, self.motion)]
+            [pose.scaled(*fitted) for pose in pose_at(self.poses, place, self.motion)]
             for place in positions
         ]
         return draw_batch(people, *size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path as File
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from . import demo
 from .bisection import Settings
 from .diffusers_model import DiffusersModel
+from .hub import pinned
 from .inversion import InversionSettings
 from .path import Path
 from .pictures import Fit
@@ -36,6 +37,13 @@ class ModelChoice:
     dtype: str = "float32"
     steps: int = 20
     batch_size: int = 16
+
+    def pinned(self) -> ModelChoice:
+        """The same choice with a commit for each model that is to be downloaded from the hub."""
+        if not self.allow_download:
+            return self
+        names = ("model", "config", "controlnet")
+        return replace(self, **{name: pinned(name, getattr(self, name)) for name in names})
 
     def load(self) -> DiffusersModel:
         """The diffusion model. Raises `ValueError` for what cannot be read, or run here."""

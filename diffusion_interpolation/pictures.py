@@ -1,4 +1,4 @@
-"""Reads pictures, brings them to one size, and writes frames and animations."""
+"""Brings pictures to one size, and writes frames and animations."""
 
 from __future__ import annotations
 
@@ -11,45 +11,17 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from .files import replacing
+from .picture_file import is_just, read_picture
 
 log = logging.getLogger(__name__)
 
 Fit = Literal["cover", "contain", "stretch"]
 FITS: tuple[str, ...] = get_args(Fit)
 SMALLEST_ANIMATION = 256
-
-
-def read_picture(path: Path) -> Image.Image:
-    """The picture in a file, upright, in RGB; what is transparent becomes white.
-
-    Raises `ValueError` for what is missing or no picture.
-    """
-    try:
-        with Image.open(path) as file:
-            picture = _eight_bits(ImageOps.exif_transpose(file), path)
-            if not picture.has_transparency_data:
-                return picture.convert("RGB")
-            solid = Image.new("RGBA", picture.size, "white")
-            return Image.alpha_composite(solid, picture.convert("RGBA")).convert("RGB")
-    except FileNotFoundError:
-        raise ValueError(f"image: there is no file {path}") from None
-    except (UnidentifiedImageError, IsADirectoryError) as error:
-        raise ValueError(f"image: {path} is no picture that can be read") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"image: {path} cannot be read: {error}") from error
-
-
-def _eight_bits(picture: Image.Image, path: Path) -> Image.Image:
-    """Grey pictures of 16 bits brought to 8, which Pillow would cut off instead."""
-    if picture.mode == "F":
-        raise ValueError(f"image: {path} holds floating-point numbers, want 8 or 16 bits")
-    if not picture.mode.startswith("I"):
-        return picture
-    return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
 
 
 def fit_picture(picture: Image.Image, size: tuple[int, int], how: Fit = "cover") -> Image.Image:
@@ -132,11 +104,7 @@ def encode_png(picture: Image.Image) -> bytes:
 
 def keyframe_png(path: Path, picture: Image.Image) -> bytes:
     """The bytes of `path` itself where it is a PNG that shows just `picture`, else a PNG of it."""
-    with Image.open(path) as file:
-        same = file.format == "PNG" and file.mode == "RGB" and file.size == picture.size
-        if same and file.tobytes() == picture.tobytes():
-            return path.read_bytes()
-    return encode_png(picture)
+    return path.read_bytes() if is_just(path, picture) else encode_png(picture)
 
 
 def write_webp(file: Path, frames: Sequence[Path], fps: float, bounce: bool = True) -> None:
@@ -174,17 +142,23 @@ def _write_film(
 
     rate = Fraction(fps).limit_denominator(1000)
     container_options = {"loop": "0"} if container == "webp" else {}
-    with (
-        replacing(file) as unfinished,
-        av.open(str(unfinished), "w", format=container, options=container_options) as film,
-    ):
-        stream = film.add_stream(codec, rate=rate, options=options)
-        stream.pix_fmt = pixels
-        stream.width, stream.height = (side - side % 2 for side in next(_enlarged(frames)).size)
-        for picture in _enlarged(frames):
-            even = picture.crop((0, 0, stream.width, stream.height))
-            film.mux(stream.encode(av.VideoFrame.from_image(even)))
-        film.mux(stream.encode())
+    try:
+        with (
+            replacing(file) as unfinished,
+            # without the prefix FFmpeg takes what stands before a colon for a protocol
+            av.open(f"file:{unfinished}", "w", format=container, options=container_options) as film,
+        ):
+            stream = film.add_stream(codec, rate=rate, options=options)
+            stream.pix_fmt = pixels
+            stream.width, stream.height = (side - side % 2 for side in next(_enlarged(frames)).size)
+            for picture in _enlarged(frames):
+                even = picture.crop((0, 0, stream.width, stream.height))
+                film.mux(stream.encode(av.VideoFrame.from_image(even)))
+            film.mux(stream.encode())
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise ValueError(f"film: {file} cannot be written ({error})") from error
 
 
 def _enlarged(frames: Sequence[Path]) -> Iterator[Image.Image]:

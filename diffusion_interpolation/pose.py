@@ -1,15 +1,12 @@
-"""OpenPose-18 poses: read and written as POSE_KEYPOINT, paired, drawn."""
+"""OpenPose-18 poses: people and their joints, paired, drawn."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -51,15 +48,6 @@ LIMB_GROWTH = 0.5
 # pixel would then change pixels by a tenth of full brightness, or more where a dot and its limbs
 # end together. This keeps it under 16/255.
 FADE = 2.5
-
-SCORES_KEY = "pose_keypoint_scores"
-PAIRED_KEY = "people_paired"
-"""True in every picture's dict where the people of all pictures stand in the same order."""
-_HIDDEN_PARTS = {
-    "face_keypoints_2d": 70,
-    "hand_left_keypoints_2d": 21,
-    "hand_right_keypoints_2d": 21,
-}
 
 People = Literal["largest", "all"]
 PEOPLE: tuple[str, ...] = get_args(People)
@@ -116,147 +104,6 @@ class Pose:
         """The pose in a picture resized by these factors, then shifted: `x_factor x + x_shift`."""
         factors = self.points.new_tensor([x_factor, y_factor])
         return Pose(self.points * factors + factors.new_tensor([x_shift, y_shift]), self.scores)
-
-
-def read_poses(data: Any) -> tuple[list[list[Pose]], tuple[int, int]]:
-    """The people of each picture, in pixels, and the canvas (height, width), from POSE_KEYPOINT.
-
-    `data` is a list of one dict a picture, or one such dict, as comfyui_controlnet_aux and
-    ComfyUI's SDPose nodes make them. If all coordinates of a picture are within [-1, 1] they are
-    shares of the canvas, otherwise pixels; a joint is there if its confidence is above 0; people
-    without joints are left out. Pictures of another canvas than the first's are scaled to it.
-    Raises `ValueError` for anything else, and for animals.
-    """
-    pictures = [_read_picture(entry, f"pose {i}") for i, entry in enumerate(pose_entries(data))]
-    if not pictures:
-        raise ValueError("poses: got none, want at least one picture's")
-    height, width = pictures[0][1]
-    poses = [
-        [pose.scaled(width / size[1], height / size[0]) for pose in people]
-        for people, size in pictures
-    ]
-    return poses, (height, width)
-
-
-def load_poses(paths: Sequence[str | Path]) -> tuple[list[list[Pose]], tuple[int, int]]:
-    """As `read_poses`, from the files of `pose_file`, put in a row."""
-    return read_poses([entry for path in paths for entry in pose_file(path)])
-
-
-def pose_file(path: str | Path) -> list[Any]:
-    """The POSE_KEYPOINT of a JSON file of one dict or a list of dicts, which `read_poses` takes.
-
-    Raises `ValueError` that names the file, and the line if it is not JSON.
-    """
-    try:
-        entries = pose_entries(json.loads(Path(path).read_text(encoding="utf-8-sig")))
-        read_poses(entries)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: not a JSON file ({error.msg})") from error
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return entries
-
-
-def pose_entries(data: Any) -> list[Any]:
-    """POSE_KEYPOINT as a list of an entry a picture, of one picture, too."""
-    entries = [data] if isinstance(data, Mapping) else data
-    if not isinstance(entries, list | tuple):
-        raise ValueError(
-            f"poses: got {type(data).__name__}, want POSE_KEYPOINT (a list of one dict a picture)"
-        )
-    return list(entries)
-
-
-def _read_picture(entry: Any, name: str) -> tuple[list[Pose], tuple[int, int]]:
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"{name}: got {type(entry).__name__}, want a dict with 'people'")
-    if "people" not in entry:
-        if "animals" in entry:
-            raise ValueError(f"{name}: got an animal pose (AP-10K), want people (OpenPose-18)")
-        raise ValueError(f"{name}: got no 'people' (keys: {', '.join(map(str, entry))})")
-    height, width = (_canvas_side(entry, side, name) for side in ("height", "width"))
-    people = entry["people"] or []
-    if not isinstance(people, list | tuple):
-        raise ValueError(f"{name}, 'people': got {type(people).__name__}, want a list")
-    poses = [_read_person(person, f"{name}, person {i}") for i, person in enumerate(people)]
-    poses = [pose for pose in poses if pose is not None]
-    if all(pose.points.abs().max() <= 1 for pose in poses):
-        poses = [pose.scaled(width, height) for pose in poses]
-    return poses, (height, width)
-
-
-def _canvas_side(entry: Mapping, side: str, name: str) -> int:
-    value = entry.get(f"canvas_{side}")
-    if not isinstance(value, Real) or not math.isfinite(value) or value < 1:
-        raise ValueError(f"{name}, 'canvas_{side}': got {value!r}, want a number of pixels")
-    return int(value)
-
-
-def _read_person(person: Any, name: str) -> Pose | None:
-    """The pose in the entry's own units, or None for a person without joints."""
-    if not isinstance(person, Mapping):
-        raise ValueError(f"{name}: got {type(person).__name__}, want a dict")
-    body = person.get("pose_keypoints_2d")
-    if body is None:
-        return None
-    triples = _numbers(body, 54, f"{name}, 'pose_keypoints_2d'", "18 joints of x, y, c")
-    points, scores = triples.reshape(18, 3).split([2, 1], dim=1)
-    scores = scores[:, 0].clamp_min(0)
-    if person.get(SCORES_KEY) is not None:
-        real = _numbers(person[SCORES_KEY], 18, f"{name}, {SCORES_KEY!r}", "one a joint")
-        scores = torch.where((scores > 0) & (real > 0), real, scores)
-    points = torch.where(scores[:, None] > 0, points, 0.0)
-    return Pose(points, scores) if (scores > 0).any() else None
-
-
-def _numbers(values: Any, count: int, name: str, meaning: str) -> Tensor:
-    """`values` as a float tensor of `count` finite numbers."""
-    try:
-        numbers = torch.tensor([float(value) for value in values], dtype=torch.float32)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: got {values!r:.60}, want a list of numbers") from error
-    if len(numbers) != count:
-        raise ValueError(f"{name}: got {len(numbers)} values, want {count} ({meaning})")
-    if not numbers.isfinite().all():
-        raise ValueError(f"{name}: got NaN or infinite values, want finite ones")
-    return numbers
-
-
-def write_poses(
-    people_per_image: Sequence[Sequence[Pose]], size: tuple[int, int], paired: bool = False
-) -> list[dict]:
-    """POSE_KEYPOINT of people in pixels of a canvas `size` (height, width).
-
-    Written for all its readers: some take a confidence under 1 as missing, others want face and
-    hands. So confidences are 0.0 or 1.0, face and hands are zeros, and the scores are under a key
-    of their own, as is whether the people are `paired`.
-    """
-    height, width = size
-    return [
-        {
-            "people": [_write_person(pose) for pose in people],
-            "canvas_height": height,
-            "canvas_width": width,
-            PAIRED_KEY: paired,
-        }
-        for people in people_per_image
-    ]
-
-
-def are_paired(data: Any) -> bool:
-    """Whether POSE_KEYPOINT says that its people stand in the same order in every picture."""
-    return all(entry.get(PAIRED_KEY) is True for entry in pose_entries(data))
-
-
-def _write_person(pose: Pose) -> dict:
-    there = pose.present[:, None]
-    triples = torch.cat([torch.where(there, pose.points, 0.0), there.to(pose.points.dtype)], dim=1)
-    person: dict = {"pose_keypoints_2d": triples.flatten().tolist()}
-    person |= {part: [0.0] * (3 * count) for part, count in _HIDDEN_PARTS.items()}
-    return person | {SCORES_KEY: pose.scores.tolist()}
 
 
 def match_people(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .extras import OPENPOSE, require
 from .pictures import to_image
 from .pose import Pose
 from .pose_weights import TRANSFORMERS_FILES
@@ -62,10 +63,11 @@ def openpose(weights: Path, device: torch.device | str = "cpu") -> Detector:
     """OpenPose's body network as controlnet-aux runs it (Cao et al. 2019).
 
     `weights` is body_pose_model.pth, for non-commercial use. Raises `ValueError` where it is
-    missing or something else.
+    missing or something else, and where controlnet-aux is not installed.
     """
     if not weights.is_file():
         raise ValueError(f"detector: {weights} is missing, want OpenPose's body_pose_model.pth")
+    require("detector", OPENPOSE)
     from controlnet_aux.open_pose.body import Body
     from controlnet_aux.open_pose.model import bodypose_model
     from controlnet_aux.open_pose.util import transfer
@@ -156,7 +158,8 @@ def _transformers() -> Any:
         transformers.VitPoseForPoseEstimation  # noqa: B018
     except AttributeError as error:
         raise ValueError(
-            f"detector: ViTPose wants transformers 4.48 or newer, got {transformers.__version__}"
+            f"detector: ViTPose wants transformers 4.48 or newer, got {transformers.__version__}; "
+            "use OpenPose, or poses of another node, where another pack needs this one"
         ) from error
     return transformers
 

@@ -17,11 +17,28 @@ class Weights(NamedTuple):
     files: tuple[str, ...]
     repository: str
     """On the Hugging Face Hub."""
+    commit: str
+    """Of the repository, so that everyone gets the files that this was written for."""
 
 
-OPENPOSE = Weights("", ("body_pose_model.pth",), "lllyasviel/Annotators")
-VITPOSE = Weights("vitpose", TRANSFORMERS_FILES, "usyd-community/vitpose-base-simple")
-RTDETR = Weights("rtdetr", TRANSFORMERS_FILES, "PekingU/rtdetr_r50vd_coco_o365")
+OPENPOSE = Weights(
+    "",
+    ("body_pose_model.pth",),
+    "lllyasviel/Annotators",
+    "982e7edaec38759d914a963c48c4726685de7d96",
+)
+VITPOSE = Weights(
+    "vitpose",
+    TRANSFORMERS_FILES,
+    "usyd-community/vitpose-base-simple",
+    "a93ac0c67e0b7e2c55287d21d4c460c8f3c54d45",
+)
+RTDETR = Weights(
+    "rtdetr",
+    TRANSFORMERS_FILES,
+    "PekingU/rtdetr_r50vd_coco_o365",
+    "457857cec8ac28ddede40ecee9eed2beca321af8",
+)
 
 
 def find_weights(weights: Weights, roots: Sequence[Path], download: bool = False) -> Path:
@@ -53,7 +70,7 @@ def _download(weights: Weights, name: str, folder: Path) -> None:
     from huggingface_hub import hf_hub_download
 
     try:
-        hf_hub_download(weights.repository, name, local_dir=folder)
+        hf_hub_download(weights.repository, name, revision=weights.commit, local_dir=folder)
     except Exception as error:
         raise ValueError(
             f"detector: {name} of {weights.repository} could not be downloaded to {folder}, want "

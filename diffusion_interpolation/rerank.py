@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .extras import OPEN_CLIP, require
 from .memory import Batches
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -95,8 +96,9 @@ def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu")
     """A CLIP of open-clip's architecture `name` with `weights` from a local safetensors file.
 
     Weights trained by OpenAI need a `-quickgelu` name. Raises `ValueError` for an unknown name, a
-    missing file, or a file that is not this CLIP.
+    missing file, a file that is not this CLIP, and where open-clip is not installed.
     """
+    require("reranker", OPEN_CLIP)
     import open_clip
 
     weights = Path(weights)

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path as File
@@ -36,7 +37,8 @@ from .pictures import (
     write_mp4,
     write_webp,
 )
-from .pose import Pose, load_poses, match_people
+from .pose import Pose, match_people
+from .pose_format import pose_file, read_pictures
 from .rerank import Scorer
 from .run_folder import RunFolder
 
@@ -78,7 +80,9 @@ class _Run:
     """A job under way: its keyframes, its folder, and its networks once they are needed."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.path, self.stages = job, job.path(), Stages()
+        self.path, self.stages = job.path(), Stages()
+        # before anything is compared with an earlier run, whose model may have changed on the hub
+        self.job = job = replace(job, networks=job.networks.pinned())
         originals = [read_picture(image) for image in job.images]
         self.pictures = fit_keyframes(job.images, originals, job.size, job.fit)
         self.size = self.pictures[0].size
@@ -241,16 +245,17 @@ def _read_poses(
     """The paired people of every keyframe, in pixels of pictures fitted to `size`."""
     if not job.poses:
         return None
-    poses, (height, width) = load_poses(job.poses)
-    if len(poses) != len(originals):
-        raise ValueError(f"pose: got {len(poses)} for {len(originals)} images, want one for each")
-    paired = match_people(poses, job.people, job.pairing, job.fill_joints)
+    pictures = read_pictures([entry for file in job.poses for entry in pose_file(file)])
+    if len(pictures) != len(originals):
+        raise ValueError(
+            f"pose: got {len(pictures)} for {len(originals)} images, want one for each"
+        )
     people = []
-    for original, persons in zip(originals, paired, strict=True):
-        to_original = original.width / width, original.height / height
+    for number, (original, picture) in enumerate(zip(originals, pictures, strict=True)):
         placement = Placement.of(original.size, size, job.fit)
-        people.append([pose.scaled(*to_original).scaled(*placement) for pose in persons])
-    return people
+        poses = picture.on((original.height, original.width), number)
+        people.append([pose.scaled(*placement) for pose in poses])
+    return match_people(people, job.people, job.pairing, job.fill_joints)
 
 
 def _encode(model: DiffusersModel, keyframes: Tensor) -> Tensor:

@@ -232,15 +232,16 @@ def sd15_openpose(sheet: Sheet) -> None:
         "| *checkpoints/* | any Stable Diffusion 1.5 |\n"
         "| *controlnet/* | an OpenPose ControlNet for it |\n"
         "| *rerankers/* | a CLIP of open-clip as *.safetensors* |\n"
-        "| *pose_detection/* | *body_pose_model.pth*, OpenPose's detector |\n\n"
-        "Choose yours in the loaders above. **OpenPose's weights are for non-commercial use**; "
-        "*ViTPose*, poses from DWPose or from an editor do as well.\n\n"
+        "| *pose_detection/* | *vitpose* and *rtdetr*, which find people |\n\n"
+        "Choose yours in the loaders above. *Load Reranker* needs the package open-clip and says "
+        "how to install it. Turn on *download* in *Pose Extract* for its files, or take poses from "
+        "DWPose or from an editor.\n\n"
         "No people in the pictures? Take away *Pose Extract* and the ControlNet.",
         360,
     )
     pictures = keyframes(sheet, 2, 512)
     poses = sheet.put(
-        "PoseExtract", room=220, images=pictures, detector="OpenPose", people="largest"
+        "PoseExtract", room=220, images=pictures, detector="ViTPose", people="largest"
     )
     words = two_prompts(sheet, model[1], "a photo of a dancer")
     source = {"model": model[0], "vae": model[2], "keyframes": pictures}

@@ -85,7 +85,8 @@ class ConditionedDenoise(io.ComfyNode):
     ) -> io.NodeOutput:
         check_channels("noisy_latent", noisy_latent["samples"], model)
         strengths = strength_at_keyframes, strength_half_way
-        pose = PoseOptions(control_net, poses, *strengths, pose_motion)
+        size = _picture_size(model, noisy_latent["samples"])
+        pose = PoseOptions(control_net, poses, *strengths, pose_motion, size)
         prompts = read_prompts(positive, negative, cfg, None, pose)
         noisy = take_noisy(model, noisy_latent["samples"], sigmas[0])
         progress = Progress(model, len(noisy) * (len(sigmas) - 1))
@@ -108,3 +109,10 @@ class ConditionedDenoise(io.ComfyNode):
                 "try another precision, or a lower cfg"
             )
         return io.NodeOutput({**noisy_latent, "samples": from_network(model, clean)})
+
+
+def _picture_size(model: Any, latents: Tensor) -> tuple[int, int]:
+    """Height and width of the picture that `latents` are of."""
+    pixels = getattr(model.get_model_object("latent_format"), "spacial_downscale_ratio", 8)
+    height, width = latents.shape[-2:]
+    return height * pixels, width * pixels

@@ -210,7 +210,8 @@ class FrameBisector(io.ComfyNode):
     ) -> io.NodeOutput:
         pictures = read_keyframes(keyframes, vae)
         strengths = strength_at_keyframes, strength_half_way
-        pose = PoseOptions(control_net, poses, *strengths, pose_motion)
+        size = tuple(pictures.shape[2:])
+        pose = PoseOptions(control_net, poses, *strengths, pose_motion, size)
         prompts = read_prompts(positive, negative, cfg, len(pictures), pose)
         settings = Settings(
             highest=highest_level,

@@ -12,7 +12,8 @@ from ..diffusion_interpolation.blend import BLENDS
 from ..diffusion_interpolation.guide import Guide
 from ..diffusion_interpolation.model import Text
 from ..diffusion_interpolation.path import MOST_SEED
-from ..diffusion_interpolation.pose import are_paired, match_people, read_poses
+from ..diffusion_interpolation.pose import match_people
+from ..diffusion_interpolation.pose_format import are_paired, read_poses
 from ..diffusion_interpolation.pose_motion import MOTIONS
 from .comfy_conditioning import check_rows, count_rows
 from .comfy_model import Conditioning, read_conditioning
@@ -158,6 +159,8 @@ class PoseOptions(NamedTuple):
     strength_at_keyframes: float = 1.0
     strength_half_way: float = 1.5
     motion: str = MOTIONS[0]
+    size: tuple[int, int] | None = None
+    """Height and width of the keyframes, which the poses are fitted to."""
 
 
 class Prompts(NamedTuple):
@@ -217,14 +220,14 @@ def _count_keyframes(text: Text, rests: list[dict[str, Any]]) -> int:
 
 
 def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
-    """The paired people of every keyframe and the canvas (height, width), or None and zeros."""
+    """The paired people of every keyframe and their (height, width), or None and zeros."""
     if pose.poses is None and pose.control_net is None:
         return None, (0, 0)
     if pose.control_net is None:
         raise ValueError("control_net: got none, but poses, which want an OpenPose ControlNet")
     if pose.poses is None:
         raise ValueError("poses: got none, but a control_net, which wants one for every keyframe")
-    people, size = read_poses(pose.poses)
+    people, size = read_poses(pose.poses, pose.size)
     if len(people) not in (keyframes, 1) and keyframes > 1:
         raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, want one for each")
     # an editor may have changed their number since

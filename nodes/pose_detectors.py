@@ -9,6 +9,7 @@ import comfy.model_management as memory
 import folder_paths
 from torch import Tensor
 
+from ..diffusion_interpolation import extras
 from ..diffusion_interpolation.pose import Pose
 from ..diffusion_interpolation.pose_detection import (
     Detector,
@@ -23,7 +24,7 @@ from .model_files import states
 
 FOLDER = "pose_detection"
 OPENPOSE_NAME, VITPOSE_NAME, PUPPETS_NAME = "OpenPose", "ViTPose", "puppets of the demo"
-DETECTORS = (OPENPOSE_NAME, VITPOSE_NAME, PUPPETS_NAME)
+DETECTORS = (VITPOSE_NAME, OPENPOSE_NAME, PUPPETS_NAME)
 
 folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
 
@@ -61,6 +62,9 @@ def weights_state(name: str | None) -> str:
 
 
 def _from_files(name: str, download: bool) -> Find:
+    if name == OPENPOSE_NAME:
+        # before files are looked for, or downloaded in vain
+        extras.require("detector", extras.OPENPOSE)
     wanted = _WANTED[name]
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
     folders = tuple(find_weights(weights, roots, download) for weights in wanted)

@@ -29,9 +29,10 @@ class PoseExtract(io.ComfyNode):
                     "detector",
                     options=list(DETECTORS),
                     default=DETECTORS[0],
-                    tooltip=f"OpenPose wants {OPENPOSE.files[0]} in models/{FOLDER} (its weights "
-                    f"are for non-commercial use). ViTPose wants the folders {VITPOSE.folder} and "
-                    f"{RTDETR.folder} there (Apache-2.0). The third knows only the demo's puppets.",
+                    tooltip=f"ViTPose needs the folders {VITPOSE.folder} and {RTDETR.folder} in "
+                    f"models/{FOLDER} (Apache-2.0). OpenPose needs {OPENPOSE.files[0]} there (its "
+                    "weights are for non-commercial use) and the package controlnet-aux. The third "
+                    "detector knows only the demo's puppets.",
                 ),
                 people_input(),
                 *matching_inputs(),

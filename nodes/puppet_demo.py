@@ -42,7 +42,7 @@ class PuppetDemo(io.ComfyNode):
         from ..diffusion_interpolation.demo.networks import SIZE
         from ..diffusion_interpolation.demo.pair import pair
         from ..diffusion_interpolation.demo.world import poses, render
-        from ..diffusion_interpolation.pose import write_poses
+        from ..diffusion_interpolation.pose_format import write_poses
         from .puppet_networks import load_clip, load_control_net, load_unet, load_vae
 
         puppets = pair()

@@ -19,7 +19,7 @@ from diffusion_interpolation.cli import main
 from diffusion_interpolation.conditioning_file import MadeFor, load_inversion, save_inversion
 from diffusion_interpolation.inversion import Inversion
 from diffusion_interpolation.model import Text
-from diffusion_interpolation.pose import write_poses
+from diffusion_interpolation.pose_format import write_poses
 
 TINY_CLIP = {
     "embed_dim": 16,

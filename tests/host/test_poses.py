@@ -12,10 +12,11 @@ import planted
 import pytest
 import torch
 from comfy_host import Graph, Node, Run, Server
-from demo_graphs import Demo
+from demo_graphs import Demo, demo_poses, tensors
 from safetensors.torch import load_file, save_file
 
-from diffusion_interpolation.pose import PAIRINGS, Pose, draw_batch, read_poses, write_poses
+from diffusion_interpolation.pose import PAIRINGS, Pose, draw_batch
+from diffusion_interpolation.pose_format import read_poses, write_poses
 
 SIZE = 96, 128
 
@@ -38,7 +39,7 @@ def given_as(keyframes: list[list[Pose]], way: str) -> list[dict[str, Any]]:
                 person["face_keypoints_2d"] = person["hand_left_keypoints_2d"] = None
                 person["hand_right_keypoints_2d"] = None
             elif way == "SDPose":
-                triples[:, 2] = 0.87
+                triples[:, 2] = torch.linspace(0.31, 0.97, 18)
                 person["foot_keypoints_2d"] = [0.0] * 18
             person["pose_keypoints_2d"] = triples.flatten().tolist()
     return entries
@@ -99,6 +100,53 @@ def test_people_paired_by_distance_stay_so_in_the_frames(server):
     unmatched, sorted_, near = (server.tensor(f"frames {number}")[1] for number in range(3))
     assert torch.equal(unmatched, sorted_)
     assert (near - sorted_).abs().max() > 0.02
+
+
+def test_joints_that_sdpose_is_unsure_of_are_not_drawn(server):
+    """It writes every joint; a portrait gets no legs."""
+    keyframes = [people(1, seed) for seed in range(2)]
+    given = given_as(keyframes, "SDPose")
+    legs = range(8, 14)
+    for entry in given:
+        for joint in legs:
+            entry["people"][0]["pose_keypoints_2d"][3 * joint + 2] = 0.02 * joint
+    graph = Graph()
+    source = graph.add("TestPoses", json=json.dumps(given))
+    matching = {"people": "largest", "pairing": "left to right", "missing_joints": "drop"}
+    poses = graph.add("MatchPoses", poses=source[0], **matching)
+    graph.add("TestTensor", any=poses[1], name="skeletons")
+    found, _ = run(server, graph, poses)
+    present = torch.tensor([joint not in legs for joint in range(18)])
+    assert all(torch.equal(persons[0].present, present) for persons in found)
+    alone = [[Pose(pose.points, present.float())] for [pose] in keyframes]
+    drawn = draw_batch(alone, *SIZE).movedim(1, -1)
+    assert (server.tensor("skeletons") - drawn).abs().max() < 0.02
+
+
+def test_a_canvas_of_another_shape_is_cropped_to_the_keyframes(server):
+    """The same people in the middle of a canvas twice as wide: the same frames, and a warning."""
+    wide = json.loads(json.dumps(demo_poses()))
+    for entry in wide:
+        entry["canvas_width"] *= 2
+        for person in entry["people"]:
+            flat = person["pose_keypoints_2d"]
+            flat[::3] = [x + entry["canvas_height"] / 2 for x in flat[::3]]
+    graph = Graph()
+    demo = Demo(graph)
+    source = graph.add("TestPoses", json=json.dumps(wide))
+    latents = graph.add("VAEEncode", pixels=demo.keyframes, vae=demo.vae)
+    noisy = demo.lerp(latents[0], candidates=1)
+    outputs = {}
+    for name, poses in (("square", demo.poses), ("wide", source[0])):
+        frames = demo.bisector(poses=poses, frames_per_gap=1, candidates=1)
+        outputs[f"{name} frames"] = frames[0]
+        outputs[f"{name} latent"] = demo.denoise(noisy, poses=poses)[0]
+    said = len(server.log)
+    given = tensors(server, graph, **outputs)
+    for kind in ("frames", "latent"):
+        assert (given[f"square {kind}"] - given[f"wide {kind}"]).abs().max() < 2e-3
+    shapes = "is 128 x 64 pixels, but the picture has the shape of 64 x 64"
+    assert server.log[said:].count(shapes) == 4, "two pictures, in two nodes"
 
 
 def test_a_missing_joint_is_filled_in(server):

@@ -245,6 +245,15 @@ def test_pictures_of_another_size_are_fitted_and_that_is_said(tmp_path, caplog):
     assert "wide.jpg: 128 x 96 is resized to 64 x 64 (--fit cover)" in caplog.text
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no such name")
+def test_a_folder_named_after_the_time_of_day(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = command(tmp_path, "--inversion-steps", "0", out=Path("12:30"))
+    assert main(words) == 0
+    assert record(tmp_path / "12:30")["finished"]
+    assert (tmp_path / "12:30" / "path.mp4").stat().st_size > 1000
+
+
 def _pose(folder: Path, change) -> Path:
     """The first puppet's pose file, changed."""
     _, (file, _) = write_pair(folder / "inputs")

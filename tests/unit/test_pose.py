@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import logging
 import math
 
@@ -14,15 +13,10 @@ from diffusion_interpolation.pose import (
     COLOURS,
     JOINTS,
     LIMBS,
-    SCORES_KEY,
     Pose,
-    are_paired,
     draw_batch,
     fill_missing,
-    load_poses,
     match_people,
-    read_poses,
-    write_poses,
 )
 
 SIZE = 96
@@ -48,16 +42,6 @@ def _at(x: float, y: float = 50.0, size: float = 20.0) -> Pose:
     return Pose(points, torch.ones(18))
 
 
-def _entry(triples: list[float] | None, width: int = 200, height: int = 100, **more) -> dict:
-    person = {"pose_keypoints_2d": triples, "face_keypoints_2d": None, **more}
-    return {"people": [person], "canvas_width": width, "canvas_height": height}
-
-
-def _triples(*present: tuple[float, float, float]) -> list[float]:
-    """18 triples, all missing but the first ones."""
-    return [v for triple in present for v in triple] + [0.0] * 3 * (18 - len(present))
-
-
 def test_a_pose_has_eighteen_joints_and_its_box_is_of_those_present():
     with pytest.raises(ValueError, match=r"points \(17, 2\).*want \(18, 2\)"):
         Pose(torch.zeros(17, 2), torch.zeros(18))
@@ -77,90 +61,6 @@ def test_limbs_are_a_tree_over_all_joints_with_a_colour_each():
         assert last not in seen
         seen.add(last)
     assert seen == set(range(18))
-
-
-def test_normalised_and_pixel_coordinates_give_the_same_pose():
-    pixels, size = read_poses([_entry(_triples((100, 25, 1), (0, 0, 0), (150, 80, 0.3)))])
-    shares, _ = read_poses(_entry(_triples((0.5, 0.25, 1), (0, 0, 0), (0.75, 0.8, 0.3))))
-    assert size == (100, 200)
-    for ((pose,),) in (pixels, shares):
-        assert pose.points[:3].tolist() == [[100, 25], [0, 0], [150, 80]]
-        assert pose.scores[:3].tolist() == pytest.approx([1, 0, 0.3])
-        assert not pose.present[3:].any()
-
-
-def test_a_joint_without_confidence_is_missing_wherever_it_lies():
-    ((pose,),), _ = read_poses(_entry(_triples((0.5, 0.5, 1), (900, 900, 0))))
-    assert pose.points[:2].tolist() == [[100, 50], [0, 0]]
-
-
-def test_people_without_a_body_are_left_out():
-    entry = _entry(None)
-    entry["people"] += _entry(_triples())["people"] + _entry(_triples((5, 5, 1)))["people"]
-    assert [len(people) for people in read_poses([entry])[0]] == [1]
-    assert read_poses({**entry, "people": None})[0] == [[]]
-
-
-def test_other_canvases_are_scaled_to_the_first():
-    small, large = _entry(_triples((20, 10, 1))), _entry(_triples((40, 30, 1)), 400, 300)
-    poses, size = read_poses([small, large])
-    assert size == (100, 200)
-    assert [people[0].points[0].tolist() for people in poses] == [[20, 10], [20, 10]]
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ("people", "got str, want POSE_KEYPOINT"),
-        (None, "got NoneType"),
-        ([], "got none"),
-        (["x"], "pose 0: got str, want a dict"),
-        ([{"canvas_width": 2, "canvas_height": 2}], "got no 'people'"),
-        ([{"version": "ap10k", "animals": []}], "animal pose"),
-        ([{"people": []}], "'canvas_height': got None"),
-        ([{"people": [], "canvas_height": 9, "canvas_width": 0}], "'canvas_width': got 0"),
-        ([_entry(_triples()), _entry([1.0] * 75)], "pose 1, person 0.*got 75 values, want 54"),
-        ([_entry(_triples((math.nan, 0, 1)))], "NaN or infinite"),
-        ([_entry(_triples((math.inf, 0, 1)))], "NaN or infinite"),
-        ([_entry(["a"] * 54)], "want a list of numbers"),
-        ([_entry(3)], "want a list of numbers"),
-        ([_entry(_triples((5, 5, 1)), **{SCORES_KEY: [1.0]})], "got 1 values, want 18"),
-    ],
-)
-def test_what_is_no_pose_is_refused_by_name(data, message):
-    with pytest.raises(ValueError, match=message):
-        read_poses(data)
-
-
-def test_written_poses_suit_every_reader_and_come_back_with_their_scores():
-    pose = _only(nose=(30.25, 40), right_hip=(50, 60.5))
-    (entry, empty) = write_poses([[pose, pose], []], (120, 80))
-    assert (entry["canvas_height"], entry["canvas_width"], empty["people"]) == (120, 80, [])
-    person = entry["people"][1]
-    assert set(person["pose_keypoints_2d"][2::3]) == {0.0, 1.0}
-    assert person["face_keypoints_2d"] == [0.0] * 210
-    assert person["hand_left_keypoints_2d"] == person["hand_right_keypoints_2d"] == [0.0] * 63
-    poses, size = read_poses(json.loads(json.dumps([entry, empty])))
-    assert (size, [len(people) for people in poses]) == ((120, 80), [2, 0])
-    assert torch.equal(poses[0][0].points, pose.points)
-    assert torch.equal(poses[0][0].scores, pose.scores)
-
-
-def test_files_are_put_in_a_row_and_trouble_names_the_file(tmp_path):
-    one, more, broken = (tmp_path / f"{name}.json" for name in ("one", "more", "broken"))
-    one.write_text(json.dumps(_entry(_triples((10, 10, 1)))))
-    more.write_text(json.dumps([_entry(_triples((x, 10, 1))) for x in (20, 30)]))
-    poses, size = load_poses([one, str(more)])
-    assert size == (100, 200)
-    assert [people[0].points[0, 0].item() for people in poses] == [10, 20, 30]
-    broken.write_text('[\n{"people": [}\n]')
-    with pytest.raises(ValueError, match=r"broken\.json, line 2"):
-        load_poses([one, broken])
-    broken.write_text('{"animals": []}')
-    with pytest.raises(ValueError, match=r"broken\.json: pose 0: got an animal"):
-        load_poses([broken])
-    with pytest.raises(ValueError, match=r"missing\.json: cannot be read"):
-        load_poses([tmp_path / "missing.json"])
 
 
 def test_the_largest_person_is_kept():
@@ -211,12 +111,6 @@ def test_a_missing_joint_is_filled_in_from_the_keyframes_that_have_it():
     assert all(people[0].present.sum() == 2 for people in filled)
     assert all(people[1].present.sum() == 1 for people in filled)
     assert not keyframes[0][0].present[1], "the poses given are left as they are"
-
-
-def test_people_that_are_paired_are_said_to_be():
-    assert are_paired(write_poses([[_at(20)], [_at(60)]], (100, 100), paired=True))
-    assert not are_paired(write_poses([[_at(20)], [_at(60)]], (100, 100)))
-    assert not are_paired([_entry(_triples((10, 10, 1)))])
 
 
 def _colour(joint: int, brightness: float = 1.0) -> list[float]:

@@ -32,10 +32,10 @@ class Hub(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, with_body: bool) -> None:
-        known = self.path.startswith(f"/{VITPOSE.repository}/resolve/main/")
+        known = self.path.startswith(f"/{VITPOSE.repository}/resolve/{VITPOSE.commit}/")
         self.send_response(200 if known else 404)
         if known:
-            self.send_header("X-Repo-Commit", "0" * 40)
+            self.send_header("X-Repo-Commit", VITPOSE.commit)
             self.send_header("ETag", f'"{hashlib.sha256(CONTENT).hexdigest()}"')
         self.send_header("Content-Length", str(len(CONTENT) if known else 0))
         self.end_headers()
