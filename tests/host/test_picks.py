@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from comfy_host import Graph, Node, Run, Server, find_host
+from comfy_host import Graph, Node, Run, Server, find_host, why_not
 from demo_graphs import Demo, run_with
 from torch import Tensor
 
@@ -251,8 +251,43 @@ def test_a_full_disk_does_not_lose_the_run(server):
     record = about(run, counted.bisector)
     assert frames.shape[0] == 5 and record["files"] == [None] * 5
     assert "no preview can be written" in record["failure"]
+    assert "no preview can be written" in run.outputs[counted.bisector.id]["text"][-1]
     assert [made["strip"] for made in record["made"]] == [None] * 3
     assert server.log.count("no preview can be written") == 1
+    # with room on the disk, the same prompt shows them, and makes no frame again
+    _, run, calls = counted.frames()
+    assert calls == 0 and about(run, counted.bisector)["failure"] == ""
+    assert None not in about(run, counted.bisector)["files"]
+    assert counted.bisector.id not in server.run(counted.demo.graph.prompt).executed
+
+
+def test_a_full_disk_does_not_lose_the_frames_behind_a_slider(server):
+    demo = Demo(Graph())
+    preview = demo.graph.add("InterpolationPreview", images=demo.keyframes)
+    temp = server.folder / "temp"
+    aside = server.folder / "temp_aside"
+    temp.rename(aside)
+    temp.write_text("no folder")
+    try:
+        run = server.run(demo.graph.prompt)
+    finally:
+        temp.unlink()
+        aside.rename(temp)
+    assert about(run, preview)["files"] == [None] * 2
+    assert about(server.run(demo.graph.prompt), preview)["files"] == ["0000.png", "0001.png"]
+
+
+def test_a_host_that_keeps_nothing_holds_no_frames(tmp_path):
+    if reason := why_not():
+        pytest.skip(reason)
+    with Server(find_host(), tmp_path, arguments=["--cache-none"]) as server:
+        counted = Counted(server, "none")
+        before, run, calls = counted.frames()
+        assert "--cache-none" in about(run, counted.bisector)["failure"]
+        # the counter begins anew with its node, too
+        again, _, _ = counted.frames()
+        assert server.calls("none") == calls > 0
+        assert (again - before).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize(("sides", "count"), [("64", 2), ("64,32,48", 6)])

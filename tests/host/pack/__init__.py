@@ -112,19 +112,23 @@ class TestBrokenVAE(io.ComfyNode):
             node_id="TestBrokenVAE",
             category=_CATEGORY,
             description="A VAE that decodes a few times and then fails.",
-            inputs=[io.Vae.Input("vae"), io.Int.Input("good_calls", default=0)],
+            inputs=[
+                io.Vae.Input("vae"),
+                io.Int.Input("good_calls", default=0),
+                io.Int.Input("bad_calls", default=1000, optional=True),
+            ],
             outputs=[io.Vae.Output()],
         )
 
     @classmethod
-    def execute(cls, vae: Any, good_calls: int) -> io.NodeOutput:
-        left = good_calls
+    def execute(cls, vae: Any, good_calls: int, bad_calls: int = 1000) -> io.NodeOutput:
+        calls = 0
 
         def decode(*args: Any, **options: Any) -> torch.Tensor:
-            nonlocal left
-            if left <= 0:
+            nonlocal calls
+            calls += 1
+            if good_calls < calls <= good_calls + bad_calls:
                 raise RuntimeError("decoding failed on purpose")
-            left -= 1
             return vae.decode(*args, **options)
 
         broken = copy.copy(vae)
