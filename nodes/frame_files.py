@@ -35,14 +35,14 @@ THUMBNAIL = 160  # pixels of the longer side of a candidate in a strip
 _written: deque[Path] = deque(maxlen=256)
 """The records of the last runs, by the way to them."""
 _lost: set[Path] = set()
-"""Those of them that somebody has taken away."""
+"""Those of them that somebody has taken away, and those that could not be written."""
 
 
 def lost_runs() -> int:
-    """How many runs have lost their files since this process wrote them.
+    """Return how many runs lack their files: somebody took them away, or the disk was full.
 
     Nodes that write files have the host look at this before it takes their output from its cache,
-    which would otherwise go on to show files that are no more.
+    which would otherwise go on to show files that are not there.
     """
     _lost.update(record for record in _written if not record.is_file())
     return len(_lost)
@@ -92,6 +92,8 @@ class FrameFiles:
         record = self._path / RECORD
         if self._try(lambda: write_whole(record, content)):
             _written.append(record)
+        else:
+            _lost.add(record)
 
     @property
     def missing(self) -> int:
