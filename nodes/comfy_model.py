@@ -19,6 +19,7 @@ import torch
 from comfy.model_patcher import create_model_options_clone
 from torch import Tensor, nn
 
+from ..diffusion_interpolation.finite import check_vae
 from ..diffusion_interpolation.memory import Batches
 from ..diffusion_interpolation.model import Begun, Guidance, Text, steps_to_begin
 
@@ -27,6 +28,9 @@ OnStep = Callable[[int, Tensor], None]
 """Called after every step of a sampler with the number of latents and their denoised state."""
 
 MOST_ROWS = 32
+OTHER_VAE = (
+    "start ComfyUI with --fp32-vae or --bf16-vae, or load another VAE file, such as SDXL's fp16 fix"
+)
 
 
 class ComfyModel:
@@ -86,16 +90,24 @@ class ComfyModel:
         return getattr(self._control_net, "latent_format", None) is not None
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Latents of pictures `(n, 3, h, w)` in 0..1, by the host's VAE."""
+        """Latents of pictures `(n, 3, h, w)` in 0..1, by the host's VAE.
+
+        Raises `FloatingPointError` where the VAE makes NaN or infinity.
+        """
         with torch.inference_mode():
             latents = self._vae.encode(pictures.movedim(1, -1))
+            check_vae("encoded", pictures, latents, OTHER_VAE)
             self._held = False
             return to_network(self._model, latents)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`, by the host's VAE."""
+        """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`, by the host's VAE.
+
+        Raises `FloatingPointError` where the VAE makes NaN or infinity.
+        """
         with torch.inference_mode():
             pictures = self._vae.decode(from_network(self._model, latents))
+            check_vae("decoded", latents, pictures, OTHER_VAE)
             return pictures.movedim(-1, 1).float()
 
     def _invertible(self, sigmas: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from .comfy_model import ComfyModel, check_channels, from_network, take_noisy
 from .inputs import (
     PoseOptions,
     cfg_input,
+    check_latents,
     negative_input,
     pose_inputs,
     pose_motion_input,
@@ -84,6 +85,7 @@ class ConditionedDenoise(io.ComfyNode):
         pose_motion: str = MOTIONS[0],
     ) -> io.NodeOutput:
         check_channels("noisy_latent", noisy_latent["samples"], model)
+        check_latents("noisy_latent", noisy_latent["samples"])
         strengths = strength_at_keyframes, strength_half_way
         pose = PoseOptions(control_net, poses, *strengths, pose_motion)
         prompts = read_prompts(positive, negative, cfg, None, pose)

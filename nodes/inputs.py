@@ -9,11 +9,13 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.blend import BLENDS
+from ..diffusion_interpolation.finite import check_finite
 from ..diffusion_interpolation.guide import Guide
+from ..diffusion_interpolation.model import Text
 from ..diffusion_interpolation.path import MOST_SEED
 from ..diffusion_interpolation.pose import are_paired, match_people, read_poses
 from ..diffusion_interpolation.pose_motion import MOTIONS
-from .comfy_model import Conditioning, read_conditioning
+from .comfy_model import OTHER_VAE, Conditioning, read_conditioning
 from .types import PoseKeypoint
 
 
@@ -179,6 +181,7 @@ def read_prompts(
     """
     pose = pose or PoseOptions()
     text, rest = read_conditioning("positive", positive)
+    _check_text("positive", text)
     if keyframes is not None and len(text) not in (1, keyframes):
         raise ValueError(
             f"positive: got {len(text)} rows for {keyframes} keyframes, want 1 or {keyframes}"
@@ -188,6 +191,7 @@ def read_prompts(
             f"negative: got none at cfg {cfg:g}, want one; at cfg 1 the model does without"
         )
     away, away_rest = read_conditioning("negative", negative or positive)
+    _check_text("negative", away)
     if len(away) != 1 and negative is not None:
         raise ValueError(f"negative: got {len(away)} rows, want 1: it is the same everywhere")
     people, size = _read_poses(pose, keyframes or len(text))
@@ -202,6 +206,12 @@ def read_prompts(
         pose.motion,
     )
     return Prompts(guide, rest, away_rest)
+
+
+def _check_text(name: str, text: Text) -> None:
+    for tensor in (text.states, text.pooled):
+        if tensor is not None:
+            check_finite(name, tensor, "if a text encoder made it, --fp32-text-enc may help")
 
 
 def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
@@ -220,6 +230,16 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
     return people if paired else match_people(people, "all"), size
 
 
+def check_pictures(name: str, images: Tensor) -> None:
+    """Raise `ValueError` for pictures that are not finite: a VAE in half precision made them."""
+    check_finite(name, images, f"if a VAE made them, {OTHER_VAE}")
+
+
+def check_latents(name: str, latents: Tensor) -> None:
+    """Raise `ValueError` for latents that are not finite, whatever made them."""
+    check_finite(name, latents, f"if a VAE made them, {OTHER_VAE}; if a sampler did, lower its cfg")
+
+
 def read_keyframes(images: Tensor, vae: Any) -> Tensor:
     """Pictures `(N, 3, h, w)` of an IMAGE `(N, h, w, c)`.
 
@@ -234,6 +254,7 @@ def read_keyframes(images: Tensor, vae: Any) -> Tensor:
         raise ValueError(
             f"keyframes: got {len(images)} picture, want at least 2; Batch Images joins them"
         )
+    check_pictures("keyframes", images)
     unit = vae.spacial_compression_encode()
     height, width = images.shape[1:3]
     if height % unit or width % unit:

@@ -12,7 +12,14 @@ from torch import Tensor
 from ..diffusion_interpolation.blend import noisy_blend
 from ..diffusion_interpolation.path import draw_noise
 from .comfy_model import ComfyModel, carry_noisy, check_channels, to_network, whole_schedule
-from .inputs import blend_input, level_input, position_input, schedule_inputs, seed_input
+from .inputs import (
+    blend_input,
+    check_latents,
+    level_input,
+    position_input,
+    schedule_inputs,
+    seed_input,
+)
 from .types import CATEGORY
 
 
@@ -84,6 +91,7 @@ class NoisyLatentLerp(io.ComfyNode):
         seed: int,
     ) -> io.NodeOutput:
         check_channels("latents", latents["samples"], model)
+        check_latents("latents", latents["samples"])
         left, right, weight = _neighbours(to_network(model, latents["samples"]), position)
         wrapped = ComfyModel(model, whole_schedule(model, scheduler, steps), sampler=None)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]

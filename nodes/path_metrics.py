@@ -11,6 +11,7 @@ from ..diffusion_interpolation.metrics import PathMeasures, feature_distance, me
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import line_plot
 from ..diffusion_interpolation.rerank import Scorer
+from .inputs import check_pictures
 from .types import CATEGORY, Reranker
 
 _BATCH = 16
@@ -51,6 +52,7 @@ class PathMetrics(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Tensor, reranker: Scorer) -> io.NodeOutput:
+        check_pictures("images", images)
         seen = _embeddings(reranker, images[..., :3].movedim(-1, 1))
         # they are seen already
         measures = measure_path(seen, feature_distance(lambda features: features))

@@ -136,6 +136,24 @@ class TestBrokenVAE(io.ComfyNode):
         return io.NodeOutput(broken)
 
 
+class TestNaNVAE(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestNaNVAE",
+            category=_CATEGORY,
+            description="A VAE of which, on one of its ways, nothing but NaN comes.",
+            inputs=[io.Vae.Input("vae"), io.Combo.Input("way", options=["encode", "decode"])],
+            outputs=[io.Vae.Output()],
+        )
+
+    @classmethod
+    def execute(cls, vae: Any, way: str) -> io.NodeOutput:
+        broken, good = copy.copy(vae), getattr(vae, way)
+        setattr(broken, way, lambda *args, **options: good(*args, **options) * float("nan"))
+        return io.NodeOutput(broken)
+
+
 class TestTensor(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -330,6 +348,7 @@ class TestModels(ComfyExtension):
             TestNaN,
             TestCount,
             TestBrokenVAE,
+            TestNaNVAE,
             TestTensor,
             TestPoses,
             TestEnd,
