@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..diffusion_interpolation.bisection import Bisection, Settings
 from ..diffusion_interpolation.candidates import Frame
-from ..diffusion_interpolation.fingerprint import fingerprint
 from ..diffusion_interpolation.path import CURVES, Path
 from ..diffusion_interpolation.picks import Picks
 from ..diffusion_interpolation.pose_motion import MOTIONS
@@ -34,6 +33,7 @@ from .inputs import (
     schedule_inputs,
     seed_input,
 )
+from .object_state import fingerprint
 from .progress import FrameProgress
 from .types import CATEGORY, Reranker
 

@@ -224,6 +224,40 @@ def test_anything_else_that_changes_makes_all_anew(server):
     assert more == 0 and torch.equal(again, plain)
 
 
+def changed_in_place(counted: Counted, what: str) -> None:
+    """Change a copy of an input of the bisector, the same one in each graph; nothing with ""."""
+    graph, inputs = counted.demo.graph, counted.demo.graph.prompt[counted.bisector.id]["inputs"]
+    name = {"decoder": "vae", "hint": "control_net", "strength": "positive"}.get(what.strip("-"))
+    name = name or "model"
+    link = inputs[name]
+    if name in ("vae", "control_net"):
+        link = graph.add("TestCopy", any=link)[0]
+    if name == "positive":
+        link = graph.add(
+            "ControlNetApply",
+            conditioning=link,
+            control_net=counted.demo.control_net,
+            image=counted.demo.keyframes,
+            strength=0.7,
+        )[0]
+    inputs[name] = graph.add("TestChange", any=link, what="" if what[0] == "-" else what)[0]
+
+
+@pytest.mark.parametrize(
+    "what", ["options", "patches", "object_patch", "decoder", "hint", "strength"]
+)
+def test_what_was_changed_in_place_makes_all_anew(server, what):
+    """The host hands on the very same object, which other packs change."""
+    results = []
+    for change in ("-" + what, what, what):
+        counted = Counted(server, f"in_place_{what}")
+        changed_in_place(counted, change)
+        results.append(counted.frames())
+    (before, _, calls), (after, _, more), (again, _, none) = results
+    assert more == calls > 0 and none == 0
+    assert changed(after, before) == [1, 2, 3] and torch.equal(again, after)
+
+
 def with_lora(counted: Counted) -> None:
     inputs = counted.demo.graph.prompt[counted.bisector.id]["inputs"]
     lora = counted.demo.graph.add("TestLora", model=inputs["model"], strength=0.5)

@@ -15,6 +15,7 @@ from comfy_api.latest import ComfyExtension, io
 from safetensors.torch import save_file
 
 from . import models
+from .changes import TestChange, TestCopy
 from .colors import TestColors
 
 _CATEGORY = "interpolation tests"
@@ -359,6 +360,8 @@ class TestModels(ComfyExtension):
             TestPause,
             TestDemoClip,
             TestColors,
+            TestChange,
+            TestCopy,
         ]
 
 
