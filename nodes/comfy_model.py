@@ -142,9 +142,18 @@ class ComfyModel:
         """Clean latents from `(n, c, h', w')` at `level`, by the host's sampler."""
         return self.denoise_from(noisy, self.sigmas(level), guidance)
 
-    def denoise_from(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Tensor:
-        """As `denoise`, from `sigmas[0]` on along `sigmas` `(steps + 1,)`."""
-        return self._run(noisy, sigmas, guidance).latents
+    def denoise_from(
+        self, noisy: Tensor, sigmas: Tensor, guidance: Guidance, mask: Tensor | None = None
+    ) -> Tensor:
+        """As `denoise`, from `sigmas[0]` on along `sigmas` `(steps + 1,)`.
+
+        Where the `mask` `(rows, h, w)` of any size is 0, latents stay as they are; its rows are
+        repeated, as the host repeats those of a `noise_mask`.
+        """
+        if mask is not None:
+            # one channel, as the host will repeat it once more
+            mask = comfy.sampler_helpers.prepare_mask(mask, noisy.shape, noisy.device)[:, :1]
+        return self._run(noisy, sigmas, guidance, mask).latents
 
     def steps(self, level: float) -> int:
         """How many steps `denoise` takes from `level`."""
@@ -165,7 +174,9 @@ class ComfyModel:
             guidance = replace(guidance, seeds=[(seed + 1) % 2**64 for seed in guidance.seeds])
         return self._run(begun, self.sigmas(level)[first:], guidance).latents
 
-    def _run(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Begun:
+    def _run(
+        self, noisy: Tensor, sigmas: Tensor, guidance: Guidance, mask: Tensor | None = None
+    ) -> Begun:
         """`noisy` taken along `sigmas` `(steps + 1,)`, in batches that fit.
 
         A ControlNet of the host has one strength, so rows of different strength go separately.
@@ -177,13 +188,16 @@ class ComfyModel:
 
             def work(part: list[int], rows: list[int] = rows) -> Tensor:
                 index = [rows[i] for i in part]
-                found = self._sample(noisy[index], sigmas, guidance.rows(index))
+                masked = None if mask is None else mask[index]
+                found = self._sample(noisy[index], sigmas, guidance.rows(index), masked)
                 return torch.stack(found, dim=1)
 
             both[rows] = self._batches.run(work, len(rows)).to(both)
         return Begun(*both.unbind(1))
 
-    def _sample(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Begun:
+    def _sample(
+        self, noisy: Tensor, sigmas: Tensor, guidance: Guidance, mask: Tensor | None
+    ) -> Begun:
         if len(sigmas) < 2:
             return Begun(noisy, noisy)
         clean = []
@@ -201,6 +215,7 @@ class ComfyModel:
             start,
             _row_wise(self._sampler, guidance.seeds, start.to(self._model.load_device)),
             sigmas,
+            denoise_mask=mask,
             callback=stepped,
             disable_pbar=True,
             seed=guidance.seeds[0] if guidance.seeds else 0,

@@ -92,6 +92,11 @@ class NoisyLatentLerp(io.ComfyNode):
     ) -> io.NodeOutput:
         check_channels("latents", latents["samples"], model)
         check_latents("latents", latents["samples"])
+        if "noise_mask" in latents:
+            raise ValueError(
+                "latents: got a noise mask, but this node puts noise everywhere; set the mask "
+                "behind it, where it keeps a part of the mix from being denoised"
+            )
         left, right, weight = _neighbours(to_network(model, latents["samples"]), position)
         wrapped = ComfyModel(model, whole_schedule(model, scheduler, steps), sampler=None)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
@@ -105,8 +110,8 @@ class NoisyLatentLerp(io.ComfyNode):
             blend,
         )
         sigmas = wrapped.sigmas(noise_level)
-        # they have a row for each keyframe, not for each candidate
-        kept = {k: v for k, v in latents.items() if k not in ("noise_mask", "batch_index")}
+        # it has a number for each keyframe, not for each candidate
+        kept = {key: value for key, value in latents.items() if key != "batch_index"}
         carried = {**kept, "samples": carry_noisy(model, noisy, sigmas[0])}
         return io.NodeOutput(carried, sigmas, position)
 
