@@ -311,6 +311,25 @@ def test_a_full_disk_does_not_lose_the_frames_behind_a_slider(server):
     assert about(server.run(demo.graph.prompt), preview)["files"] == ["0000.png", "0001.png"]
 
 
+def test_the_hosts_memory_pressure_takes_candidates_that_were_not_taken(server):
+    """Older hosts have no such pressure, and keep them."""
+    state = server.host / "comfy" / "memory_management.py"
+    presses = state.is_file() and "extra_ram_release_callback" in state.read_text()
+
+    def run(picks: str) -> tuple[Tensor, list[dict[str, Any]], int]:
+        counted = Counted(server, "pressure", picks=picks)
+        counted.demo.graph.add("TestPressure", any=counted.bisector[0])
+        frames, run, calls = counted.frames()
+        return frames, about(run, counted.bisector)["made"], calls
+
+    plain, made, calls = run("")
+    kept, _, none = run("0.9: 0")
+    assert none == 0 and torch.equal(kept, plain), "what was taken is needed, and stays"
+    picked, _, more = run(f"0.25: {1 - made[0]['candidate']}")
+    assert (0 < more < calls) if presses else more == 0
+    assert changed(picked, plain) == [1]
+
+
 def test_a_host_that_keeps_nothing_holds_no_frames(tmp_path):
     if reason := why_not():
         pytest.skip(reason)

@@ -15,7 +15,7 @@ from comfy_api.latest import ComfyExtension, io
 from safetensors.torch import save_file
 
 from . import models
-from .changes import TestChange, TestCopy
+from .changes import TestChange, TestCopy, TestPressure
 from .colors import TestColors
 
 _CATEGORY = "interpolation tests"
@@ -362,6 +362,7 @@ class TestModels(ComfyExtension):
             TestColors,
             TestChange,
             TestCopy,
+            TestPressure,
         ]
 
 

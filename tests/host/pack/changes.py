@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,27 @@ class TestChange(io.ComfyNode):
     def execute(cls, any: Any, what: str) -> io.NodeOutput:
         if what:
             CHANGES[what](any)
+        return io.NodeOutput(any)
+
+
+class TestPressure(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestPressure",
+            category=_CATEGORY,
+            description="Has the host release all memory that it can, as before it loads a model.",
+            inputs=[io.AnyType.Input("any")],
+            outputs=[io.AnyType.Output()],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, any: Any) -> io.NodeOutput:
+        # older hosts have nothing of the kind
+        state = sys.modules.get("comfy.memory_management")
+        if hasattr(state, "extra_ram_release"):
+            state.extra_ram_release(2**60)
         return io.NodeOutput(any)
 
 
