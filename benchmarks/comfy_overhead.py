@@ -8,52 +8,26 @@ reranker; `ratio` is the wall time against their sum.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import importlib.util
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
+from in_host import add_options, load_pack, run_inside
 from report import parser, publish
 from watch import watched
-
-CHECKOUT = Path(__file__).parents[1]
-PACK = "diffusion_interpolation_pack"
 
 
 def main() -> None:
     words = parser(__doc__)
-    words.add_argument("--host", type=Path, help="a ComfyUI folder")
+    add_options(words)
     words.add_argument("--frames-per-gap", type=int, default=15)
     words.add_argument("--steps", type=int, default=50)
     words.add_argument("--repeat", type=int, default=3)
-    words.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = words.parse_args()
     if options.inside:
         publish(rows(options), options.json)
     else:
-        run_inside(options.host or _found())
-
-
-def _found() -> Path:
-    from comfy_host import find_host, why_not
-
-    if reason := why_not():
-        raise SystemExit(reason)
-    return find_host()
-
-
-def run_inside(host: Path) -> None:
-    """The same command by the host's interpreter."""
-    from comfy_host import host_python
-
-    # of an option given twice, the last counts
-    command = [host_python(host), __file__, *sys.argv[1:], "--host", str(host), "--inside"]
-    raise SystemExit(subprocess.run(command, check=False).returncode)
+        run_inside(__file__, options.host)
 
 
 def rows(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -80,27 +54,6 @@ def measured(bisect: Any, inputs: dict[str, Any], number: int) -> dict[str, Any]
         "passes": watch.passes,
         "ratio": wall / watch.seconds,
     }
-
-
-def load_pack(host: Path, device: str) -> dict[str, Any]:
-    """The nodes of this checkout by id, loaded as the host loads a folder of custom nodes."""
-    sys.path.insert(0, str(host))
-    sys.argv = ["main.py", *(["--cpu"] if device == "cpu" else [])]
-    os.chdir(host)
-    import comfy.options
-
-    comfy.options.enable_args_parsing()
-    spec = importlib.util.spec_from_file_location(
-        PACK, CHECKOUT / "__init__.py", submodule_search_locations=[str(CHECKOUT)]
-    )
-    pack = importlib.util.module_from_spec(spec)
-    sys.modules[PACK] = pack
-    spec.loader.exec_module(pack)
-
-    async def classes() -> list[Any]:
-        return await (await pack.comfy_entrypoint()).get_node_list()
-
-    return {node.GET_SCHEMA().node_id: node for node in asyncio.run(classes())}
 
 
 def demo_inputs(nodes: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
@@ -134,5 +87,4 @@ def demo_inputs(nodes: dict[str, Any], options: argparse.Namespace) -> dict[str,
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(CHECKOUT / "tests" / "support"))
     main()

@@ -11,16 +11,28 @@ Blend = Literal["slerp", "lerp", "exact"]
 BLENDS: tuple[str, ...] = get_args(Blend)
 
 
+# MPS, DirectML and Intel's Arc have no float64, and raise an error where it is asked for.
+_WITH_FLOAT64 = ("cpu", "cuda", "meta")
+
+
+def _in_float64(tensor: Tensor) -> Tensor:
+    """`tensor` in float64, on the CPU where its device has no such numbers."""
+    return (tensor if tensor.device.type in _WITH_FLOAT64 else tensor.cpu()).double()
+
+
 def _per_sample(weight: float | Tensor, like: Tensor) -> Tensor:
-    """`weight` in float64, shaped to multiply `like` sample by sample."""
-    weight = torch.as_tensor(weight, dtype=torch.float64, device=like.device)
+    """`weight` in float64 beside `like`, shaped to multiply it sample by sample."""
+    if not isinstance(weight, Tensor):
+        weight = torch.tensor(weight, dtype=torch.float64)
+    weight = _in_float64(weight).to(like.device)
     return weight.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def lerp(a: Tensor, b: Tensor, weight: float | Tensor) -> Tensor:
     """`(1 - w) a + w b` in float64, for samples `(n, ...)` and a number or `(n,)` as `weight`."""
-    share = _per_sample(weight, a)
-    return ((1 - share) * a.double() + share * b.double()).to(a.dtype)
+    first, second = _in_float64(a), _in_float64(b)
+    share = _per_sample(weight, first)
+    return ((1 - share) * first + share * second).to(a)
 
 
 def slerp(a: Tensor, b: Tensor, weight: float | Tensor, clamp: float = 1e-4) -> Tensor:
@@ -30,14 +42,14 @@ def slerp(a: Tensor, b: Tensor, weight: float | Tensor, clamp: float = 1e-4) -> 
     `clamp` radians away from 0 and pi, and at the ends the result is exactly `a` or `b`.
     (Shoemake 1985; method, step 5.)
     """
-    share = _per_sample(weight, a)
-    first, second = a.double(), b.double()
+    first, second = _in_float64(a), _in_float64(b)
+    share = _per_sample(weight, first)
     dims = tuple(range(1, a.ndim))
     norms = [torch.linalg.vector_norm(x, dim=dims, keepdim=True) for x in (first, second)]
     cosine = (first * second).sum(dims, keepdim=True) / (norms[0] * norms[1]).clamp_min(1e-300)
     angle = cosine.clamp(-1, 1).arccos().clamp(clamp, torch.pi - clamp)
     mixed = (((1 - share) * angle).sin() * first + (share * angle).sin() * second) / angle.sin()
-    return torch.where(share == 0, first, torch.where(share == 1, second, mixed)).to(a.dtype)
+    return torch.where(share == 0, first, torch.where(share == 1, second, mixed)).to(a)
 
 
 def noisy_blend(

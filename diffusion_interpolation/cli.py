@@ -138,9 +138,9 @@ def _of(kind: Any, values: dict[str, Any]) -> Any:
 
 
 def _best_device() -> str:
-    import torch
+    from .memory import accelerators
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return next(iter(accelerators()), "cpu")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -321,7 +321,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
-    group.add_argument("--device", help="cpu or cuda (cuda where there is one)")
+    group.add_argument(
+        "--device", help="cuda, xpu, mps or cpu (the first of them that this machine has)"
+    )
     group.add_argument("--dtype", choices=("float32", "float16", "bfloat16"))
     group.add_argument("--batch-size", type=int, default=16, help="pictures denoised together (16)")
 

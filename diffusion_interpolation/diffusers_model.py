@@ -444,6 +444,10 @@ def _ddim(scheduler: SchedulerMixin | Mapping[str, Any], steps: int) -> DDIMSche
         raise ValueError(f"scheduler: {name} has no beta_schedule, want one of Stable Diffusion's")
     if kind not in ("epsilon", "v_prediction"):
         raise ValueError(f"scheduler: prediction_type is {kind!r}, want epsilon or v_prediction")
+    # DDIM steps back by a whole number of timesteps. With "linspace", and with "trailing" for most
+    # numbers of steps, it would not land on the next one of its timesteps.
+    if config.get("timestep_spacing", "leading") != "leading":
+        config |= {"timestep_spacing": "leading", "steps_offset": 1}
     ddim = DDIMScheduler.from_config(config, clip_sample=False, thresholding=False)
     most = ddim.config.num_train_timesteps - 1
     if not 1 <= steps <= most:

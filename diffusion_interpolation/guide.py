@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,33 +40,35 @@ class Guide:
         self, positions: Sequence[float], model: LatentDiffusionModel, grid: tuple[int, int]
     ) -> Guidance:
         """The guidance of latents of `grid` (h', w') at `positions`, one row each."""
-        places = torch.tensor(positions, dtype=torch.float64)
+        # all candidates of a position share its texts and its skeletons
+        rows = {position: row for row, position in enumerate(dict.fromkeys(positions))}
+        places = torch.tensor(list(rows), dtype=torch.float64)
         like = torch.empty(0, device=model.device)
-        positive, negative = (
-            move(self.positive, like).at(places.to(model.device)),
+        index = [rows[position] for position in positions]
+        guidance = Guidance(
+            move(self.positive, like).at(places).rows(index),
             move(self.negative, like),
+            self.cfg,
+            positions=list(positions),
         )
         if self.poses is None:
-            return Guidance(positive, negative, self.cfg)
+            return guidance
         size = grid[0] * model.hint_scale, grid[1] * model.hint_scale
-        return Guidance(
-            positive,
-            negative,
-            self.cfg,
-            hint=self._hints(positions, size).to(model.device),
-            strength=self._strengths(places).float().to(model.device),
+        return replace(
+            guidance,
+            hint=self._hints(list(rows), size)[index].to(model.device),
+            strength=self._strengths(places)[index].float().to(model.device),
         )
 
     def _hints(self, positions: Sequence[float], size: tuple[int, int]) -> Tensor:
-        """Skeletons `(n, 3, *size)`; equal positions are drawn once."""
+        """Skeletons `(n, 3, *size)`."""
         assert self.poses is not None
-        places = {position: row for row, position in enumerate(dict.fromkeys(positions))}
         factors = size[1] / self.pose_size[1], size[0] / self.pose_size[0]
         people = [
             [pose.scaled(*factors) for pose in pose_at(self.poses, place, self.motion)]
-            for place in places
+            for place in positions
         ]
-        return draw_batch(people, *size)[[places[position] for position in positions]]
+        return draw_batch(people, *size)
 
     def _strengths(self, places: Tensor) -> Tensor:
         share = 1 - 2 * (places - places.floor() - 0.5).abs()

@@ -12,10 +12,13 @@ log = logging.getLogger(__name__)
 
 
 class Batches:
-    """Runs work in batches of `size` rows; one that does not fit is halved, as are all after it."""
+    """Runs work in batches of `size` rows; one that does not fit is halved, as are all after it.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    Before the next attempt `empty_cache` gives back what torch holds of a device's memory unused.
+    """
+
+    def __init__(self, size: int, empty_cache: Callable[[], None] | None = None) -> None:
+        self.size, self._empty_cache = size, empty_cache or empty_caches
 
     def run(self, work: Callable[[list[int]], Tensor], count: int) -> Tensor:
         """The rows of `work(range(count))`. Raises its error where not even one row fits."""
@@ -42,7 +45,19 @@ class Batches:
     def _halve(self, rows: int) -> None:
         self.size = rows // 2
         log.info("a batch of %d does not fit in memory, going on with %d", rows, self.size)
-        torch.cuda.empty_cache()
+        self._empty_cache()
+
+
+def empty_caches() -> None:
+    """Give back the memory that torch holds unused on every kind of device that there is."""
+    for device in accelerators():
+        getattr(torch, device).empty_cache()
+
+
+def accelerators() -> list[str]:
+    """The kinds of device besides the CPU that torch can compute on here, the fastest first."""
+    kinds = {"cuda": torch.cuda, "xpu": getattr(torch, "xpu", None), "mps": torch.backends.mps}
+    return [name for name, kind in kinds.items() if kind is not None and kind.is_available()]
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -50,4 +65,5 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
     # neither the CPU's allocator nor every driver has an error class of its own
-    return any(words in str(error) for words in ("DefaultCPUAllocator", "out of memory"))
+    known = ("DefaultCPUAllocator", "out of memory", "not enough GPU video memory")
+    return any(words in str(error) for words in known)

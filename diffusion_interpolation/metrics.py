@@ -106,7 +106,8 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
     """
     if min(len(real), len(made)) < 2:
         raise ValueError(f"features: got {len(real)} and {len(made)} rows, want at least 2 of each")
-    real, made = real.double(), made.double()
+    # not every device has float64
+    real, made = real.cpu().double(), made.cpu().double()
     means = (real.mean(0) - made.mean(0)).square().sum()
     first, second = torch.cov(real.T), torch.cov(made.T)
     root = _root(first)

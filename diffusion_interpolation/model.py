@@ -37,17 +37,16 @@ class Text:
     def at(self, positions: Tensor) -> Text:
         """A row a position, on the great circle between two keyframes' rows (method, step 5).
 
-        One row serves every position. Raises `ValueError` for a position outside of `[0, n - 1]`.
+        `positions` are on the CPU, in float64, which not every device has. One row serves every
+        position. Raises `ValueError` for a position outside of `[0, n - 1]`.
         """
         if len(self) == 1:
             return self.rows([0] * len(positions))
-        last = len(self) - 1
-        if not 0 <= positions.min() <= positions.max() <= last:
-            got = f"{positions.min():g} to {positions.max():g}"
-            raise ValueError(f"position: got {got}, want 0 to {last}: there are {last + 1} rows")
+        check_positions(positions.tolist(), len(self))
         left = positions.floor().clamp(0, len(self) - 2).long()
-        share = positions - left
-        return self.map(lambda tensor: slerp(tensor[left], tensor[left + 1], share))
+        share, left = positions - left, left.tolist()
+        right = [row + 1 for row in left]
+        return self.map(lambda tensor: slerp(tensor[left], tensor[right], share))
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ class Guidance:
     `positive` and `negative` have `n` rows or one; `cfg` is the scale of classifier-free guidance
     (1: none). `hint` `(n, 3, H, W)` in 0..1 goes to the ControlNet with the strengths `(n,)`, for
     both halves of guidance. `seeds`, one a row, are for samplers that add noise on the way.
+    `positions`, one a row, say where on the path the latents are, in keyframes.
     """
 
     positive: Text
@@ -65,6 +65,7 @@ class Guidance:
     hint: Tensor | None = None
     strength: Tensor | None = None
     seeds: Sequence[int] | None = None
+    positions: Sequence[float] | None = None
 
     def rows(self, index: list[int]) -> Guidance:
         """The guidance of some of the rows."""
@@ -75,7 +76,20 @@ class Guidance:
             hint=None if self.hint is None else self.hint[index],
             strength=None if self.strength is None else self.strength[index],
             seeds=None if self.seeds is None else [self.seeds[i] for i in index],
+            positions=None if self.positions is None else [self.positions[i] for i in index],
         )
+
+    def by_strength(self, count: int) -> dict[float, list[int]]:
+        """The rows, of `count`, of each strength of the ControlNet, in order.
+
+        It is rounded, because positions as far from a keyframe may differ in their last bit.
+        """
+        if self.hint is None or self.strength is None:
+            return {1.0: list(range(count))}
+        groups: dict[float, list[int]] = {}
+        for row, strength in enumerate(self.strength.tolist()):
+            groups.setdefault(round(strength, 4), []).append(row)
+        return groups
 
 
 class Begun(NamedTuple):
@@ -154,6 +168,15 @@ class LatentDiffusionModel(Protocol):
         The first `negatives` rows are those under the negative prompt, for models to which the two
         halves of guidance differ in more than their text.
         """
+
+
+def check_positions(positions: Sequence[float], rows: int) -> None:
+    """Raise `ValueError` for a position, in keyframes, that lies outside of `rows` keyframes."""
+    first, last = min(positions), max(positions)
+    if not 0 <= first <= last <= rows - 1:
+        raise ValueError(
+            f"position: got {first:g} to {last:g}, want 0 to {rows - 1}: there are {rows} rows"
+        )
 
 
 def move(text: Text, like: Tensor) -> Text:

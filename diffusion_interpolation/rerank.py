@@ -12,8 +12,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .memory import Batches
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+MAX_PIXELS = 8 * 1024 * 1024
+"""Pixels of the pictures that CLIP is given at once: 96 MiB, and as much again to resize them."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,19 @@ class ClipPair:
         """
         *towards, away = self.embed_texts([*positives, negative])
         direction = torch.stack(towards).mean(0) - away
-        return Scorer(self.embed_pictures, lambda seen: seen @ direction.to(seen))
+        return Scorer(
+            lambda pictures: _in_batches(self.embed_pictures, pictures),
+            lambda seen: seen @ direction.to(seen),
+        )
+
+
+def _in_batches(embed: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
+    """The embeddings of all `pictures`, in batches of about `MAX_PIXELS` that fit in memory.
+
+    CLIP sees small pictures, but it is the whole ones that are moved to its device and resized.
+    """
+    size = max(1, MAX_PIXELS // (pictures.shape[2] * pictures.shape[3]))
+    return Batches(size).run(lambda rows: embed(pictures[rows]), len(pictures))
 
 
 def normalise(

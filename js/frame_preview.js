@@ -15,16 +15,28 @@ import { SaveMenu } from "./save_menu.js";
 /** @typedef {import("./picks.js").Choice} Choice */
 
 /**
+ * What is to be saved: a run's frames, the one number `index` or all.
+ * @typedef {object} Download
+ * @property {string} folder
+ * @property {"png" | "zip" | "webp" | "mp4"} kind
+ * @property {number} [index]
+ * @property {number} [fps]
+ * @property {string} [repeat]
+ */
+
+/**
  * @typedef {object} Host
  * @property {(folder: string, file: string) => string} urlOf a picture of a run
- * @property {(query: URLSearchParams) => Promise<Response>} save asks for frames as one file
+ * @property {() => void} shown hears that another run is shown, or none
+ * @property {(asked: Download) => Promise<Response>} save asks for frames as one file
  * @property {() => string} picks the text of the node's input; empty where it has none
  * @property {(text: string, seed: number | null) => void} setPicks for the run of that seed
  * @property {() => void} runAgain
  */
 
 const RESTING = 120; // ms on a frame until its candidates are shown
-const GONE = "The frames of the last run are gone: ComfyUI keeps them only until it is restarted.";
+const GONE =
+  "These frames are gone: ComfyUI keeps those of a node's last runs until it is restarted.";
 
 export class FramePreview {
   /** @type {Run | null} */
@@ -51,9 +63,9 @@ export class FramePreview {
     this.#host = host;
     this.#menu = new SaveMenu([
       { text: "This frame (PNG)", act: () => this.#saveFrame() },
-      { text: "All frames (ZIP)", act: () => this.#saveAs("zip") },
-      { text: "Animation (WebP)", act: () => this.#saveAs("webp") },
-      { text: "Film (MP4)", act: () => this.#saveAs("mp4") },
+      { text: "All frames (ZIP)", act: () => this.#saveAll("zip") },
+      { text: "Animation (WebP)", act: () => this.#saveAll("webp") },
+      { text: "Film (MP4)", act: () => this.#saveAll("mp4") },
     ]);
     this.#slider.addTool(this.#menu.button);
     this.element.append(this.#slider.element, this.#strip.element, this.#status);
@@ -72,6 +84,7 @@ export class FramePreview {
    */
   show(run) {
     this.#run = run;
+    this.#host.shown();
     this.#setFrames();
     this.#unfollow();
     this.refresh();
@@ -92,7 +105,7 @@ export class FramePreview {
     const run = /** @type {Run} */ (this.#run);
     addFrame(run, live);
     if (live.index !== null && live.file !== null) {
-      this.#slider.setFrame(live.index, this.#host.urlOf(run.folder, live.file));
+      this.#slider.setFrame(live.index, this.#host.urlOf(run.pictures, live.file));
       if (this.#following) this.#slider.show(live.index);
     }
     const depth = live.depth ? `depth ${live.depth} of ${live.depths}, ` : "";
@@ -134,7 +147,7 @@ export class FramePreview {
 
   #setFrames() {
     const run = this.#run;
-    const urls = run ? run.files.map((file) => file && this.#host.urlOf(run.folder, file)) : [];
+    const urls = run ? run.files.map((file) => file && this.#host.urlOf(run.pictures, file)) : [];
     this.#slider.setFrames(urls, run ? positionsOf(run) : []);
   }
 
@@ -143,6 +156,7 @@ export class FramePreview {
     this.#before = this.#slider.index;
     this.#following = true;
     this.#run = startRun(live);
+    this.#host.shown();
     this.#slider.pause();
     this.#setFrames();
   }
@@ -160,7 +174,7 @@ export class FramePreview {
     const index = this.#slider.index;
     const made = run.made.get(index);
     if (!made) return this.#strip.clear(`Frame ${index + 1}${run.files[index] ? " · keyframe" : ""}`);
-    const url = made.strip && this.#host.urlOf(run.folder, made.strip);
+    const url = made.strip && this.#host.urlOf(run.pictures, made.strip);
     this.#strip.show(made, url, choiceAt(this.#host.picks(), made.position));
   }
 
@@ -235,28 +249,39 @@ export class FramePreview {
 
   #saveFrame() {
     const run = this.#run;
-    const file = run?.files[this.#slider.index];
-    if (!run || !file) return this.#say(`Frame ${this.#slider.index + 1} is yet to come.`);
-    const link = make("a", "", { href: this.#host.urlOf(run.folder, file), download: file });
-    link.click();
+    const index = this.#slider.index;
+    if (!run?.files[index]) return this.#say(`Frame ${index + 1} is yet to come.`);
+    const name = `${String(index).padStart(4, "0")}.png`;
+    this.#save({ folder: run.folder, kind: "png", index }, name);
   }
 
   /** @param {"zip" | "webp" | "mp4"} kind */
-  #saveAs(kind) {
-    this.#saving = this.#saving.then(() => this.#download(kind));
-  }
-
-  /** @param {"zip" | "webp" | "mp4"} kind */
-  async #download(kind) {
-    const run = this.#run;
-    if (!run) return;
+  #saveAll(kind) {
+    if (!this.#run) return;
     const { fps, mode } = this.#slider.playback;
+    const asked = { folder: this.#run.folder, kind, fps, repeat: mode };
+    this.#save(asked, `interpolation.${kind}`);
+  }
+
+  /**
+   * One after the other, however many are chosen.
+   * @param {Download} asked
+   * @param {string} name of the file
+   */
+  #save(asked, name) {
+    this.#saving = this.#saving.then(() => this.#download(asked, name));
+  }
+
+  /**
+   * @param {Download} asked
+   * @param {string} name
+   */
+  async #download(asked, name) {
     this.#say("Preparing the file…");
     try {
-      const query = new URLSearchParams({ folder: run.folder, kind, fps: String(fps), repeat: mode });
-      const answer = await this.#host.save(query);
+      const answer = await this.#host.save(asked);
       if (!answer.ok) throw new Error((await answer.json()).error);
-      offer(await answer.blob(), `interpolation.${kind}`);
+      offer(await answer.blob(), name);
       this.refresh();
     } catch (error) {
       this.#say(`Could not save: ${error instanceof Error ? error.message : error}`);

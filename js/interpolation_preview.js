@@ -7,13 +7,13 @@
  * them.
  */
 
-import { api } from "/scripts/api.js";
-import { app } from "/scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
 
 import { FramePreview } from "./frame_preview.js";
 import { findNode, readOutput } from "./preview_run.js";
 
-/** @typedef {import("/scripts/app.js").ComfyNode} ComfyNode */
+/** @typedef {import("../../scripts/app.js").ComfyNode} ComfyNode */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
 /** @typedef {import("./preview_run.js").Run} Run */
 
@@ -23,8 +23,11 @@ const WIDTH = 360; // pixels, of a new node at least
 const MARGIN = 10; // pixels that the canvas renderer leaves around a widget
 const PROPERTY = "frames";
 
-/** @type {WeakMap<ComfyNode, FramePreview>} */
-const previews = new WeakMap();
+const TELLING = 200; // ms after a change until the server hears which runs are shown
+const MOST_RUNS = 256; // that the server takes
+
+/** Of the nodes on the page. @type {Map<ComfyNode, FramePreview>} */
+const previews = new Map();
 /**
  * The node whose frames came last, for when its prompt ends early.
  * @type {{ promptId: string, node: ComfyNode } | null}
@@ -42,6 +45,7 @@ app.registerExtension({
         act(/** @type {CustomEvent} */ (/** @type {unknown} */ (event)).detail);
       });
     listen("diffusion_interpolation.frame", onFrame);
+    listen("status", () => untold && tellSoon());
     listen("executed", onExecuted);
     for (const type of ["execution_error", "execution_interrupted"]) listen(type, onStopped);
   },
@@ -89,6 +93,7 @@ function addPreview(node, height) {
     if (place?.isConnected) places.set(node.id, new WeakRef(place));
     previews.delete(node);
     preview.destroy();
+    tellSoon();
   });
   const picks = widgetOf(node, "picks");
   if (picks) chain(picks, "callback", () => preview.refresh());
@@ -104,7 +109,8 @@ function hostOf(node) {
       const query = new URLSearchParams({ filename: file, subfolder: folder, type: "temp" });
       return api.apiURL(`/view?${query}`);
     },
-    save: (query) => api.fetchApi(`/diffusion_interpolation/save?${query}`),
+    shown: tellSoon,
+    save: (asked) => post("save", asked),
     picks: () => String(widgetOf(node, "picks")?.value ?? ""),
     setPicks: (text, seed) => change(() => setPicks(node, text, seed)),
     runAgain: () => app.queuePrompt(0),
@@ -194,6 +200,44 @@ async function ask(route) {
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;
+  }
+}
+
+/**
+ * @param {string} route
+ * @param {object} content
+ */
+function post(route, content) {
+  return api.fetchApi(`/diffusion_interpolation/${route}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(content),
+  });
+}
+
+// Which runs are shown: the server keeps the files of those for as long as the page is open
+
+/** Whether the server has yet to hear of a change. */
+let untold = false;
+let telling = 0;
+
+/** Tell the server which runs are shown, once for all changes of a moment. */
+function tellSoon() {
+  untold = true;
+  clearTimeout(telling);
+  telling = setTimeout(tellShown, TELLING);
+}
+
+/** A page that is not connected yet is not heard; it tries again when it is. */
+async function tellShown() {
+  if (!api.clientId) return;
+  const folders = [...previews.values()].flatMap(({ run }) => (run ? [run.folder] : []));
+  const content = { page: api.clientId, folders: [...new Set(folders)].slice(-MOST_RUNS) };
+  untold = false;
+  try {
+    untold = !(await (await post("shown", content)).json()).held;
+  } catch {
+    untold = true;
   }
 }
 

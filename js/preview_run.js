@@ -23,7 +23,8 @@ import { choiceAt } from "./picks.js";
 
 /**
  * @typedef {object} Run
- * @property {string} folder in the server's temporary files
+ * @property {string} folder of the run's own in the server's temporary files, which names it
+ * @property {string} pictures the folder of the pictures there, which runs share
  * @property {string} workflow the id of the workflow that ran; empty where the server cannot tell
  * @property {(string | null)[]} files a picture for each frame; null for one that is missing
  * @property {number[] | null} gaps new frames between each two keyframes; null where not known
@@ -40,6 +41,7 @@ import { choiceAt } from "./picks.js";
  * @property {string} prompt_id
  * @property {string} [workflow]
  * @property {string} folder
+ * @property {string} pictures
  * @property {number[] | null} gaps
  * @property {number} depths
  * @property {number | null} seed
@@ -52,7 +54,7 @@ import { choiceAt } from "./picks.js";
  */
 
 /** The version of the output that this module reads. */
-const VERSION = 1;
+const VERSION = 2;
 
 /**
  * The run in a node's output, the last where there are several; null where there is none, or one of
@@ -65,6 +67,7 @@ export function readOutput(output) {
   if (told?.version !== VERSION || !Array.isArray(told.files)) return null;
   return {
     folder: told.folder,
+    pictures: told.pictures,
     workflow: told.workflow ?? "",
     files: told.files,
     gaps: told.gaps,
@@ -81,10 +84,10 @@ export function readOutput(output) {
  * @returns {Run}
  */
 export function startRun(live) {
-  const { folder, gaps, depths, seed, total } = live;
+  const { folder, pictures, gaps, depths, seed, total } = live;
   const files = Array(total).fill(null);
   const workflow = live.workflow ?? "";
-  return { folder, workflow, files, gaps, depths, made: new Map(), seed, failure: "" };
+  return { folder, pictures, workflow, files, gaps, depths, made: new Map(), seed, failure: "" };
 }
 
 /**

@@ -5,10 +5,8 @@ The one place that knows the host's internals.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +20,8 @@ from torch import Tensor, nn
 from ..diffusion_interpolation.finite import check_vae
 from ..diffusion_interpolation.memory import Batches
 from ..diffusion_interpolation.model import Begun, Guidance, Text, steps_to_begin
+from .comfy_conditioning import Places
+from .comfy_noise import row_wise
 
 Conditioning = list[list[Any]]
 OnStep = Callable[[int, Tensor], None]
@@ -66,7 +66,7 @@ class ComfyModel:
         self._sampling = model.get_model_object("model_sampling")
         self._sigmas = self._invertible(sigmas.cpu().float())
         self._rest = positive or {}, negative or {}
-        self._batches: Batches | None = Batches(rows) if rows else None
+        self._batches: Batches | None = Batches(rows, memory.soft_empty_cache) if rows else None
         self._held = False
 
     @property
@@ -182,9 +182,9 @@ class ComfyModel:
         A ControlNet of the host has one strength, so rows of different strength go separately.
         """
         if self._batches is None:
-            self._batches = Batches(self._rows_that_fit(noisy))
+            self._batches = Batches(self._rows_that_fit(noisy), memory.soft_empty_cache)
         both = torch.stack([noisy, noisy], dim=1)
-        for rows in _by_strength(guidance, len(noisy)):
+        for rows in guidance.by_strength(len(noisy)).values():
 
             def work(part: list[int], rows: list[int] = rows) -> Tensor:
                 index = [rows[i] for i in part]
@@ -213,7 +213,7 @@ class ComfyModel:
         sampled = guider.sample(
             torch.zeros_like(start),  # the noise is in there already
             start,
-            _row_wise(self._sampler, guidance.seeds, start.to(self._model.load_device)),
+            row_wise(self._sampler, guidance.seeds, start.to(self._model.load_device), sigmas),
             sigmas,
             denoise_mask=mask,
             callback=stepped,
@@ -233,9 +233,10 @@ class ComfyModel:
         """Positive and negative; a pose's ControlNet is one object in both, so they batch."""
         with_pose: dict[int, Any] = {}
         result = []
-        shared = self._rest[0] if self._rest[0].get("control_apply_to_uncond") else {}
-        for text, rest in zip((guidance.positive, guidance.negative), self._rest, strict=True):
-            rest = dict(rest)
+        places = Places(guidance.positions or [])
+        rests = [places.rest(rest) for rest in self._rest]
+        shared = rests[0] if rests[0].get("control_apply_to_uncond") else {}
+        for text, rest in zip((guidance.positive, guidance.negative), rests, strict=True):
             if guidance.hint is not None:
                 earlier = rest.get("control", shared.get("control"))
                 if id(earlier) not in with_pose:
@@ -246,7 +247,8 @@ class ComfyModel:
         return result
 
     def _pose_control(self, guidance: Guidance, earlier: Any) -> Any:
-        strength = 1.0 if guidance.strength is None else guidance.strength[0].item()
+        # all rows have the same
+        [strength] = guidance.by_strength(len(guidance.hint))
         control = self._control_net.copy()
         vae = self._vae if self._needs_vae_hint() else None
         control.set_cond_hint(guidance.hint, strength, (0.0, 1.0), vae=vae)
@@ -371,12 +373,13 @@ def _needed(patcher: Any, latent_shape: Sequence[int]) -> float:
 
 def to_network(model: Any, latents: Tensor) -> Tensor:
     """Latents as wires carry them, in the scale that the network sees."""
-    return model.model.process_latent_in(latents.float())
+    # `model.model` has what a node has put over it only while it is loaded
+    return model.get_model_object("latent_format").process_in(latents.float())
 
 
 def from_network(model: Any, latents: Tensor) -> Tensor:
     """The way back of `to_network`."""
-    return model.model.process_latent_out(latents)
+    return model.get_model_object("latent_format").process_out(latents)
 
 
 def carry_noisy(model: Any, noisy: Tensor, sigma: Tensor) -> Tensor:
@@ -447,7 +450,7 @@ def check_control_net(control_net: Any, model: Any) -> None:
     network = getattr(control_net, "control_model", None)
     if network is None:
         return
-    got, want = _text_width(network), _text_width(model.model.diffusion_model)
+    got, want = _text_width(network), _text_width(model.get_model_object("diffusion_model"))
     if got != want:
         raise ValueError(
             f"control_net: it takes {_of_width(got)}, this model {_of_width(want)}; "
@@ -465,35 +468,6 @@ def _text_width(network: nn.Module) -> int | None:
 
 def _of_width(width: int | None) -> str:
     return "another kind of text" if width is None else f"text of width {width}"
-
-
-def _by_strength(guidance: Guidance, count: int) -> list[list[int]]:
-    """Rows grouped by the strength of their ControlNet, in order."""
-    if guidance.hint is None or guidance.strength is None:
-        return [list(range(count))]
-    groups: dict[float, list[int]] = {}
-    for row, strength in enumerate(guidance.strength.tolist()):
-        groups.setdefault(strength, []).append(row)
-    return list(groups.values())
-
-
-def _row_wise(sampler: Any, seeds: Sequence[int] | None, like: Tensor) -> Any:
-    """`sampler` with noise that depends on each row's own seed, where it adds any on the way."""
-    function = getattr(sampler, "sampler_function", None)
-    if not seeds or function is None:
-        return sampler
-    if "noise_sampler" not in inspect.signature(function).parameters:
-        return sampler
-    # the seeds themselves have drawn the noise that is in the latents already
-    generators = [torch.Generator().manual_seed((seed + 1) % 2**64) for seed in seeds]
-
-    def draw(*_: Any) -> Tensor:
-        noise = [torch.randn(like.shape[1:], generator=generator) for generator in generators]
-        return torch.stack(noise).to(like)
-
-    seeded = copy(sampler)
-    seeded.extra_options = {**sampler.extra_options, "noise_sampler": draw}
-    return seeded
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from comfy.cli_args import args
 
 from ..diffusion_interpolation.frame_cache import FrameCache, Store
-from .frame_files import running_server
+from .running_prompt import running_server
 
 
 def _share(of: int) -> Callable[[int], int]:

@@ -15,6 +15,7 @@ from ..diffusion_interpolation.model import Text
 from ..diffusion_interpolation.path import MOST_SEED
 from ..diffusion_interpolation.pose import are_paired, match_people, read_poses
 from ..diffusion_interpolation.pose_motion import MOTIONS
+from .comfy_conditioning import check_rows, count_rows
 from .comfy_model import OTHER_VAE, Conditioning, read_conditioning
 from .types import PoseKeypoint
 
@@ -177,7 +178,8 @@ def read_prompts(
     """The guide of `keyframes`, or of as many as there are rows where that is None.
 
     Raises `ValueError` for rows or poses that do not match the keyframes, a negative that is missed
-    and poses without a ControlNet, or the reverse.
+    and poses without a ControlNet, or the reverse, and for tensors beside the prompt that have
+    several rows but not one for each keyframe.
     """
     pose = pose or PoseOptions()
     text, rest = read_conditioning("positive", positive)
@@ -194,6 +196,9 @@ def read_prompts(
     _check_text("negative", away)
     if len(away) != 1 and negative is not None:
         raise ValueError(f"negative: got {len(away)} rows, want 1: it is the same everywhere")
+    count = keyframes or _count_keyframes(text, [rest, away_rest])
+    for name, held in (("positive", rest), ("negative", away_rest)):
+        check_rows(name, held, count)
     people, size = _read_poses(pose, keyframes or len(text))
     guide = Guide(
         text,
@@ -206,6 +211,11 @@ def read_prompts(
         pose.motion,
     )
     return Prompts(guide, rest, away_rest)
+
+
+def _count_keyframes(text: Text, rests: list[dict[str, Any]]) -> int:
+    """How many keyframes a conditioning speaks of, where there are no pictures to count."""
+    return len(text) if len(text) > 1 else max(map(count_rows, rests))
 
 
 def _check_text(name: str, text: Text) -> None:

@@ -9,10 +9,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.model import Text, stack
+from .comfy_conditioning import differences
 from .comfy_model import Conditioning, read_conditioning, write_conditioning
 from .types import CATEGORY
 
 MOST_REPEATS = 4
+CLIP_CHUNK = 77
+"""Tokens that CLIP reads at once; longer prompts have several such chunks."""
+WIDTH_OF_XL = 2048
 
 log = logging.getLogger(__name__)
 
@@ -45,22 +49,53 @@ class KeyframeConditioning(io.ComfyNode):
             read_conditioning("first", first), read_conditioning("second", second), strict=True
         )
         _check_alike(*texts)
-        lost = sorted(set(rests[1]) - set(rests[0]))
-        if lost:
-            log.warning("KeyframeConditioning: second's %s are left out", ", ".join(lost))
-        length = _common_length(*(text.states.shape[1] for text in texts))
+        length = _common_length(*texts)
         alike = [Text(_repeated(text.states, length), text.pooled) for text in texts]
-        return io.NodeOutput(write_conditioning(stack(alike), rests[0]))
+        shown = {}
+        if differing := differences(*rests):
+            warning = (
+                f"The prompts differ in {', '.join(differing)} as well; "
+                "for every keyframe this is as in first, and what second has is not used."
+            )
+            log.warning("KeyframeConditioning: %s", warning)
+            shown = {"text": (warning,)}
+        return io.NodeOutput(write_conditioning(stack(alike), rests[0]), ui=shown or None)
 
 
-def _common_length(first: int, second: int) -> int:
-    """Tokens that both are repeated to, as the host does: cross-attention sees no difference."""
-    length = math.lcm(first, second)
-    if length > MOST_REPEATS * min(first, second):
+def _common_length(first: Text, second: Text) -> int:
+    """The number of tokens to which both prompts are repeated.
+
+    Cross-attention sees no difference between tokens and their repetition. In joint attention
+    tokens take part in the softmax of the picture, so that a repetition counts double.
+    """
+    lengths = first.states.shape[1], second.states.shape[1]
+    if lengths[0] == lengths[1]:
+        return lengths[0]
+    if not all(map(_is_for_cross_attention, (first, second))):
         raise ValueError(
-            f"second: got {second} tokens, first {first}; want prompts of about the same length"
+            f"second: got {lengths[1]} tokens, first {lengths[0]}; this kind of model needs the "
+            "same number of tokens in both, so add words to the shorter prompt or take some away "
+            "from the longer one"
+        )
+    length = math.lcm(*lengths)
+    if length > MOST_REPEATS * min(lengths):
+        raise ValueError(
+            f"second: got {lengths[1]} tokens, first {lengths[0]}; both would be repeated to "
+            f"{length} tokens, and {MOST_REPEATS * min(lengths)} are the most, so shorten the "
+            "longer prompt"
         )
     return length
+
+
+def _is_for_cross_attention(text: Text) -> bool:
+    """Whether only CLIP can have made the tokens, as for Stable Diffusion 1, 2 and XL.
+
+    CLIP fills whole chunks. States of XL are as wide as those of some language models, which have
+    no pooled output, and all other models with joint attention have wider states.
+    """
+    _, tokens, width = text.states.shape
+    narrow = width < WIDTH_OF_XL or (width == WIDTH_OF_XL and text.pooled is not None)
+    return narrow and tokens % CLIP_CHUNK == 0
 
 
 def _repeated(states: Tensor, length: int) -> Tensor:

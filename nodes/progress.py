@@ -19,7 +19,8 @@ class Progress:
     def __init__(self, model: Any, total: int) -> None:
         self._bar = comfy.utils.ProgressBar(total)
         self._model, self._total, self._done = model, total, 0
-        self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        latent_format = model.get_model_object("latent_format")
+        self._previewer = latent_preview.get_previewer(model.load_device, latent_format)
         self._last = 0.0
 
     def step(self, rows: int, denoised: Tensor) -> None:

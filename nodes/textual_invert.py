@@ -16,6 +16,7 @@ from ..diffusion_interpolation.inversion import Inversion, InversionSettings, in
 from ..diffusion_interpolation.model import Text
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import line_plot
+from .comfy_conditioning import check_single
 from .comfy_model import ComfyModel, check_channels, whole_schedule, write_conditioning
 from .inputs import (
     cfg_input,
@@ -137,6 +138,7 @@ class TextualInvert(io.ComfyNode):
     ) -> io.NodeOutput:
         pictures = read_keyframes(keyframes, vae)
         prompts = read_prompts(positive, negative, cfg, len(pictures))
+        check_single("positive", prompts.positive)
         settings = InversionSettings(
             steps=steps,
             learning_rate=learning_rate,

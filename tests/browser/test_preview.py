@@ -8,7 +8,7 @@ from comfy_host import Graph
 from comfy_view import colors
 from plain_frames import COUNT, colored, opened, opened_whole
 
-GONE = "The frames of the last run are gone: ComfyUI keeps them only until it is restarted."
+GONE = "These frames are gone: ComfyUI keeps those of a node's last runs until it is restarted."
 
 
 def test_frames_are_shown_and_come_back_after_a_reload(view):
@@ -60,14 +60,28 @@ def test_frames_of_different_sizes(view):
 
 
 def test_a_frame_that_is_gone_is_said_to_be(view):
-    view.page.route("**/view?*0005.png*", lambda route: route.fulfill(status=404))
-    node = opened(view)
+    graph, node = colored()
+    view.open(graph, show=node)
+    view.run()
+    file = view.evaluate(
+        """async (id) => {
+            const folder = find(id).properties.frames;
+            const answer = await fetch(`/diffusion_interpolation/run?folder=${folder}`);
+            return (await answer.json()).interpolation[0].files[5];
+        }""",
+        node.id,
+    )
+    address = f"**/view?*{file}*"
+    view.page.route(address, lambda route: route.fulfill(status=404))
+    view.wait_until_stored(node)
+    view.reload()
+    view.show(node)
     view.says(node, GONE)
     view.bar(node).focus()
     for _ in range(5):
         view.page.keyboard.press("ArrowRight")
     view.preview(node).get_by_text("Frame 6 could not be loaded").wait_for()
-    view.page.unroute("**/view?*0005.png*")
+    view.page.unroute(address)
     view.forgive("404 (Not Found)")
 
 

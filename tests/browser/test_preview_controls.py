@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
 from comfy_host import Node
-from comfy_view import View
+from comfy_view import View, colors
 from PIL import Image
 from plain_frames import COUNT, opened, opened_whole, shows
 
@@ -99,18 +100,20 @@ def saved(view: View, node: Node, name: str) -> tuple[str, bytes]:
 
 def test_saving(view):
     node = opened(view)
-    folder = view.evaluate("(id) => find(id).properties.frames", node.id)
-    files = sorted((view.server.folder / "temp" / folder).glob("0*.png"))
     view.bar(node).focus()
     view.page.keyboard.press("ArrowRight")
     view.page.keyboard.press("ArrowRight")
     shows(view, node, 2)
     name, content = saved(view, node, "This frame")
-    assert (name, content) == ("0002.png", files[2].read_bytes())
+    assert name == "0002.png"
+    picture = Image.open(io.BytesIO(content))
+    assert picture.getpixel((32, 32)) == colors(COUNT)[2]
+    kinds = {node["type"] for node in json.loads(picture.info["workflow"])["nodes"]}
+    assert kinds == {"TestColors", "InterpolationPreview"}
     name, content = saved(view, node, "All frames")
     assert name == "interpolation.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert archive.namelist() == [file.name for file in files]
+        assert archive.namelist() == [f"{index:04d}.png" for index in range(COUNT)]
     name, content = saved(view, node, "Animation")
     assert name == "interpolation.webp"
     assert Image.open(io.BytesIO(content)).n_frames == 2 * (COUNT - 1)
@@ -127,8 +130,8 @@ def test_a_failure_to_save_is_said(view):
     choose(view, node, "All frames")
     view.says(
         node,
-        f"Could not save: There are no frames of {folder} any more: ComfyUI empties its temp "
-        "folder when it starts. Run the workflow again.",
+        "Could not save: These frames are gone: ComfyUI keeps those of a node's last runs until "
+        "it is restarted. Run the workflow again.",
     )
     view.forgive("404 (Not Found)")
 

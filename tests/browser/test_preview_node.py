@@ -177,6 +177,24 @@ def test_two_sliders_mind_their_own_frames(view):
     shows(view, second, 0)
 
 
+def test_what_is_on_the_screen_is_kept_while_another_tab_runs(view):
+    """The server keeps a node's last runs, and what a page shows beyond them."""
+    graph, node = colored(shift=0.25 + 0.001 * view.vue)
+    view.open(graph, show=node)
+    view.run()
+    shows(view, node, 0, 0.25 + 0.001 * view.vue)
+    workflow = view.workflow()
+    view.page.wait_for_timeout(1000)  # until the page has told the server
+    for press in range(6):
+        graph.prompt["1"]["inputs"]["shift"] = 0.5 + 0.01 * press + 0.1 * view.vue
+        run = view.server.run(graph.prompt, extra_pnginfo={"workflow": {"id": workflow["id"]}})
+        assert run.error is None
+    view.load(workflow)
+    view.show(node)
+    shows(view, node, 0, 0.25 + 0.001 * view.vue)
+    view.says(node, "")
+
+
 # Other workflows
 
 

@@ -243,6 +243,56 @@ def levels_to_learn_the_wrong_way_round(demo: Demo) -> Node:
     return demo.invert(lowest_level=0.67, highest_level=0.33)
 
 
+def holding(demo: Demo, key: str, numbers: object) -> list:
+    """The positive prompt with a tensor of `numbers` beside it."""
+    numbers = json.dumps(numbers)
+    held = demo.graph.add("TestHeld", conditioning=demo.positive, key=key, numbers=numbers)
+    return held[0]
+
+
+@mistake("positive", "ControlNet hint has 3 rows", "2 keyframes", "needs")
+def a_hint_of_another_count(demo: Demo) -> Node:
+    prompts = demo.graph.add(
+        "ControlNetApplyAdvanced",
+        positive=demo.positive,
+        negative=demo.negative,
+        control_net=demo.control_net,
+        image=three_pictures(demo),
+        strength=1.0,
+        start_percent=0.0,
+        end_percent=1.0,
+    )
+    return demo.bisector(positive=prompts[0], negative=prompts[1])
+
+
+@mistake("positive", "guidance holds 2 numbers", "a single number")
+def a_guidance_for_each_keyframe(demo: Demo) -> Node:
+    return demo.bisector(positive=holding(demo, "guidance", [3.5, 4.0]))
+
+
+@mistake("negative", "latent_of_a_pack has 3 rows for 2 keyframes", "needs 1 row")
+def a_tensor_of_another_count(demo: Demo) -> Node:
+    negative = holding(demo, "latent_of_a_pack", [[0.0, 1.0]] * 3)
+    return demo.bisector(negative=negative)
+
+
+@mistake("positive", "attention_mask differs between keyframes", "the same")
+def nothing_between_two_masks(demo: Demo) -> Node:
+    return demo.bisector(positive=holding(demo, "attention_mask", [[1, 1, 1], [1, 1, 0]]))
+
+
+@mistake("positive", "reference has 2 rows", "learning needs 1 row")
+def a_tensor_for_each_keyframe_to_learn(demo: Demo) -> Node:
+    return demo.invert(positive=holding(demo, "reference", [[0.0], [1.0]]))
+
+
+@mistake("position", "1.5 to 1.5", "want 0 to 1")
+def a_position_beyond_the_hints(demo: Demo) -> Node:
+    held = holding(demo, "reference", [[0.0], [1.0]])
+    noisy = demo.lerp(encoded(demo))
+    return demo.denoise(noisy, position=1.5, positive=held, control_net=None, poses=None)
+
+
 @mistake("position", "got 1.5", "0 to 1")
 def a_position_beyond_the_end(demo: Demo) -> Node:
     return demo.lerp(encoded(demo), position=1.5)

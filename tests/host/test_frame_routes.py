@@ -12,54 +12,44 @@ import urllib.parse
 import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from email.message import Message
+from math import inf, nan
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import comfy_host
 import numpy as np
 import pytest
+from comfy_routes import SAVE, SHOWN, ask, send
 from PIL import Image
 
-PATH = "/diffusion_interpolation/save"
 REDS = (0, 60, 120, 180, 240)
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: Message
-    body: bytes
-
-    @property
-    def error(self) -> str:
-        return json.loads(self.body)["error"]
-
-
-def ask(server: comfy_host.Server, query: str = "", path: str = PATH, **values: object) -> Answer:
-    """What the server says to `values`, or to a `query` that is encoded already."""
-    address = f"{server.url}{path}?{query or urllib.parse.urlencode(values)}"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(address, timeout=60) as answer:
-            return Answer(answer.status, answer.headers, answer.read())
-    except urllib.error.HTTPError as refusal:
-        return Answer(refusal.code, refusal.headers, refusal.read())
 
 
 def run_folder(server: comfy_host.Server, pictures: list[Image.Image | None]) -> Path:
     """A folder as a run leaves it, with pictures missing where it says None."""
     folder = server.folder / "temp" / f"interpolation_{secrets.token_hex(6)}"
     folder.mkdir(parents=True)
+    pictures_folder(folder).mkdir()
     for index, picture in enumerate(pictures):
         if picture:
-            picture.save(folder / f"{index:04d}.png")
-    record(folder, [f"{i:04d}.png" if picture else None for i, picture in enumerate(pictures)])
+            picture.save(pictures_folder(folder) / name_of(index))
+    record(folder, [name_of(i) if picture else None for i, picture in enumerate(pictures)])
     return folder
 
 
-def record(folder: Path, files: list[object]) -> None:
-    listed = {"interpolation": [{"version": 1, "folder": folder.name, "files": files}]}
+def pictures_folder(folder: Path) -> Path:
+    """Where the pictures of a run's folder are."""
+    return folder.with_name(f"interpolation_frames_{folder.name[-6:]}")
+
+
+def name_of(index: int) -> str:
+    """Of a picture's file, which a run names after its content."""
+    return f"{index:032x}.png"
+
+
+def record(folder: Path, files: list[object], **changes: object) -> None:
+    told = {"version": 2, "folder": folder.name, "pictures": pictures_folder(folder).name}
+    listed = {"interpolation": [{**told, "files": files, **changes}]}
     (folder / "frames.json").write_text(json.dumps(listed))
 
 
@@ -103,11 +93,15 @@ def test_the_frames_of_a_run(server):
     shown = server.run(graph.prompt).outputs[preview.id]
     answer = ask(server, folder=shown["interpolation"][0]["folder"], kind="zip")
     with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+        assert archive.namelist() == ["0000.png", "0001.png"]
         pictures = [Image.open(io.BytesIO(archive.read(name))) for name in archive.namelist()]
-    assert len(pictures) == 2 and pictures == [server.image(entry) for entry in shown["frames"]]
+    kept = [server.image(entry) for entry in shown["frames"]]
+    for picture, frame in zip(pictures, kept, strict=True):
+        assert np.array_equal(np.asarray(picture), np.asarray(frame))
+        assert '"class_type": "PuppetDemo"' in picture.info["prompt"]
 
 
-@pytest.mark.parametrize("path", [PATH, f"/api{PATH}"])
+@pytest.mark.parametrize("path", [SAVE, f"/api{SAVE}"])
 def test_the_zip_holds_the_frames_as_they_are(server, path):
     folder = run_folder(server, plain())
     answer = ask(server, path=path, folder=folder.name, kind="zip")
@@ -118,7 +112,8 @@ def test_the_zip_holds_the_frames_as_they_are(server, path):
         assert archive.testzip() is None
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
         given = {name: archive.read(name) for name in archive.namelist()}
-    assert given == {file.name: file.read_bytes() for file in sorted(folder.glob("*.png"))}
+    kept = sorted(pictures_folder(folder).glob("*.png"))
+    assert given == {f"{i:04d}.png": file.read_bytes() for i, file in enumerate(kept)}
     assert list(given) == [f"{i:04d}.png" for i in range(5)]
 
 
@@ -150,16 +145,51 @@ def test_without_more_it_is_twelve_frames_a_second_there_and_back(server):
     assert len(pictures) == 8 and sum(durations) == pytest.approx(8 * 1000 / 12, abs=8)
 
 
-@pytest.mark.parametrize("fps", [0.01, 0.5, 23.976, 120])
+@pytest.mark.parametrize(("index", "red"), [(0, 0), (3, 180)])
+def test_one_frame_carries_the_prompt_and_the_workflow(server, index, red):
+    folder = run_folder(server, plain())
+    texts = {"prompt": '{"1": 2}', "workflow": '{"\u00e9": "\U0001f600"}', "bad\n": "x", "odd": 7}
+    (folder / "metadata.json").write_text(json.dumps(texts))
+    answer = ask(server, folder=folder.name, kind="png", index=index)
+    assert answer.status == 200 and answer.headers["Content-Type"] == "image/png"
+    name = f'attachment; filename="000{index}.png"'
+    assert answer.headers["Content-Disposition"] == name
+    picture = Image.open(io.BytesIO(answer.body))
+    assert picture.getpixel((0, 0)) == (red, 0, 200)
+    assert picture.text == {name: texts[name] for name in ("prompt", "workflow")}
+
+
+def test_a_frame_that_is_not_there(server):
+    folder = run_folder(server, [*plain()[:2], None])
+    for index in (2, 3, 10**9):
+        assert ask(server, folder=folder.name, kind="png", index=index).status == 404
+
+
+@pytest.mark.parametrize(("fps", "speed"), [(1, 1), (23.976, 24), (59.94, 60), (120, 120)])
 @pytest.mark.parametrize("kind", ["webp", "mp4"])
-def test_every_speed_that_is_taken_is_one_an_encoder_takes(server, kind, fps):
+def test_every_speed_that_is_taken_is_one_an_encoder_takes(server, kind, fps, speed):
     folder = run_folder(server, plain())
     answer = ask(server, folder=folder.name, kind=kind, fps=fps, repeat="loop")
     assert answer.status == 200
     if kind == "webp":
-        assert sum(webp(answer.body)[1]) == pytest.approx(5000 / fps, rel=0.1)
+        assert sum(webp(answer.body)[1]) == pytest.approx(5000 / speed, rel=0.1)
     else:
-        assert mp4(answer.body)[1] == pytest.approx(fps, rel=1e-3)
+        assert mp4(answer.body)[1] == speed
+
+
+def test_however_many_are_asked_for_few_files_stay(server):
+    folder = run_folder(server, plain((64, 64), REDS[:2]))
+    before = set(folder.iterdir())
+    for fps in (*np.linspace(10, 12, 20).tolist(), *range(20, 30)):
+        assert ask(server, folder=folder.name, kind="mp4", fps=fps).status == 200
+    assert ask(server, folder=folder.name, kind="zip").status == 200
+    left = set(folder.iterdir()) - before
+    assert len(left) == 4 and folder / "saved.zip" in left
+    # the same again is not made again
+    [file] = [file for file in left if "_29." in file.name]
+    made = file.stat().st_mtime_ns
+    assert ask(server, folder=folder.name, kind="mp4", fps=29).status == 200
+    assert file.stat().st_mtime_ns == made
 
 
 def test_another_speed_is_another_film(server):
@@ -201,7 +231,7 @@ def test_small_and_odd_frames_make_films(server, kind):
 def test_what_is_missing_is_left_out(server):
     frames = plain()
     folder = run_folder(server, [*frames[:2], None, *frames[3:]])
-    (folder / "0003.png").unlink()
+    (pictures_folder(folder) / name_of(3)).unlink()
     with zipfile.ZipFile(io.BytesIO(ask(server, folder=folder.name, kind="zip").body)) as archive:
         assert archive.namelist() == ["0000.png", "0001.png", "0004.png"]
     film = ask(server, folder=folder.name, kind="mp4", repeat="loop").body
@@ -211,7 +241,7 @@ def test_what_is_missing_is_left_out(server):
 def test_a_record_that_changes_changes_the_download(server):
     folder = run_folder(server, plain())
     names = []
-    for files in (["0000.png"], ["0000.png", "0001.png"]):
+    for files in ([name_of(0)], [name_of(0), name_of(1)]):
         record(folder, files)
         body = ask(server, folder=folder.name, kind="zip").body
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
@@ -219,7 +249,7 @@ def test_a_record_that_changes_changes_the_download(server):
     assert names == [["0000.png"], ["0000.png", "0001.png"]]
 
 
-GOOD = {"folder": "interpolation_0123456789ab", "kind": "zip", "fps": "12", "repeat": "loop"}
+GOOD = {"folder": "interpolation_0123456789ab", "kind": "zip", "fps": 12, "repeat": "loop"}
 
 
 @pytest.mark.parametrize(
@@ -242,11 +272,16 @@ GOOD = {"folder": "interpolation_0123456789ab", "kind": "zip", "fps": "12", "rep
                 "interpolation_0123456789a",
                 "interpolation_0123456789abc",
                 "interpolation_٠١٢٣٤٥٦٧٨٩٠١",
+                "interpolation_frames_012345",
+                None,
+                7,
+                ["interpolation_0123456789ab"],
             )
         ),
-        *(("kind", value) for value in ("", "gif", "ZIP", "../zip")),
-        *(("fps", value) for value in ("", "0", "-1", "120.1", "nan", "inf", "1e-9", "fast")),
-        *(("repeat", value) for value in ("", "once")),
+        *(("kind", value) for value in ("", "gif", "ZIP", "../zip", None, ["zip"])),
+        *(("fps", value) for value in (0, -1, 0.5, 120.1, nan, inf, 10**400, "12", True, None)),
+        *(("repeat", value) for value in ("", "once", None)),
+        *(("index", value) for value in (-1, 0.5, "0", True, None, nan)),
     ],
 )
 def test_a_bad_request_is_told_what_it_got_and_what_is_wanted(server, name, value):
@@ -256,37 +291,80 @@ def test_a_bad_request_is_told_what_it_got_and_what_is_wanted(server, name, valu
 
 
 @pytest.mark.parametrize(
-    "folder",
-    [
-        "..%2F..%2Fetc",
-        "%2Fetc",
-        "%252e%252e%252finput",
-        "%2e%2e%2finput",
-        "%ff",
-        "%00",
-        "a&folder=",
-    ],
+    ("content", "text"),
+    [(b"", "no JSON"), (b"{", "no JSON"), (b"[" * 60_000, "no JSON"), (b"[1]", "no JSON object")],
 )
-def test_encoded_ways_out_are_no_ways_out(server, folder):
-    answer = ask(server, f"kind=zip&folder={folder}")
-    assert answer.status == 400 and "folder is" in answer.error
+@pytest.mark.parametrize("path", [SAVE, SHOWN])
+def test_a_request_without_an_object_is_refused(server, path, content, text):
+    answer = send(server, path, content, {"Content-Type": "application/json"})
+    assert answer.status == 400 and answer.error == f"the request holds {text}"
+
+
+@pytest.mark.parametrize("path", [SAVE, SHOWN])
+def test_a_request_is_small(server, path):
+    assert ask(server, path=path, folder="x" * 70_000).status == 413
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
+)
+@pytest.mark.parametrize("path", [SAVE, SHOWN, f"/api{SAVE}"])
+def test_what_a_page_of_another_site_can_send_is_refused(server, path, kind):
+    """A browser sends these three types for any page, unasked."""
+    folder = run_folder(server, plain())
+    before = set(folder.iterdir())
+    content = json.dumps({"folder": folder.name, "kind": "zip", "page": "p", "folders": []})
+    answer = send(server, path, content.encode(), {"Content-Type": kind})
+    assert answer.status == 415 and "application/json" in answer.error
+    assert set(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("path", [SAVE, SHOWN, f"/api{SAVE}"])
+def test_a_get_writes_nothing(server, path):
+    """As an <img> on any page sends it."""
+    folder = run_folder(server, plain())
+    before = set(folder.iterdir())
+    answer = send(server, f"{path}?folder={folder.name}&kind=mp4&fps=12", None, {})
+    assert answer.status in (404, 405) and set(folder.iterdir()) == before
+
+
+def test_a_browser_that_asks_first_is_given_no_leave(server):
+    """Before it sends JSON for another site's page, it sends OPTIONS."""
+    request = urllib.request.Request(
+        server.url + SAVE,
+        headers={
+            "Origin": "http://elsewhere.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type",
+        },
+        method="OPTIONS",
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        headers = opener.open(request, timeout=60).headers
+    except urllib.error.HTTPError as refusal:
+        headers = refusal.headers
+    assert "Access-Control-Allow-Origin" not in headers
 
 
 def test_without_folder_or_kind_it_says_so(server):
-    assert "folder is ''" in ask(server, kind="zip").error
+    assert "folder is None" in ask(server, kind="zip").error
     assert "kind is ''" in ask(server, folder=GOOD["folder"]).error
 
 
 @pytest.mark.parametrize("kind", ["zip", "webp", "mp4"])
 def test_frames_that_are_gone(server, kind):
     frames_gone, folder_gone = (run_folder(server, plain()) for _ in range(2))
-    for file in frames_gone.glob("*.png"):
+    for file in pictures_folder(frames_gone).glob("*.png"):
         file.unlink()
     shutil.rmtree(folder_gone)
     for folder in (frames_gone, folder_gone):
         answer = ask(server, folder=folder.name, kind=kind)
         assert answer.status == 404
-        assert folder.name in answer.error and "Run the workflow again" in answer.error
+        assert answer.error == (
+            "These frames are gone: ComfyUI keeps those of a node's last runs until it is "
+            "restarted. Run the workflow again."
+        )
 
 
 @pytest.mark.parametrize(
@@ -301,29 +379,50 @@ def test_a_record_that_is_none_is_as_good_as_gone(server, content):
 def test_a_record_cannot_name_files_outside(server):
     """Anyone who may upload can put one into the temp folder."""
     folder = run_folder(server, plain())
-    secret = server.folder / "input" / "0000.png"
+    secret = server.folder / "input" / name_of(0)
     secret.write_bytes(b"secret")
-    names = ["../../input/0000.png", str(secret), "frames.json", {"0000.png": 1}, 7, "0001.png\n"]
+    (folder / name_of(2)).write_bytes(b"another secret")
+    names = [
+        f"../../input/{name_of(0)}",
+        str(secret),
+        "frames.json",
+        {"a": 1},
+        7,
+        name_of(1) + "\n",
+    ]
     record(folder, names)
     assert ask(server, folder=folder.name, kind="zip").status == 404
-    record(folder, [*names, "0001.png"])
+    for pictures in ("../input", "../../input", str(secret.parent), ".", folder.name, None, 7):
+        record(folder, [name_of(0), name_of(1), name_of(2)], pictures=pictures)
+        assert ask(server, folder=folder.name, kind="zip").status == 404
+    record(folder, [*names, name_of(1)])
     with zipfile.ZipFile(io.BytesIO(ask(server, folder=folder.name, kind="zip").body)) as archive:
-        assert archive.namelist() == ["0001.png"]
+        assert archive.namelist() == ["0006.png"]
 
 
 @pytest.mark.parametrize("kind", ["webp", "mp4"])
 def test_an_encoder_that_fails_says_why_and_leaves_nothing(server, kind):
     folder = run_folder(server, plain())
-    (folder / "0002.png").write_bytes(b"no picture")
+    third = pictures_folder(folder) / name_of(2)
+    third.write_bytes(b"no picture")
     answer = ask(server, folder=folder.name, kind=kind)
-    assert answer.status == 500 and f"{kind} could not be made" in answer.error
-    assert "0002.png is no picture" in answer.error
-    assert f"no {kind} could be made of the frames in" in server.log
-    left = sorted(file.name for file in folder.iterdir())
-    assert left == ["0000.png", "0001.png", "0002.png", "0003.png", "0004.png", "frames.json"]
+    assert answer.status == 500
+    assert answer.error == f"{kind} could not be made: ComfyUI's log says why"
+    assert f"no {kind} could be made of the frames of {folder.name}" in server.log
+    assert f"{name_of(2)} is no picture" in server.log
+    assert [file.name for file in folder.iterdir()] == ["frames.json"]
     # another try after it is mended
-    plain()[2].save(folder / "0002.png")
+    plain()[2].save(third)
     assert ask(server, folder=folder.name, kind=kind).status == 200
+
+
+@pytest.mark.parametrize("kind", ["zip", "mp4"])
+def test_a_file_that_cannot_be_written_is_an_error_without_the_server_s_paths(server, kind):
+    folder = run_folder(server, plain())
+    name = "saved.zip" if kind == "zip" else "saved_bounce_12.mp4"
+    (folder / name).mkdir()
+    answer = ask(server, folder=folder.name, kind=kind)
+    assert answer.status == 500 and answer.error == f"{kind} could not be made: Is a directory"
 
 
 def test_several_at_once_get_the_same_whole_file(server):
@@ -348,23 +447,3 @@ def test_the_server_goes_on_answering(server):
         answers += 1
     # were it busy, there could be one before and one after
     assert answers > 10
-
-
-def test_files_that_were_taken_away_are_written_again(server):
-    """The host's cache would go on to show what is no more; a second run finds all there again."""
-    graph = comfy_host.Graph()
-    source = graph.add("TestColors", count=3, size=16, shift=0.77, delay=0.0)
-    node = graph.add("InterpolationPreview", images=source[0])
-
-    def run() -> Path:
-        done = server.run(graph.prompt)
-        assert done.error is None
-        [told] = done.outputs[node.id]["interpolation"]
-        return server.folder / "temp" / told["folder"]
-
-    first = run()
-    assert run() == first
-    shutil.rmtree(first)
-    second = run()
-    assert second != first and len(list(second.glob("*.png"))) == 3
-    assert run() == second

@@ -75,7 +75,9 @@ def test_the_parts_make_the_bisectors_middle_frame(server):
     assert (given["latents"][1] - given["latent"][0]).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "dpmpp_2m_sde", "uni_pc"])
+@pytest.mark.parametrize(
+    "sampler", ["euler", "euler_ancestral", "dpmpp_sde", "dpmpp_3m_sde_gpu", "uni_pc"]
+)
 def test_a_frame_does_not_depend_on_its_batch(server, sampler):
     frames = []
     for batch_size in (0, 1, 3):

@@ -35,8 +35,9 @@ const LATE = {
 
 function output(changes = {}) {
   const told = {
-    version: 1,
+    version: 2,
     folder: "interpolation_0123456789ab",
+    pictures: "interpolation_frames_012345",
     files: Array.from({ length: 9 }, (_, index) => `000${index}.png`),
     gaps: [7],
     depths: 3,
@@ -52,6 +53,7 @@ test("an output is read, the last run of several", () => {
   const several = { interpolation: [...output().interpolation, ...output({ seed: 6 }).interpolation] };
   const run = readOutput(several);
   assert.equal(run.seed, 6);
+  assert.equal(run.pictures, "interpolation_frames_012345");
   assert.equal(run.files.length, 9);
   assert.equal(run.made.get(4).candidate, 2);
 });
@@ -60,7 +62,7 @@ test("what is no output of this version is none", () => {
   for (const other of [null, undefined, {}, { images: [] }, { interpolation: [] }]) {
     assert.equal(readOutput(other), null);
   }
-  assert.equal(readOutput(output({ version: 2 })), null);
+  assert.equal(readOutput(output({ version: 1 })), null);
   assert.equal(readOutput(output({ files: undefined })), null);
 });
 
@@ -121,8 +123,10 @@ test("without a reranker a frame has one candidate, and each roll is another", (
 });
 
 test("live frames fill a run that begins empty", () => {
-  const live = { folder: "f", gaps: [7], depths: 3, seed: 1, total: 9, index: null, file: null };
+  const begun = { folder: "f", pictures: "p", gaps: [7], depths: 3, seed: 1, total: 9 };
+  const live = { ...begun, index: null, file: null };
   const run = startRun(live);
+  assert.equal(run.pictures, "p");
   addFrame(run, live);
   assert.deepEqual(run.files, Array(9).fill(null));
   addFrame(run, { ...live, index: 4, file: "0004.png", made: HALF_WAY });

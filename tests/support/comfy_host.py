@@ -216,10 +216,12 @@ class Server:
         timeout: float = 120,
         on_message: Callable[[Message], None] | None = None,
         preview_metadata: bool = True,
+        extra_pnginfo: Any = None,
     ) -> Run:
         """Run a prompt to its end, `timeout` seconds at most.
 
-        `on_message` sees every message as it comes. Without `preview_metadata` the server takes
+        `on_message` sees every message as it comes. `extra_pnginfo` is what a page sends along with
+        a prompt, its workflow above all. Without `preview_metadata` the server takes
         us for an old front end, to which previews come without the node's id.
         """
         client, run, start = uuid.uuid4().hex, Run(), time.perf_counter()
@@ -229,7 +231,7 @@ class Server:
         ) as connection:
             flags = {"supports_preview_metadata": preview_metadata}
             connection.send(json.dumps({"type": "feature_flags", "data": flags}))
-            run.prompt_id, run.node_errors = self._queue(prompt, client)
+            run.prompt_id, run.node_errors = self._queue(prompt, client, extra_pnginfo)
             if run.prompt_id:
                 self._follow(run, connection, start + timeout, on_message)
                 run.outputs = self.get(f"/history/{run.prompt_id}")[run.prompt_id]["outputs"]
@@ -318,10 +320,13 @@ class Server:
         with self._opener.open(request, timeout=60) as answer:
             return answer.read()
 
-    def _queue(self, prompt: Prompt, client: str) -> tuple[str, dict[str, Any]]:
+    def _queue(self, prompt: Prompt, client: str, extra_pnginfo: Any) -> tuple[str, dict[str, Any]]:
         """The id of the prompt in the queue, if it got there, and what is wrong with it."""
+        content = {"prompt": prompt, "client_id": client}
+        if extra_pnginfo is not None:
+            content["extra_data"] = {"extra_pnginfo": extra_pnginfo}
         try:
-            answer = self._request("/prompt", {"prompt": prompt, "client_id": client})
+            answer = self._request("/prompt", content)
         except urllib.error.HTTPError as refusal:
             if refusal.code != 400:
                 raise

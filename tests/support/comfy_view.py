@@ -300,14 +300,19 @@ def _id(node: Node | str) -> str:
 
 
 @contextmanager
-def opened_view(browser: Browser, server: Server, renderer: str) -> Iterator[View]:
-    """The front end in a browser that knows nothing of earlier ones."""
+def opened_view(
+    browser: Browser, server: Server, renderer: str, address: str = ""
+) -> Iterator[View]:
+    """The front end in a browser that knows nothing of earlier ones.
+
+    `address` is where the browser finds the server, if that is not its own.
+    """
     comfy_page.set_setting(server.url, "Comfy.VueNodes.Enabled", RENDERERS[renderer])
     context = browser.new_context(viewport=SIZE, accept_downloads=True)
     context.set_default_timeout(LONGEST_WAIT)
     view = View(context.new_page(), server, renderer)
     _listen(view)
-    view.page.goto(server.url)
+    view.page.goto(address or server.url)
     view.wait_until_ready()
     yield view
     context.close()

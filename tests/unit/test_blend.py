@@ -4,8 +4,12 @@ import math
 
 import pytest
 import torch
+from analytic import GaussianModel
+from no_float64 import MPS, WithoutFloat64
 
 from diffusion_interpolation.blend import lerp, noisy_blend, slerp
+from diffusion_interpolation.guide import Guide
+from diffusion_interpolation.model import Text
 
 
 def _pair(
@@ -66,3 +70,28 @@ def test_unknown_blend():
     a, b = _pair()
     with pytest.raises(ValueError, match="'cubic'; it must be one of slerp, lerp, exact"):
         noisy_blend(a, b, a, 0.5, (0.8, 0.6), "cubic")
+
+
+@pytest.mark.parametrize("blend", [slerp, lerp])
+def test_a_device_without_float64_gives_the_same(blend):
+    a, b = _pair()
+    weights = torch.tensor([0.0, 0.3, 1.0])
+    want = blend(a, b, weights)
+    with WithoutFloat64():
+        with pytest.raises(TypeError, match="float64"):
+            a.to(MPS).double()
+        mixed = blend(a.to(MPS), b.to(MPS), weights.to(MPS))
+        assert mixed.device == MPS
+        assert torch.equal(mixed.cpu(), want)
+        assert torch.equal(blend(a.to(MPS), b.to(MPS), 0.3).cpu(), blend(a, b, 0.3))
+
+
+def test_a_path_is_guided_on_a_device_without_float64():
+    texts = Text(_pair(3, (3, 5, 8))[0]), Text(_pair(4, (1, 5, 8))[0])
+    model, positions = GaussianModel(), [0.5, 1.25]
+    want = Guide(*texts).at(positions, model, (8, 8))
+    with WithoutFloat64():
+        model.device = MPS
+        got = Guide(*texts).at(positions, model, (8, 8))
+        assert got.positive.states.device == MPS
+        assert torch.equal(got.positive.states.cpu(), want.positive.states)

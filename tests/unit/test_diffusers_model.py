@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -246,6 +247,29 @@ def test_a_scheduler_gives_its_own_defaults(tokenizers):
     for level in (0.2, 0.6):
         assert given.scales(level) == saved.scales(level)
         assert given.scales(level)[0] ** 2 == pytest.approx(kept[int(level * 1000)].item())
+
+
+@pytest.mark.parametrize(("spacing", "steps"), [("linspace", 20), ("trailing", 7)])
+def test_every_step_lands_on_the_next_timestep(tokenizers, spacing, steps):
+    """DDIM steps back by a whole number of timesteps, however the scheduler spaces its own."""
+    from diffusers import EulerDiscreteScheduler
+
+    parts = tiny_models.parts("sd1", tokenizers)
+    schedulers = [
+        EulerDiscreteScheduler(**tiny_models.SCHEDULE | {"timestep_spacing": spacing}),
+        EulerDiscreteScheduler(
+            **tiny_models.SCHEDULE | {"timestep_spacing": "leading", "steps_offset": 1}
+        ),
+    ]
+    given, leading = (
+        DiffusersModel(**parts | {"scheduler": scheduler}, steps=steps) for scheduler in schedulers
+    )
+    timesteps = given.timesteps(1.0)
+    gaps = {before - after for before, after in itertools.pairwise(timesteps)}
+    assert len(timesteps) == steps and gaps == {1000 // steps}
+    guidance = _guidance(given, 1)
+    denoised = [model.denoise(_noise(1), 0.55, guidance) for model in (given, leading)]
+    assert torch.equal(*denoised)
 
 
 # denoising

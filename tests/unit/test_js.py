@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1] / "js"
+WEB = Path(__file__).parents[2] / "js"
+MODULES = sorted(WEB.rglob("*.js"))
 TSC = TESTS / "node_modules" / "typescript" / "bin" / "tsc"
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
@@ -18,8 +20,8 @@ needs_tsc = pytest.mark.skipif(not TSC.exists(), reason="`npm ci --prefix tests/
 
 # an extension; after `//!`, what TypeScript has to say of a line, which is otherwise right
 EXTENSION = """\
-import { api } from "/scripts/api.js";
-import { app } from "/scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
 const div = document.createElement("div");
 app.nothing; //! 'nothing' does not exist on type 'ComfyApp'
 app.graph.getNodeById(1);
@@ -62,6 +64,26 @@ def test_there_are_tests():
     assert list(TESTS.glob("*.test.mjs"))
 
 
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.name)
+def test_every_import_is_relative_to_where_the_host_serves_the_file(file):
+    """A reverse proxy may serve the host under a sub-path; `/scripts` is then another program's."""
+    imported = re.findall(r"""(?:\bfrom|\bimport)\s*\(?\s*["'`]([^"'`]+)""", file.read_text())
+    to_scripts = "../" * len(file.relative_to(WEB).parts) + "../scripts/"
+    for module in imported:
+        own = module.startswith("./") and (file.parent / module).is_file()
+        assert own or module in (f"{to_scripts}app.js", f"{to_scripts}api.js"), module
+    assert not re.search(r"""["'`(](?:/scripts|/extensions|/api/|/view)""", without_calls(file))
+
+
+def without_calls(file: Path) -> str:
+    """A module without the addresses that go through the front end, which knows the sub-path."""
+    return re.sub(r"api\.(?:fetchApi|apiURL)\([^)]*\)", "", file.read_text())
+
+
+def test_there_are_modules():
+    assert any("../../scripts/app.js" in file.read_text() for file in MODULES)
+
+
 @needs_node
 @needs_tsc
 def test_types():
@@ -72,11 +94,17 @@ def test_types():
 @needs_node
 @needs_tsc
 def test_wrong_types_are_found(tmp_path):
-    config = {"extends": str(TESTS / "tsconfig.json"), "include": ["extension.js"]}
-    (tmp_path / "tsconfig.json").write_text(json.dumps(config))
-    (tmp_path / "extension.js").write_text(EXTENSION)
+    folder = tmp_path / "extensions" / "pack"
+    folder.mkdir(parents=True)
+    config = {
+        "extends": str(TESTS / "tsconfig.json"),
+        "compilerOptions": {"rootDirs": [str(tmp_path), str(TESTS / "types")]},
+        "include": ["extension.js"],
+    }
+    (folder / "tsconfig.json").write_text(json.dumps(config))
+    (folder / "extension.js").write_text(EXTENSION)
 
-    run = check_types(tmp_path)
+    run = check_types(folder)
 
     found = dict(re.findall(r"^extension\.js\((\d+),\d+\): (.*)$", run.stdout, re.MULTILINE))
     marked = {str(at): line.split("//! ") for at, line in enumerate(EXTENSION.splitlines(), 1)}

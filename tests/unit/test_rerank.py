@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from diffusion_interpolation import rerank
 from diffusion_interpolation.rerank import ClipPair, normalise, open_clip_pair, transformers_pair
 
 TINY = {
@@ -40,6 +41,22 @@ def test_the_score_is_positive_minus_negative():
     pictures[0, 0] = pictures[1, 1] = pictures[2, 2] = 1
     assert pair.scorer(["red"], "green")(pictures).tolist() == [1, -1, 0]
     assert pair.scorer(["red", "blue"], "green")(pictures).tolist() == [0.5, -1, 0.5]
+
+
+def test_clip_is_given_few_large_pictures_at_once(monkeypatch):
+    sizes = []
+
+    def embed(pictures: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(pictures))
+        if len(pictures) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return pictures.mean((2, 3))
+
+    pair = ClipPair(embed, lambda texts: torch.ones(len(texts), 3))
+    scorer, pictures = pair.scorer(["a"], "b"), torch.rand(11, 3, 8, 8)
+    monkeypatch.setattr(rerank, "MAX_PIXELS", 5 * 8 * 8)
+    assert torch.equal(scorer.embed(pictures), pictures.mean((2, 3)))
+    assert sizes == [5, 2, 2, 2, 2, 2, 1]
 
 
 def test_normalisation_is_that_of_open_clip():

@@ -246,6 +246,49 @@ class TestLora(io.ComfyNode):
         return io.NodeOutput(patched)
 
 
+class TestHeld(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestHeld",
+            category=_CATEGORY,
+            description="A conditioning that holds a tensor besides, as other packs may put it.",
+            inputs=[
+                io.Conditioning.Input("conditioning"),
+                io.String.Input("key"),
+                io.String.Input(
+                    "numbers", tooltip="As JSON; whole numbers make a tensor of those."
+                ),
+            ],
+            outputs=[io.Conditioning.Output()],
+        )
+
+    @classmethod
+    def execute(cls, conditioning: Any, key: str, numbers: str) -> io.NodeOutput:
+        held = {key: torch.tensor(loads(numbers))}
+        return io.NodeOutput([[states, {**rest, **held}] for states, rest in conditioning])
+
+
+class TestLatentFormat(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestLatentFormat",
+            category=_CATEGORY,
+            description="The model with another scale of latents put over its own.",
+            inputs=[io.Model.Input("model"), io.Float.Input("scale", default=2.0)],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, scale: float) -> io.NodeOutput:
+        patched = model.clone()
+        latent_format = copy.copy(model.get_model_object("latent_format"))
+        latent_format.scale_factor *= scale
+        patched.add_object_patch("latent_format", latent_format)
+        return io.NodeOutput(patched)
+
+
 class TestPause(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -355,6 +398,8 @@ class TestModels(ComfyExtension):
             TestEnd,
             TestWord,
             TestLora,
+            TestHeld,
+            TestLatentFormat,
             TestSizes,
             TestNoVAE,
             TestPause,
