@@ -304,7 +304,9 @@ def test_a_full_disk_does_not_lose_the_frames_behind_a_slider(server):
         temp.unlink()
         aside.rename(temp)
     assert about(run, preview)["files"] == [None] * 2
-    assert about(server.run(demo.graph.prompt), preview)["files"] == ["0000.png", "0001.png"]
+    again = server.run(demo.graph.prompt)
+    assert None not in about(again, preview)["files"]
+    assert len(again.outputs[preview.id]["frames"]) == 2
 
 
 def test_the_hosts_memory_pressure_takes_candidates_that_were_not_taken(server):
