@@ -57,6 +57,8 @@ PAPER_CFG = 4.0
 embedded model 4 is."""
 EQUAL_STEPS = {"paper": 7, "interpolate-denoise": 33, "DID": 41, "DID, separate noise": 41}
 """Steps with which they evaluate the network about as often as the default does."""
+OTHER_WEIGHTS = (1, 2, 8)
+"""Of the similarity to the neighbours, beside the default's 4."""
 
 
 class Way(NamedTuple):
@@ -82,6 +84,7 @@ def ways(args: Namespace) -> dict[str, Way]:
         "slerp": ours._replace(settings=Settings(blend="slerp")),
         "ranked when finished": ours._replace(settings=Settings(rank_after=1.0)),
         "prompt alone ranks": ours._replace(settings=Settings(closeness=0.0)),
+        **{f"closeness {w}": ours._replace(settings=Settings(closeness=w)) for w in OTHER_WEIGHTS},
         "one candidate": ours._replace(ranked=False),
         "cfg 4": ours._replace(cfg=PAPER_CFG),
         "no poses": ours._replace(posed=False),

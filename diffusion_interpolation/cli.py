@@ -234,7 +234,8 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=4.0,
         metavar="X",
-        help="how much a candidate's likeness to its neighbours counts (4; 0: the prompt alone)",
+        help="weight of a candidate's similarity to its neighbours beside the prompt's score, each "
+        "in standard deviations of the frame's candidates (4; 0: the prompt alone)",
     )
     group.add_argument(
         "--rank-after",

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .bisection import Bisection
-from .conditioning_file import load_inversion, save_inversion
+from .conditioning_file import MadeFor, load_inversion, save_inversion
 from .demo.networks import SIZE
 from .diffusers_model import DiffusersModel
 from .files import write_whole
@@ -183,8 +183,8 @@ class _Run:
                 bar.update()
 
             learned = invert(self.model, pictures, positive, negative, job.inversion, show)
-        made_for = {"prompts": job.prompts, "negative": job.negative, "cfg": job.cfg}
-        save_inversion(file, learned, {**made_for, "model": job.networks.model})
+        words = {"prompts": job.prompts, "negative_prompt": job.negative}
+        save_inversion(file, learned, MadeFor(job.cfg, job.networks.model, **words))
         return learned
 
     def _write_outputs(self, made_earlier: int) -> File:

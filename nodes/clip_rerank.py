@@ -9,7 +9,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..diffusion_interpolation.rerank import Scorer
-from .inputs import check_pictures
+from .images import to_rgb
 from .types import CATEGORY, Reranker
 
 
@@ -65,8 +65,7 @@ class CLIPRerank(io.ComfyNode):
             raise ValueError(
                 f"latents: got {len(latents['samples'])} for {len(images)} images, want as many"
             )
-        check_pictures("images", images)
-        scores = reranker(images[..., :3].movedim(-1, 1)).cpu()
+        scores = reranker(to_rgb("images", images)).cpu()
         if not scores.isfinite().all():
             raise FloatingPointError("reranker: it gave scores that are not finite")
         order = scores.argsort(descending=True, stable=True)

@@ -22,15 +22,13 @@ from ..diffusion_interpolation.memory import Batches
 from ..diffusion_interpolation.model import Begun, Guidance, Text, steps_to_begin
 from .comfy_conditioning import Places
 from .comfy_noise import row_wise
+from .images import OTHER_VAE
 
 Conditioning = list[list[Any]]
 OnStep = Callable[[int, Tensor], None]
 """Called after every step of a sampler with the number of latents and their denoised state."""
 
 MOST_ROWS = 32
-OTHER_VAE = (
-    "start ComfyUI with --fp32-vae or --bf16-vae, or load another VAE file, such as SDXL's fp16 fix"
-)
 
 
 class ComfyModel:

@@ -132,9 +132,10 @@ class FrameBisector(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     optional=True,
-                    tooltip="How much it counts that a candidate looks like both its neighbours, "
-                    "to the reranker. Higher: smoother. 0: the prompt alone decides, as in the "
-                    "paper.",
+                    tooltip="How much a candidate's similarity to both its neighbours counts "
+                    "beside the reranker's prompt, both in standard deviations of the frame's "
+                    "candidates: 4 means the same with every CLIP. Higher: smoother. 0: the prompt "
+                    "alone decides, as in the paper.",
                 ),
                 io.Float.Input(
                     "rank_after",

@@ -16,7 +16,8 @@ from ..diffusion_interpolation.path import MOST_SEED
 from ..diffusion_interpolation.pose import are_paired, match_people, read_poses
 from ..diffusion_interpolation.pose_motion import MOTIONS
 from .comfy_conditioning import check_rows, count_rows
-from .comfy_model import OTHER_VAE, Conditioning, read_conditioning
+from .comfy_model import Conditioning, read_conditioning
+from .images import OTHER_VAE, to_rgb
 from .types import PoseKeypoint
 
 
@@ -240,11 +241,6 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
     return people if paired else match_people(people, "all"), size
 
 
-def check_pictures(name: str, images: Tensor) -> None:
-    """Raise `ValueError` for pictures that are not finite: a VAE in half precision made them."""
-    check_finite(name, images, f"if a VAE made them, {OTHER_VAE}")
-
-
 def check_latents(name: str, latents: Tensor) -> None:
     """Raise `ValueError` for latents that are not finite, whatever made them."""
     check_finite(name, latents, f"if a VAE made them, {OTHER_VAE}; if a sampler did, lower its cfg")
@@ -253,23 +249,23 @@ def check_latents(name: str, latents: Tensor) -> None:
 def read_keyframes(images: Tensor, vae: Any) -> Tensor:
     """Pictures `(N, 3, h, w)` of an IMAGE `(N, h, w, c)`.
 
-    Raises `ValueError` for one alone, for sides that `vae` would crop (the inputs are the end
-    frames), and where a checkpoint came without a VAE.
+    Raises `ValueError` for what is no picture, for one alone, for sides that `vae` would crop (the
+    inputs are the end frames), and where a checkpoint came without a VAE.
     """
     if vae is None:
         raise ValueError(
             "vae: got none (the checkpoint has none inside), want one; Load VAE reads a VAE file"
         )
+    pictures = to_rgb("keyframes", images)
     if len(images) < 2:
         raise ValueError(
             f"keyframes: got {len(images)} picture, want at least 2; Batch Images joins them"
         )
-    check_pictures("keyframes", images)
     unit = vae.spacial_compression_encode()
-    height, width = images.shape[1:3]
+    height, width = pictures.shape[2:]
     if height % unit or width % unit:
         raise ValueError(
             f"keyframes: got {width} x {height} pixels, both sides must be multiples of {unit}; "
             "Upscale Image resizes them"
         )
-    return images[..., :3].movedim(-1, 1).float()
+    return pictures

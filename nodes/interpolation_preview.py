@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .frame_files import FrameFiles, lost_runs
+from .images import to_rgb
 from .types import CATEGORY
 
 
@@ -36,7 +37,7 @@ class InterpolationPreview(io.ComfyNode):
     @classmethod
     def execute(cls, images: list[Tensor]) -> io.NodeOutput:
         """`images` are batches `(n, h, w, c)`."""
-        pictures = [picture for batch in images for picture in batch]
+        pictures = [picture for batch in images for picture in to_rgb("images", batch)]
         if not pictures:
             raise ValueError("images: got none, want at least 1")
         # it also looks whether the run was cancelled
@@ -44,6 +45,6 @@ class InterpolationPreview(io.ComfyNode):
         with FrameFiles(len(pictures), cls.hidden) as files:
             for index, picture in enumerate(pictures):
                 bar.update_absolute(index)
-                files.add(index, picture[..., :3].movedim(-1, 0).float())
+                files.add(index, picture)
             bar.update_absolute(len(pictures))
         return io.NodeOutput(ui=files.ui())

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
 
-from ..diffusion_interpolation.conditioning_file import load_inversion, save_inversion
+from ..diffusion_interpolation.conditioning_file import (
+    MadeFor,
+    is_savable,
+    load_inversion,
+    save_inversion,
+)
 from ..diffusion_interpolation.inversion import Inversion
 from .comfy_model import read_conditioning, write_conditioning
+from .model_files import file_state, loadable
 from .types import CATEGORY, INVERSION_KEY
+
+log = logging.getLogger(__name__)
 
 FOLDER = "inversions"
 
@@ -45,18 +54,15 @@ class SaveInversion(io.ComfyNode):
     def execute(cls, positive: Any, negative: Any, filename_prefix: str) -> io.NodeOutput:
         towards, rest = read_conditioning("positive", positive)
         away, away_rest = read_conditioning("negative", negative)
-        facts = rest.get(INVERSION_KEY, {})
+        facts = rest.pop(INVERSION_KEY, {})
         folder, name, counter, _, _ = folder_paths.get_save_image_path(
             f"{FOLDER}/{filename_prefix}", folder_paths.get_output_directory()
         )
         file = Path(folder) / f"{name}_{counter:05}_.safetensors"
-        made_for = {
-            "cfg": facts.get("cfg"),
-            "positive": _plain(rest),
-            "negative": _plain(away_rest),
-        }
+        made_for = MadeFor(facts.get("cfg"), positive=_savable(rest), negative=_savable(away_rest))
         save_inversion(file, Inversion(towards, away, facts.get("losses", {})), made_for)
-        return io.NodeOutput(ui={"text": (str(file.name),)})
+        lines = [file.name, *_left_out("positive", rest), *_left_out("negative", away_rest)]
+        return io.NodeOutput(ui={"text": tuple(lines)})
 
 
 class LoadInversion(io.ComfyNode):
@@ -66,11 +72,12 @@ class LoadInversion(io.ComfyNode):
             node_id="LoadInversion",
             display_name="Load Inversion",
             category=CATEGORY,
-            description="Loads what Save Inversion saved, for the same model and keyframes.",
+            description="Loads what Save Inversion or the command saved, for the same model and "
+            "keyframes.",
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=folder_paths.get_filename_list(FOLDER),
+                    options=loadable(FOLDER),
                     tooltip=f"A file in output/{FOLDER} or models/{FOLDER}. A new one shows after "
                     "a refresh (R).",
                 )
@@ -91,23 +98,31 @@ class LoadInversion(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> int:
-        path = folder_paths.get_full_path(FOLDER, file)
-        return Path(path).stat().st_mtime_ns if path else 0
+    def fingerprint_inputs(cls, file: str | None) -> str:
+        return file_state(FOLDER, file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         path = folder_paths.get_full_path_or_raise(FOLDER, file)
         learned, made_for = load_inversion(Path(path))
-        cfg = made_for.get("cfg")
-        facts = {INVERSION_KEY: {"cfg": cfg, "losses": learned.losses}}
+        facts = {INVERSION_KEY: {"cfg": made_for.cfg, "losses": learned.losses}}
         return io.NodeOutput(
-            write_conditioning(learned.positive, made_for.get("positive", {}) | facts),
-            write_conditioning(learned.negative, made_for.get("negative", {})),
-            float(cfg) if cfg is not None else 7.5,
+            write_conditioning(learned.positive, made_for.positive | facts),
+            write_conditioning(learned.negative, made_for.negative),
+            float(made_for.cfg) if made_for.cfg is not None else 7.5,
         )
 
 
-def _plain(rest: dict[str, Any]) -> dict[str, Any]:
-    """The numbers and words that a CONDITIONING holds: sizes, guidance, and the like."""
-    return {key: value for key, value in rest.items() if isinstance(value, str | int | float)}
+def _savable(rest: dict[str, Any]) -> dict[str, Any]:
+    """What a CONDITIONING holds that a file can hold too: sizes, guidance, further texts."""
+    return {key: value for key, value in rest.items() if is_savable(value)}
+
+
+def _left_out(name: str, rest: dict[str, Any]) -> list[str]:
+    """A line, which is logged too, that names what is not in the file; none where all is."""
+    lost = sorted(set(rest) - set(_savable(rest)))
+    if not lost:
+        return []
+    line = f"{name}: {', '.join(lost)} cannot be saved in a file; add it again after Load Inversion"
+    log.warning("SaveInversion: %s", line)
+    return [line]

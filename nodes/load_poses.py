@@ -10,6 +10,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..diffusion_interpolation.pose import pose_entries, pose_file
+from .model_files import states
 from .types import CATEGORY, PoseKeypoint
 
 SUBFOLDER = "poses"
@@ -46,10 +47,9 @@ class LoadPoses(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None, before: Any = None) -> float:
-        # the host does not know yet what comes by a wire
-        path = _path(file) if file is not None else None
-        return float(path.stat().st_mtime_ns) if path else float("nan")
+    def fingerprint_inputs(cls, file: str | None, **_: object) -> str | float:
+        # what comes by a wire the host does not know yet, and a file in any folder may be meant
+        return float("nan") if file is None else states([_path(file)])
 
     @classmethod
     def execute(cls, file: str, before: Any = None) -> io.NodeOutput:
@@ -81,10 +81,11 @@ def _files() -> list[str]:
 def _in(root: Path, note: str) -> list[str]:
     """Those right in a folder and in `SUBFOLDER` of it; a whole tree may hold millions."""
     names = [
-        f"{prefix}{entry.name}"
+        f"{prefix}{entry.name}{note}"
         for prefix, folder in (("", root), (f"{SUBFOLDER}/", root / SUBFOLDER))
         if folder.is_dir()
         for entry in os.scandir(folder)
-        if entry.name.lower().endswith(".json")
+        if entry.name.lower().endswith(".json") and not entry.name.startswith(".")
     ]
-    return [name + note for name in sorted(names)]
+    # neither folders nor links that lead elsewhere, which are not opened
+    return [name for name in sorted(names) if _path(name) is not None]

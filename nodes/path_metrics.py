@@ -11,7 +11,7 @@ from ..diffusion_interpolation.metrics import PathMeasures, feature_distance, me
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import line_plot
 from ..diffusion_interpolation.rerank import Scorer
-from .inputs import check_pictures
+from .images import to_rgb
 from .types import CATEGORY, Reranker
 
 _BATCH = 16
@@ -52,8 +52,7 @@ class PathMetrics(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Tensor, reranker: Scorer) -> io.NodeOutput:
-        check_pictures("images", images)
-        seen = _embeddings(reranker, images[..., :3].movedim(-1, 1))
+        seen = _embeddings(reranker, to_rgb("images", images))
         # they are seen already
         measures = measure_path(seen, feature_distance(lambda features: features))
         lines = "\n".join(_lines(measures))
@@ -65,7 +64,7 @@ class PathMetrics(io.ComfyNode):
 def _embeddings(scorer: Scorer, pictures: Tensor) -> Tensor:
     """What the scorer sees in pictures `(n, 3, h, w)`, in batches, looking for a cancel."""
     bar, parts = comfy.utils.ProgressBar(len(pictures)), []
-    for part in pictures.float().split(_BATCH):
+    for part in pictures.split(_BATCH):
         parts.append(scorer.embed(part).float().cpu())
         bar.update(len(part))
     return torch.cat(parts)

@@ -19,6 +19,7 @@ from ..diffusion_interpolation.pose_detection import (
 )
 from ..diffusion_interpolation.pose_weights import OPENPOSE, RTDETR, VITPOSE, find_weights
 from .hosted import hosted
+from .model_files import states
 
 FOLDER = "pose_detection"
 OPENPOSE_NAME, VITPOSE_NAME, PUPPETS_NAME = "OpenPose", "ViTPose", "puppets of the demo"
@@ -44,21 +45,31 @@ def find_with(name: str, download: bool) -> Find:
     return find_or_stop
 
 
+_WANTED = {OPENPOSE_NAME: (OPENPOSE,), VITPOSE_NAME: (VITPOSE, RTDETR)}
+
+
+def weights_state(name: str | None) -> str:
+    """Return a text that changes when a file of a detector is replaced; of any detector for None.
+
+    (The name may come by a wire, and then the host does not know it yet.)
+    """
+    wanted = _WANTED.get(name, ()) if name is not None else sum(_WANTED.values(), ())
+    roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
+    return states(
+        r / weights.folder / file for r in roots for weights in wanted for file in weights.files
+    )
+
+
 def _from_files(name: str, download: bool) -> Find:
-    wanted = {OPENPOSE_NAME: (OPENPOSE,), VITPOSE_NAME: (VITPOSE, RTDETR)}[name]
+    wanted = _WANTED[name]
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
     folders = tuple(find_weights(weights, roots, download) for weights in wanted)
-    files = [
-        folder / file
-        for weights, folder in zip(wanted, folders, strict=True)
-        for file in weights.files
-    ]
-    return _loaded(name, folders, tuple(file.stat().st_mtime_ns for file in files))
+    return _loaded(name, folders, weights_state(name))
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str, folders: tuple[Path, ...], changed: tuple[int, ...]) -> Find:
-    """`changed`, the times in ns, makes replaced files be read again."""
+def _loaded(name: str, folders: tuple[Path, ...], state: str) -> Find:
+    """`state`, that of the files, makes replaced ones be read again."""
     if name == OPENPOSE_NAME:
         return _on_device(openpose(folders[0] / OPENPOSE.files[0]))
     return _on_device(vitpose(*folders))

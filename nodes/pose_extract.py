@@ -8,8 +8,9 @@ from torch import Tensor
 from ..diffusion_interpolation.pose import PAIRINGS
 from ..diffusion_interpolation.pose_detection import detect
 from ..diffusion_interpolation.pose_weights import OPENPOSE, RTDETR, VITPOSE
+from .images import to_rgb
 from .match_poses import DROP, matched, matching_inputs, people_input, pose_outputs
-from .pose_detectors import DETECTORS, FOLDER, find_with
+from .pose_detectors import DETECTORS, FOLDER, find_with, weights_state
 from .types import CATEGORY
 
 
@@ -46,6 +47,10 @@ class PoseExtract(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, detector: str | None, **_: object) -> str:
+        return weights_state(detector)
+
+    @classmethod
     def execute(
         cls,
         images: Tensor,
@@ -55,6 +60,6 @@ class PoseExtract(io.ComfyNode):
         missing_joints: str = DROP,
         download: bool = False,
     ) -> io.NodeOutput:
-        pictures = images[..., :3].movedim(-1, 1).float()
+        pictures = to_rgb("images", images)
         found = detect(pictures, find_with(detector, download))
         return matched(cls, found, tuple(pictures.shape[2:]), people, pairing, missing_joints)

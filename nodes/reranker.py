@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..diffusion_interpolation.rerank import ClipPair, Scorer, open_clip_pair
 from .hosted import hosted
+from .model_files import file_state, loadable
 from .types import CATEGORY, Reranker
 
 FOLDER = "rerankers"
@@ -80,7 +81,7 @@ class LoadReranker(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "clip_file",
-                    options=folder_paths.get_filename_list(FOLDER),
+                    options=loadable(FOLDER),
                     tooltip=f"A CLIP of open-clip as .safetensors; put it into "
                     f"models/{FOLDER}. A new one shows after a refresh (R).",
                 ),
@@ -97,11 +98,15 @@ class LoadReranker(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, clip_file: str | None, **_: object) -> str:
+        return file_state(FOLDER, clip_file)
+
+    @classmethod
     def execute(
         cls, clip_file: str, architecture: str, positive: str, negative: str
     ) -> io.NodeOutput:
         file = folder_paths.get_full_path_or_raise(FOLDER, clip_file)
-        pair = _loaded(architecture, Path(file), Path(file).stat().st_mtime_ns)
+        pair = _loaded(architecture, Path(file), file_state(FOLDER, clip_file))
         return io.NodeOutput(pair_scorer(pair, positive, negative))
 
 
@@ -136,8 +141,8 @@ class RerankerFromCLIP(io.ComfyNode):
 
 
 @lru_cache(maxsize=1)
-def _loaded(architecture: str, file: Path, changed: int) -> ClipPair:
-    """`changed`, the time in ns, makes a replaced file be read again."""
+def _loaded(architecture: str, file: Path, state: str) -> ClipPair:
+    """`state`, that of the file, makes a replaced one be read again."""
     return hosted_pair(open_clip_pair(architecture, file))
 
 

@@ -201,7 +201,6 @@ def test_anything_else_that_changes_makes_all_anew(server):
         {"cfg": 3.0},
         {"blend": "slerp"},
         {"pose_motion": "straight"},
-        {"closeness": 0.0},
         {"sampler_name": "heun"},
         {"strength_half_way": 0.5},
         {"reranker": None, "candidates": 1},
@@ -210,7 +209,7 @@ def test_anything_else_that_changes_makes_all_anew(server):
         frames, _, more = Counted(server, "other", **change).frames()
         assert more >= (calls if "reranker" not in change else calls // 2), change
         # another choice may be the same
-        assert changed(frames, plain) == [1, 2, 3] or {"reranker", "closeness"} & change.keys()
+        assert changed(frames, plain) == [1, 2, 3] or "reranker" in change
     for patch in (with_lora, with_another_prompt):
         counted = Counted(server, "other")
         patch(counted)
@@ -218,6 +217,15 @@ def test_anything_else_that_changes_makes_all_anew(server):
         assert more == calls and changed(frames, plain) == [1, 2, 3]
     again, _, more = Counted(server, "other").frames()
     assert more == 0 and torch.equal(again, plain)
+
+
+def test_another_closeness_ranks_the_same_candidates_again(server):
+    _, _, calls = Counted(server, "weights").frames()
+    frames, _, more = Counted(server, "weights", closeness=0.0).frames()
+    assert more < calls, "the candidates half-way are known"
+    assert Counted(server, "weights").frames()[2] == 0, "so is all of a weight tried before"
+    fresh, _, _ = Counted(server, "weights afresh", closeness=0.0).frames()
+    assert changed(frames, fresh) == []
 
 
 def changed_in_place(counted: Counted, what: str) -> None:

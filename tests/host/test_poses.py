@@ -13,6 +13,7 @@ import pytest
 import torch
 from comfy_host import Graph, Node, Run, Server
 from demo_graphs import Demo
+from safetensors.torch import load_file, save_file
 
 from diffusion_interpolation.pose import PAIRINGS, Pose, draw_batch, read_poses, write_poses
 
@@ -247,3 +248,18 @@ def test_openpose_of_the_models_folder_finds_nobody_with_random_weights(server, 
     graph.add("TestEnd", any=poses[0])
     message = server.run(graph.prompt).error["exception_message"]
     assert "no person found in picture 0, 1" in message and "stylised_poses" in message
+
+
+def test_replaced_weights_are_read_again(server, weights):
+    tiny_networks(weights)
+    graph = Graph()
+    demo = graph.add("PuppetDemo", positive="a puppet", negative="")
+    poses = graph.add("PoseExtract", images=demo[5], detector="ViTPose", people="largest")
+    before, _ = run(server, graph, poses)
+    assert poses.id not in server.run(graph.prompt).executed
+    file = weights / "vitpose" / "model.safetensors"
+    tensors = load_file(file)
+    tensors["head.conv.weight"] = tensors["head.conv.weight"].flip(0)
+    save_file(tensors, file, {"format": "pt"})
+    after, _ = run(server, graph, poses)
+    assert not same(before[0][0], after[0][0])

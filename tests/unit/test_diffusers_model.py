@@ -582,7 +582,7 @@ def test_from_pictures_to_frames(case, tokenizers):
         )
         runs.append(list(bisection.frames(keyframes)))
     assert [frame.index for frame in runs[0]] == [2, 1, 3]
-    assert [len(frame.scores) for frame in runs[0]] == [2, 1, 1]
+    assert [len(frame.scores) for frame in runs[0]] == [2, 0, 0]
     for frame, alone in zip(*runs, strict=True):
         assert frame.picture.shape == (3, HEIGHT, WIDTH)
         assert frame.picture.std() > 0

@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from diffusion_interpolation.bisection import Frame
-from diffusion_interpolation.conditioning_file import load_inversion, save_inversion
+from diffusion_interpolation.conditioning_file import (
+    MadeFor,
+    is_savable,
+    load_inversion,
+    save_inversion,
+)
 from diffusion_interpolation.files import replacing, write_whole
 from diffusion_interpolation.inversion import Inversion
 from diffusion_interpolation.model import Text
@@ -143,14 +148,74 @@ def test_a_conditioning_goes_there_and_back(tmp_path, pooled):
     torch.manual_seed(0)
     rows = [Text(torch.randn(n, 3, 4), torch.randn(n, 2) if pooled else None) for n in (2, 1)]
     file = tmp_path / "c.safetensors"
-    save_inversion(file, Inversion(*rows, {0: 1.5, 10: 0.5}), {"prompts": ["a"], "cfg": 4.0})
-    loaded, made_for = load_inversion(file)
-    assert made_for == {"prompts": ["a"], "cfg": 4.0} and loaded.losses == {0: 1.5, 10: 0.5}
+    made_for = MadeFor(4.0, "a model", ["a"], "b")
+    save_inversion(file, Inversion(*rows, {0: 1.5, 10: 0.5}), made_for)
+    loaded, read = load_inversion(file)
+    assert read == made_for and loaded.losses == {0: 1.5, 10: 0.5}
     assert torch.equal(loaded.positive.states, rows[0].states)
     assert torch.equal(loaded.negative.states, rows[1].states)
     assert (loaded.positive.pooled is not None) == pooled
     if pooled:
         assert torch.equal(loaded.negative.pooled, rows[1].pooled)
+
+
+def _inversion() -> Inversion:
+    return Inversion(Text(torch.ones(2, 3, 4)), Text(torch.zeros(1, 3, 4)), {0: 1.0})
+
+
+def test_what_goes_with_a_prompt_goes_there_and_back(tmp_path):
+    """Tensors too, at any depth, under names that others have, and one that is there twice."""
+    twice = torch.arange(3, dtype=torch.int32)
+    extras = {
+        "states": twice,
+        "list": [torch.zeros(0, 2), {"again": twice, "half": torch.ones(2).half()}],
+        "list.0": torch.tensor(True),
+        "sizes": {"width": 512, "guidance": 3.5, "name": "a", "none": None, "on": True},
+    }
+    file = tmp_path / "c.safetensors"
+    save_inversion(file, _inversion(), MadeFor(positive=extras, negative={"t": twice[::2].view(2)}))
+    loaded, made_for = load_inversion(file)
+    assert loaded.positive.states.unique().tolist() == [1.0]
+    assert repr(made_for.positive) == repr(extras)
+    assert repr(made_for.negative) == repr({"t": twice[::2]})
+
+
+def test_what_no_file_can_hold_is_told_apart(tmp_path):
+    assert is_savable({"a": [1, 2.5, "b", None, (torch.ones(1),)]})
+    for value in (object(), [object()], {"a": object()}, {1: 2}):
+        assert not is_savable(value)
+    with pytest.raises(TypeError):
+        save_inversion(tmp_path / "c.safetensors", _inversion(), MadeFor(positive={"a": object()}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_the_command_as_it_once_wrote_them(tmp_path):
+    from safetensors.torch import save_file
+
+    file = tmp_path / "c.safetensors"
+    tensors = {"positive.states": torch.ones(2, 3, 4), "negative.states": torch.zeros(1, 3, 4)}
+    facts = {"prompts": ["a"], "negative": "b", "cfg": 4.0, "model": "demo"}
+    save_file(tensors, file, {"losses": "{}", "made_for": json.dumps(facts)})
+    assert load_inversion(file)[1] == MadeFor(4.0, "demo", ["a"], "b")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"losses": "[1]"},
+        {"losses": "{"},
+        {"losses": "{}", "made_for": '{"positive": {"a": {"tensor ": "none"}}}'},
+        {"losses": "{}", "made_for": "[]"},
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path, metadata):
+    from safetensors.torch import save_file
+
+    file = tmp_path / "c.safetensors"
+    tensors = {"positive.states": torch.ones(2, 3, 4), "negative.states": torch.zeros(1, 3, 4)}
+    save_file(tensors, file, metadata)
+    with pytest.raises(ValueError, match=r"conditioning: .*c\.safetensors is damaged"):
+        load_inversion(file)
 
 
 def test_other_files_are_no_conditioning(tmp_path):

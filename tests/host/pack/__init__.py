@@ -14,7 +14,7 @@ import torch
 from comfy_api.latest import ComfyExtension, io
 from safetensors.torch import save_file
 
-from . import models
+from . import models, odd_inputs
 from .changes import TestChange, TestCopy, TestPressure
 from .colors import TestColors
 
@@ -408,6 +408,7 @@ class TestModels(ComfyExtension):
             TestChange,
             TestCopy,
             TestPressure,
+            *odd_inputs.NODES,
         ]
 
 

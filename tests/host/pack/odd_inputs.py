@@ -1,0 +1,102 @@
+"""Nodes that make inputs of less common kinds, as other packs do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+_CATEGORY = "interpolation tests"
+
+
+class TestChannels(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestChannels",
+            category=_CATEGORY,
+            description="Grey pictures of so many channels: grey, grey and alpha, RGB, RGB and "
+            "alpha, or more, which no picture has.",
+            inputs=[io.Image.Input("images"), io.Int.Input("channels", min=1, max=8)],
+            outputs=[io.Image.Output()],
+        )
+
+    @classmethod
+    def execute(cls, images: torch.Tensor, channels: int) -> io.NodeOutput:
+        grey = images[..., :3].mean(-1, keepdim=True)
+        colours = grey.repeat(1, 1, 1, channels if channels % 2 else channels - 1)
+        alpha = torch.full_like(grey, 0.5)
+        return io.NodeOutput(colours if channels % 2 else torch.cat([colours, alpha], -1))
+
+
+class TestExtras(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestExtras",
+            category=_CATEGORY,
+            description="Puts into a prompt what the text encoders of HiDream and others put there "
+            "beside the states, and something that no file can hold.",
+            inputs=[io.Conditioning.Input("conditioning")],
+            outputs=[io.Conditioning.Output()],
+        )
+
+    @classmethod
+    def execute(cls, conditioning: Any) -> io.NodeOutput:
+        extras = {
+            "conditioning_llama3": torch.arange(24.0, dtype=torch.float16).reshape(1, 3, 4, 2),
+            "t5xxl_ids": torch.arange(5, dtype=torch.int32),
+            "reference_latents": [torch.ones(1, 4, 2, 2), torch.zeros(1, 4, 2, 2)],
+            "guidance": 3.5,
+            "control": object(),
+        }
+        return io.NodeOutput([[states, {**rest, **extras}] for states, rest in conditioning])
+
+
+class TestExtra(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestExtra",
+            category=_CATEGORY,
+            description="What a prompt holds under a key, as text with types and shapes.",
+            inputs=[io.Conditioning.Input("conditioning"), io.String.Input("key")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, conditioning: Any, key: str) -> io.NodeOutput:
+        return io.NodeOutput(ui={"text": (_said(conditioning[0][1].get(key)),)})
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype} {value.tolist()}"
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
+    return repr(value)
+
+
+class TestClipFolder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestClipFolder",
+            category=_CATEGORY,
+            description="Tells open-clip of the architectures in a folder, and gives the name of "
+            "one.",
+            inputs=[io.String.Input("folder"), io.String.Input("name")],
+            outputs=[io.AnyType.Output()],
+        )
+
+    @classmethod
+    def execute(cls, folder: str, name: str) -> io.NodeOutput:
+        import open_clip
+
+        open_clip.add_model_config(folder)
+        return io.NodeOutput(name)
+
+
+NODES = [TestChannels, TestExtras, TestExtra, TestClipFolder]
