@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from .nodes.clip_rerank import CLIPRerank
 from .nodes.conditioned_denoise import ConditionedDenoise
 from .nodes.frame_bisector import FrameBisector
+from .nodes.frame_memory import watch_prompts
 from .nodes.frame_routes import add_routes
 from .nodes.interpolation_preview import InterpolationPreview
 from .nodes.inversion_files import LoadInversion, SaveInversion
@@ -45,4 +46,5 @@ class DiffusionInterpolation(ComfyExtension):
 
 async def comfy_entrypoint() -> ComfyExtension:
     add_routes()
+    watch_prompts()
     return DiffusionInterpolation()

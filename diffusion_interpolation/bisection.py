@@ -122,13 +122,35 @@ class Bisection:
             raise ValueError(
                 f"keyframes: got {len(keyframes)}, the path has {len(self.path.keyframes)}"
             )
-        ends = dict(zip(self.path.keyframes, keyframes.cpu(), strict=True))
-        known = _Finished(ends | dict(finished or {}))
+        if self.cache is not None:
+            self.cache.start()
+            self.known(keyframes)
+        known = _Finished(self._ends(keyframes) | dict(finished or {}))
         for slots in self.path.slots():
             missing = [slot for slot in slots if slot.index not in known.latents]
             for frame in self._depth(missing, known):
                 known.add(frame)
                 yield frame
+
+    def known(self, keyframes: Tensor) -> dict[int, Tensor]:
+        """Return the latents of all frames that need no work: keyframes, and those in the cache.
+
+        The cache holds on to what it has of these frames until the next path starts.
+        """
+        latents = self._ends(keyframes)
+        if self.cache is None:
+            return latents
+        for slot in (slot for slots in self.path.slots() for slot in slots):
+            if slot.left not in latents or slot.right not in latents:
+                continue
+            group = self._candidates(slot, latents)
+            if group.complete and (found := self._kept(group)) is not None:
+                latents[slot.index] = found
+                self.cache.pictures.get(group.keys[group.chosen], needed=True)
+        return latents
+
+    def _ends(self, keyframes: Tensor) -> dict[int, Tensor]:
+        return dict(zip(self.path.keyframes, keyframes.cpu(), strict=True))
 
     def count(self, slot: Slot) -> int:
         """The candidates of a frame; without a scorer there is nothing to choose by, so one."""
@@ -195,11 +217,33 @@ class Bisection:
             level, begun = self.level(slot), self._begun(slot)
             group.keys = self.cache.keys(slot, level, begun, ends, group.numbers)
             for number, key in group.keys.items():
-                candidate = self.cache.candidates.get(key)
+                candidate = self.cache.find(key)
                 # one that was made alone, and so not looked at, cannot be ranked beside others
                 if candidate is not None and (count == 1 or candidate.terms):
                     group.add(number, candidate)
+            self._leave_out_lost(group)
         return group
+
+    def _leave_out_lost(self, group: Candidates) -> None:
+        """Have those made again whose latents the cache has dropped, where they are needed."""
+        if group.complete:
+            begun = group.made[group.chosen]
+            if begun.latent is not None or (begun.begun and self._kept(group) is not None):
+                return
+            if group.picked is not None:
+                del group.made[group.picked]
+                return
+        group.made = {n: made for n, made in group.made.items() if made.latent is not None}
+
+    def _kept(self, group: Candidates) -> Tensor | None:
+        """The finished latent of the chosen candidate, where the cache has it."""
+        candidate = self.cache.find(self._key(group), needed=True)
+        return None if candidate is None else candidate.latent
+
+    def _key(self, group: Candidates) -> bytes:
+        """Where the chosen candidate is kept once it is finished."""
+        key = group.keys[group.chosen]
+        return once_finished(key) if self._begun(group.slot) else key
 
     def _make(self, batch: list[_Job], finished: _Finished) -> list[Candidates]:
         """Make a batch of candidates; the frames that they complete."""
@@ -213,7 +257,7 @@ class Bisection:
             candidate = Candidate(latent, *told, begun).copy()
             group.add(number, candidate, None if begun else picture)
             if self.cache is not None:
-                self.cache.candidates.put(group.keys[number], candidate)
+                self.cache.keep(group.keys[number], candidate)
         groups = {group.slot.index: group for group, _ in batch}
         return [group for group in groups.values() if group.complete]
 
@@ -225,7 +269,8 @@ class Bisection:
             self._go_on([group for group in batch if group.made[group.chosen].begun])
             for group, picture in zip(batch, self._pictures(batch), strict=True):
                 if self.cache is not None:
-                    self.cache.pictures.put(group.keys[group.chosen], picture)
+                    self.cache.keep(self._key(group), group.made[group.chosen], needed=True)
+                    self.cache.pictures.put(group.keys[group.chosen], picture, needed=True)
                 yield group.frame(picture)
 
     def _go_on(self, groups: list[Candidates]) -> None:
@@ -245,16 +290,17 @@ class Bisection:
             terms = group.made[number].terms
             group.settle(Candidate(latent, terms, *shown).copy(), picture)
             if self.cache is not None:
-                self.cache.candidates.put(once_finished(group.keys[number]), group.made[number])
+                self.cache.keep(self._key(group), group.made[number], needed=True)
 
     def _recall(self, group: Candidates) -> bool:
         """Settle the chosen candidate if an earlier run has finished it."""
         if self.cache is None:
             return False
-        known = self.cache.candidates.get(once_finished(group.keys[group.chosen]))
-        if known is not None:
-            group.settle(known)
-        return known is not None
+        known = self.cache.find(self._key(group), needed=True)
+        if known is None or known.latent is None:
+            return False
+        group.settle(known)
+        return True
 
     def _thumbnails(self, pictures: Tensor) -> Sequence[Tensor | None]:
         """Small pictures, where they were asked for."""

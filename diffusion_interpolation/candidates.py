@@ -42,13 +42,13 @@ class Frame:
 class Candidate(NamedTuple):
     """A candidate, on the CPU.
 
-    It has its latent `(c, h', w')`, what it is ranked by (None where it is alone), and perhaps a
-    small picture, uint8 `(h, w, 3)`, and what the scorer saw in it. One that has `begun` only was
-    ranked on the way: its latent is still noisy, and the rest is what the model then thought it
-    would be.
+    It has its latent `(c, h', w')` (None where a cache had no room for it), what it is ranked by
+    (None where it is alone), and perhaps a small picture, uint8 `(h, w, 3)`, and what the scorer
+    saw in it. One that has `begun` only was ranked on the way: its latent is still noisy, and the
+    rest is what the model then thought it would be.
     """
 
-    latent: Tensor
+    latent: Tensor | None
     terms: Terms | None
     thumbnail: Tensor | None = None
     embedding: Tensor | None = None

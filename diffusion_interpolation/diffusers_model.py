@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .diffusers_files import load_controlnet, load_folder, load_single_file
+from .finite import check_vae
 from .memory import Batches
 from .model import Begun, Guidance, Text, stack, steps_to_begin
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     TextEncoder = CLIPTextModel | CLIPTextModelWithProjection
 
 log = logging.getLogger(__name__)
+
+_OTHER_TYPE = "run it in another type, as with --dtype float32 or --dtype bfloat16"
 
 
 class Options(TypedDict, total=False):
@@ -175,25 +178,31 @@ class DiffusersModel:
         """Latents `(n, c, h', w')` of pictures `(n, 3, h, w)` in 0..1.
 
         They are the posterior's mode, scaled. Raises `ValueError` for sides that the autoencoder
-        and the denoiser after it cannot halve.
+        and the denoiser after it cannot halve, and `FloatingPointError` where the autoencoder makes
+        NaN or infinity.
         """
         self._check_pictures(pictures)
 
         def work(rows: list[int]) -> Tensor:
             batch = pictures[rows].to(self._device, torch.float32) * 2 - 1
             mode = self._vae.encode(batch.to(self._vae.dtype)).latent_dist.mode()
+            check_vae("encoded", batch, mode, _OTHER_TYPE)
             return (mode.float() - self._shift) * self._vae.config.scaling_factor
 
         return self._picture_batches.run(work, len(pictures))
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`."""
+        """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`.
+
+        Raises `FloatingPointError` where the autoencoder makes NaN or infinity.
+        """
 
         def work(rows: list[int]) -> Tensor:
             batch = latents[rows].to(self._device, torch.float32)
             batch = batch / self._vae.config.scaling_factor + self._shift
             pictures = self._vae.decode(batch.to(self._vae.dtype)).sample
+            check_vae("decoded", batch, pictures, _OTHER_TYPE)
             return (pictures.float() / 2 + 0.5).clamp(0, 1)
 
         return self._picture_batches.run(work, len(latents))

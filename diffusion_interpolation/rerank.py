@@ -26,11 +26,13 @@ class Scorer:
     """What sees pictures and likes some better than others.
 
     `embed` maps pictures `(n, 3, h, w)` in 0..1 to unit vectors `(n, width)`, `rank` those to one
-    number each, `(n,)`; the highest wins.
+    number each, `(n,)`; the highest wins. `depends_on` are objects of others that `embed` asks, and
+    that may be changed while they stay the same objects.
     """
 
     embed: Callable[[Tensor], Tensor]
     rank: Callable[[Tensor], Tensor]
+    depends_on: Any = None
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """The numbers `(n,)` of pictures."""

@@ -17,10 +17,12 @@ import torch
 from comfy.model_patcher import create_model_options_clone
 from torch import Tensor, nn
 
+from ..diffusion_interpolation.finite import check_vae
 from ..diffusion_interpolation.memory import Batches
 from ..diffusion_interpolation.model import Begun, Guidance, Text, steps_to_begin
 from .comfy_conditioning import Places
 from .comfy_noise import row_wise
+from .images import OTHER_VAE
 
 Conditioning = list[list[Any]]
 OnStep = Callable[[int, Tensor], None]
@@ -86,16 +88,24 @@ class ComfyModel:
         return getattr(self._control_net, "latent_format", None) is not None
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Latents of pictures `(n, 3, h, w)` in 0..1, by the host's VAE."""
+        """Latents of pictures `(n, 3, h, w)` in 0..1, by the host's VAE.
+
+        Raises `FloatingPointError` where the VAE makes NaN or infinity.
+        """
         with torch.inference_mode():
             latents = self._vae.encode(pictures.movedim(1, -1))
+            check_vae("encoded", pictures, latents, OTHER_VAE)
             self._held = False
             return to_network(self._model, latents)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`, by the host's VAE."""
+        """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`, by the host's VAE.
+
+        Raises `FloatingPointError` where the VAE makes NaN or infinity.
+        """
         with torch.inference_mode():
             pictures = self._vae.decode(from_network(self._model, latents))
+            check_vae("decoded", latents, pictures, OTHER_VAE)
             return pictures.movedim(-1, 1).float()
 
     def _invertible(self, sigmas: Tensor) -> Tensor:
@@ -130,9 +140,18 @@ class ComfyModel:
         """Clean latents from `(n, c, h', w')` at `level`, by the host's sampler."""
         return self.denoise_from(noisy, self.sigmas(level), guidance)
 
-    def denoise_from(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Tensor:
-        """As `denoise`, from `sigmas[0]` on along `sigmas` `(steps + 1,)`."""
-        return self._run(noisy, sigmas, guidance).latents
+    def denoise_from(
+        self, noisy: Tensor, sigmas: Tensor, guidance: Guidance, mask: Tensor | None = None
+    ) -> Tensor:
+        """As `denoise`, from `sigmas[0]` on along `sigmas` `(steps + 1,)`.
+
+        Where the `mask` `(rows, h, w)` of any size is 0, latents stay as they are; its rows are
+        repeated, as the host repeats those of a `noise_mask`.
+        """
+        if mask is not None:
+            # one channel, as the host will repeat it once more
+            mask = comfy.sampler_helpers.prepare_mask(mask, noisy.shape, noisy.device)[:, :1]
+        return self._run(noisy, sigmas, guidance, mask).latents
 
     def steps(self, level: float) -> int:
         """How many steps `denoise` takes from `level`."""
@@ -153,7 +172,9 @@ class ComfyModel:
             guidance = replace(guidance, seeds=[(seed + 1) % 2**64 for seed in guidance.seeds])
         return self._run(begun, self.sigmas(level)[first:], guidance).latents
 
-    def _run(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Begun:
+    def _run(
+        self, noisy: Tensor, sigmas: Tensor, guidance: Guidance, mask: Tensor | None = None
+    ) -> Begun:
         """`noisy` taken along `sigmas` `(steps + 1,)`, in batches that fit.
 
         A ControlNet of the host has one strength, so rows of different strength go separately.
@@ -165,13 +186,16 @@ class ComfyModel:
 
             def work(part: list[int], rows: list[int] = rows) -> Tensor:
                 index = [rows[i] for i in part]
-                found = self._sample(noisy[index], sigmas, guidance.rows(index))
+                masked = None if mask is None else mask[index]
+                found = self._sample(noisy[index], sigmas, guidance.rows(index), masked)
                 return torch.stack(found, dim=1)
 
             both[rows] = self._batches.run(work, len(rows)).to(both)
         return Begun(*both.unbind(1))
 
-    def _sample(self, noisy: Tensor, sigmas: Tensor, guidance: Guidance) -> Begun:
+    def _sample(
+        self, noisy: Tensor, sigmas: Tensor, guidance: Guidance, mask: Tensor | None
+    ) -> Begun:
         if len(sigmas) < 2:
             return Begun(noisy, noisy)
         clean = []
@@ -189,6 +213,7 @@ class ComfyModel:
             start,
             row_wise(self._sampler, guidance.seeds, start.to(self._model.load_device), sigmas),
             sigmas,
+            denoise_mask=mask,
             callback=stepped,
             disable_pbar=True,
             seed=guidance.seeds[0] if guidance.seeds else 0,

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ..diffusion_interpolation.path import row_seed
 from ..diffusion_interpolation.pose_motion import MOTIONS
-from .comfy_model import ComfyModel, check_channels, from_network, take_noisy
+from .comfy_model import ComfyModel, carry_noisy, check_channels, take_noisy
 from .inputs import (
     PoseOptions,
     cfg_input,
+    check_latents,
     negative_input,
     pose_inputs,
     pose_motion_input,
@@ -37,7 +38,11 @@ class ConditionedDenoise(io.ComfyNode):
             "between keyframes. All candidates go through the model together.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that draws the picture."),
-                io.Latent.Input("noisy_latent", tooltip="From Noisy Latent Lerp."),
+                io.Latent.Input(
+                    "noisy_latent",
+                    tooltip="From Noisy Latent Lerp. With a noise mask, only what the mask covers "
+                    "is denoised.",
+                ),
                 io.Sigmas.Input("sigmas", tooltip="From Noisy Latent Lerp: the rest of the way."),
                 io.Sampler.Input("sampler", tooltip="From KSampler Select; euler is the paper's."),
                 positive_input(),
@@ -84,6 +89,10 @@ class ConditionedDenoise(io.ComfyNode):
         pose_motion: str = MOTIONS[0],
     ) -> io.NodeOutput:
         check_channels("noisy_latent", noisy_latent["samples"], model)
+        check_latents("noisy_latent", noisy_latent["samples"])
+        if len(sigmas) < 2:
+            # there is no step to take, as where a schedule was split at its end
+            return io.NodeOutput(noisy_latent)
         strengths = strength_at_keyframes, strength_half_way
         size = _picture_size(model, noisy_latent["samples"])
         pose = PoseOptions(control_net, poses, *strengths, pose_motion, size)
@@ -102,13 +111,15 @@ class ConditionedDenoise(io.ComfyNode):
         )
         guidance = prompts.guide.at([position] * len(noisy), wrapped, tuple(noisy.shape[2:]))
         seeds = [row_seed(seed, position, candidate) for candidate in range(len(noisy))]
-        clean = wrapped.denoise_from(noisy, sigmas, replace(guidance, seeds=seeds))
+        guidance, mask = replace(guidance, seeds=seeds), noisy_latent.get("noise_mask")
+        clean = wrapped.denoise_from(noisy, sigmas, guidance, mask)
         if not clean.isfinite().all():
             raise FloatingPointError(
                 "model: it gave numbers that are not finite, want finite ones; "
                 "try another precision, or a lower cfg"
             )
-        return io.NodeOutput({**noisy_latent, "samples": from_network(model, clean)})
+        # sigmas that do not fall to 0 leave noise for another node
+        return io.NodeOutput({**noisy_latent, "samples": carry_noisy(model, clean, sigmas[-1])})
 
 
 def _picture_size(model: Any, latents: Tensor) -> tuple[int, int]:

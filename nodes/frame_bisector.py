@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import Any
 
@@ -11,16 +10,15 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.bisection import Bisection, DecodeError, Settings
+from ..diffusion_interpolation.bisection import Bisection, Settings
 from ..diffusion_interpolation.candidates import Frame
-from ..diffusion_interpolation.fingerprint import fingerprint
-from ..diffusion_interpolation.frame_cache import FrameCache, Lru
 from ..diffusion_interpolation.path import CURVES, Path
 from ..diffusion_interpolation.picks import Picks
 from ..diffusion_interpolation.pose_motion import MOTIONS
 from ..diffusion_interpolation.rerank import Scorer
 from .comfy_model import ComfyModel, check_channels, from_network, whole_schedule
 from .frame_files import THUMBNAIL, FrameFiles, lost_runs
+from .frame_memory import KEYFRAMES, frame_cache, holds_nothing, join_memory_pressure
 from .inputs import (
     PoseOptions,
     blend_input,
@@ -35,14 +33,9 @@ from .inputs import (
     schedule_inputs,
     seed_input,
 )
+from .object_state import fingerprint
 from .progress import FrameProgress
 from .types import CATEGORY, Reranker
-
-log = logging.getLogger(__name__)
-
-# of all runs since the host's start, so that one with other picks makes only what they change
-_LATENTS = Lru(256 * 2**20)
-_PICTURES = Lru(512 * 2**20)
 
 
 class FrameBisector(io.ComfyNode):
@@ -243,7 +236,7 @@ class FrameBisector(io.ComfyNode):
             reranker,
             Picks.parse(picks),
             # all that a frame depends on but its place, its level and its neighbours
-            FrameCache(fingerprint(drawing, positive, negative, pose), _LATENTS, _PICTURES),
+            frame_cache(fingerprint(drawing, positive, negative, pose)),
             THUMBNAIL,
         )
         run = _Run(bisection, pictures, _encode(wrapped, model, vae, pictures))
@@ -261,10 +254,11 @@ class FrameBisector(io.ComfyNode):
 def _encode(wrapped: ComfyModel, model: Any, vae: Any, pictures: Tensor) -> Tensor:
     """Latents of the keyframes; the very same bits each time, which not every device gives."""
     key = fingerprint(model, vae, pictures)
-    if (latents := _LATENTS.get(key)) is None:
+    if (latents := KEYFRAMES.get(key)) is None:
         latents = wrapped.encode(pictures).cpu()
         check_channels("vae", latents, model)
-        _LATENTS.put(key, latents)
+        if not holds_nothing():
+            KEYFRAMES.put(key, latents)
     return latents
 
 
@@ -278,10 +272,14 @@ class _Run:
         slots = [slot for slots in self.path.slots() for slot in slots]
         self.positions = [slot.position for slot in slots]
         self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
-        self.failure = ""
+        self.warning = ""
 
     def make(self, hidden: Any) -> tuple[dict[int, Frame], FrameFiles]:
-        """The frames by number; fewer where decoding fails, and then `failure` says why."""
+        """Return all frames that were made by number, and their files.
+
+        An error on the way ends the node, so that the host does not take a part for the whole. The
+        files and the cache keep what is finished by then.
+        """
         made: dict[int, Frame] = {}
         progress = FrameProgress(sum(self.work.values()))
         self.bisection.model.on_step = progress.step
@@ -289,17 +287,25 @@ class _Run:
         with FrameFiles(self.path.frames, hidden, gaps, self.path.depths, seed) as files:
             for index, picture in zip(self.path.keyframes, self.pictures, strict=True):
                 files.add(index, picture)
-            try:
-                for frame in self.bisection.frames(self.keyframes):
-                    files.add(frame.index, frame.picture, frame)
-                    made[frame.index] = replace(frame, thumbnails=None)
-                    progress.finish(self.work[frame.index])
-            except DecodeError as error:
-                if not made:
-                    raise
-                self.failure = files.failure = f"{error}; {files.missing} frames are missing"
-                log.error("FrameBisector: %s", self.failure)
+            join_memory_pressure()
+            for frame in self.bisection.frames(self.keyframes):
+                files.add(frame.index, frame.picture, frame)
+                made[frame.index] = replace(frame, thumbnails=None)
+                progress.finish(self.work[frame.index])
+            self.warning = files.failure = files.failure or self._forgotten()
         return made, files
+
+    def _forgotten(self) -> str:
+        """Say how many frames the next run makes again because memory cannot hold them."""
+        if holds_nothing():
+            return "Every run makes all frames, because ComfyUI was started with --cache-none."
+        lost = self.path.frames - len(self.bisection.known(self.keyframes))
+        if not lost:
+            return ""
+        return (
+            f"The free memory cannot hold {lost} of {self.path.frames} frames, so the next run "
+            "makes these again."
+        )
 
     def outputs(self, made: dict[int, Frame]) -> tuple[Tensor, Tensor]:
         """Pictures `(n, h, w, 3)` and latents of all frames in order."""
@@ -312,12 +318,12 @@ class _Run:
         return images, torch.stack([latents[index] for index in sorted(latents)])
 
     def lines(self, made: dict[int, Frame]) -> list[str]:
-        """A line for each frame that was made, each pick that no frame has, and a failure."""
+        """Return a line for each frame that was made, each pick without a frame, and a warning."""
         strays = self.bisection.picks.strays(self.positions)
         return [
             *(_line(made[index]) for index in sorted(made)),
             *(f"pick {pick} is left out, since no frame is there" for pick in strays),
-            *([self.failure] if self.failure else []),
+            *([self.warning] if self.warning else []),
         ]
 
 

@@ -36,10 +36,10 @@ THUMBNAIL = 160  # pixels of the longer side of a candidate in a strip
 
 
 def lost_runs() -> int:
-    """Return how often what the running node could have from a cache has lost its files.
+    """Return how often what the running node could have from a cache lacked its files.
 
     Nodes that write files have the host look at this before it takes their output from its cache,
-    which would otherwise go on to show files that are no more.
+    which would otherwise go on to show files that are not there.
     """
     return RUNS.losses(cause_of_output())
 
@@ -96,8 +96,8 @@ class FrameFiles:
             self.failure = f"{_reason(error)}; {self.missing} frames are missing"
         for name, content in ((METADATA, self._metadata), (RECORD, self.ui())):
             file, text = self._run.path / name, json.dumps(content).encode()
-            recorded = self._try(lambda file=file, text=text: write_whole(file, text))
-        RUNS.end(self._run, recorded)
+            self._try(lambda file=file, text=text: write_whole(file, text))
+        RUNS.end(self._run)
 
     @property
     def missing(self) -> int:

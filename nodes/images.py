@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..diffusion_interpolation.finite import check_finite
+
+OTHER_VAE = (
+    "start ComfyUI with --fp32-vae or --bf16-vae, or load another VAE file, such as SDXL's fp16 fix"
+)
+"""What to do where a VAE gives NaN."""
+
 
 def to_rgb(name: str, images: Tensor) -> Tensor:
     """Return the RGB pictures `(n, 3, h, w)` of an IMAGE `(n, h, w, c)`, the input `name`.
 
     One channel is grey, two are grey with alpha, three RGB, four RGB with alpha. Alpha is dropped,
-    as the host's own nodes drop it. Raises `ValueError` for anything else.
+    as the host's own nodes drop it. Raises `ValueError` for anything else, and for NaN or infinity.
     """
     channels = images.shape[-1]
     if images.ndim != 4 or not 1 <= channels <= 4:
@@ -17,5 +24,6 @@ def to_rgb(name: str, images: Tensor) -> Tensor:
             f"{name}: got {tuple(images.shape)}, want an IMAGE (count, height, width, channels) of "
             "1 to 4 channels: grey or RGB, with or without alpha"
         )
+    check_finite(name, images, f"if a VAE made them, {OTHER_VAE}")
     colours = images[..., :3] if channels >= 3 else images[..., :1].expand(-1, -1, -1, 3)
     return colours.movedim(-1, 1).float()

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.blend import BLENDS
+from ..diffusion_interpolation.finite import check_finite
 from ..diffusion_interpolation.guide import Guide
 from ..diffusion_interpolation.model import Text
 from ..diffusion_interpolation.path import MOST_SEED
@@ -17,7 +18,7 @@ from ..diffusion_interpolation.pose_format import are_paired, read_poses
 from ..diffusion_interpolation.pose_motion import MOTIONS
 from .comfy_conditioning import check_rows, count_rows
 from .comfy_model import Conditioning, read_conditioning
-from .images import to_rgb
+from .images import OTHER_VAE, to_rgb
 from .types import PoseKeypoint
 
 
@@ -186,6 +187,7 @@ def read_prompts(
     """
     pose = pose or PoseOptions()
     text, rest = read_conditioning("positive", positive)
+    _check_text("positive", text)
     if keyframes is not None and len(text) not in (1, keyframes):
         raise ValueError(
             f"positive: got {len(text)} rows for {keyframes} keyframes, want 1 or {keyframes}"
@@ -195,6 +197,7 @@ def read_prompts(
             f"negative: got none at cfg {cfg:g}, want one; at cfg 1 the model does without"
         )
     away, away_rest = read_conditioning("negative", negative or positive)
+    _check_text("negative", away)
     if len(away) != 1 and negative is not None:
         raise ValueError(f"negative: got {len(away)} rows, want 1: it is the same everywhere")
     count = keyframes or _count_keyframes(text, [rest, away_rest])
@@ -219,6 +222,12 @@ def _count_keyframes(text: Text, rests: list[dict[str, Any]]) -> int:
     return len(text) if len(text) > 1 else max(map(count_rows, rests))
 
 
+def _check_text(name: str, text: Text) -> None:
+    for tensor in (text.states, text.pooled):
+        if tensor is not None:
+            check_finite(name, tensor, "if a text encoder made it, --fp32-text-enc may help")
+
+
 def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
     """The paired people of every keyframe and their (height, width), or None and zeros."""
     if pose.poses is None and pose.control_net is None:
@@ -233,6 +242,11 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
     # an editor may have changed their number since
     paired = are_paired(pose.poses) and len(set(map(len, people))) == 1
     return people if paired else match_people(people, "all"), size
+
+
+def check_latents(name: str, latents: Tensor) -> None:
+    """Raise `ValueError` for latents that are not finite, whatever made them."""
+    check_finite(name, latents, f"if a VAE made them, {OTHER_VAE}; if a sampler did, lower its cfg")
 
 
 def read_keyframes(images: Tensor, vae: Any) -> Tensor:

@@ -86,11 +86,10 @@ class KeptRuns:
                 picture.save(unfinished, **options)
         return name
 
-    def end(self, run: KeptRun, recorded: bool) -> None:
+    def end(self, run: KeptRun) -> None:
         """Note that a run is over, and remove what is needed no longer."""
         with self._lock:
-            if recorded:
-                self._losses.setdefault(run.cause, 0)
+            self._losses.setdefault(run.cause, 0)
             while len(self._losses) > _MAX_CAUSES:
                 self._losses.popitem(last=False)
             self._remove_old()
@@ -102,10 +101,10 @@ class KeptRuns:
             self._shown = self._shown_by_connected() | {page: held}
 
     def losses(self, cause: bytes) -> int:
-        """Return how often all runs of a cause have lost their files.
+        """Return how often all runs of a cause lacked files: lost, or not written on a full disk.
 
         Nodes that write files have the host look at this before it takes their output from its
-        cache, which would otherwise go on to show files that are no more.
+        cache, which would otherwise go on to show files that are not there.
         """
         with self._lock:
             runs = [run for run in self._runs.values() if run.cause == cause]

@@ -12,7 +12,14 @@ from torch import Tensor
 from ..diffusion_interpolation.blend import noisy_blend
 from ..diffusion_interpolation.path import draw_noise
 from .comfy_model import ComfyModel, carry_noisy, check_channels, to_network, whole_schedule
-from .inputs import blend_input, level_input, position_input, schedule_inputs, seed_input
+from .inputs import (
+    blend_input,
+    check_latents,
+    level_input,
+    position_input,
+    schedule_inputs,
+    seed_input,
+)
 from .types import CATEGORY
 
 
@@ -84,6 +91,12 @@ class NoisyLatentLerp(io.ComfyNode):
         seed: int,
     ) -> io.NodeOutput:
         check_channels("latents", latents["samples"], model)
+        check_latents("latents", latents["samples"])
+        if "noise_mask" in latents:
+            raise ValueError(
+                "latents: got a noise mask, but this node puts noise everywhere; set the mask "
+                "behind it, where it keeps a part of the mix from being denoised"
+            )
         left, right, weight = _neighbours(to_network(model, latents["samples"]), position)
         wrapped = ComfyModel(model, whole_schedule(model, scheduler, steps), sampler=None)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
@@ -97,8 +110,8 @@ class NoisyLatentLerp(io.ComfyNode):
             blend,
         )
         sigmas = wrapped.sigmas(noise_level)
-        # they have a row for each keyframe, not for each candidate
-        kept = {k: v for k, v in latents.items() if k not in ("noise_mask", "batch_index")}
+        # it has a number for each keyframe, not for each candidate
+        kept = {key: value for key, value in latents.items() if key != "batch_index"}
         carried = {**kept, "samples": carry_noisy(model, noisy, sigmas[0])}
         return io.NodeOutput(carried, sigmas, position)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,8 @@ class RerankerFromCLIP(io.ComfyNode):
             lambda pictures: F.normalize(_vision(clip_vision, pictures), dim=-1),
             lambda texts: _embed_texts(clip, clip_vision, texts),
         )
-        return io.NodeOutput(pair_scorer(pair, positive, negative))
+        scorer = pair_scorer(pair, positive, negative)
+        return io.NodeOutput(replace(scorer, depends_on=clip_vision))
 
 
 @lru_cache(maxsize=1)

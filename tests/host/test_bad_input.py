@@ -179,6 +179,60 @@ def a_model_that_learns_nan(demo: Demo) -> Node:
     return demo.invert(model=demo.graph.add("TestNaN", model=demo.model)[0])
 
 
+def nan_vae(demo: Demo, way: str) -> list:
+    return demo.graph.add("TestNaNVAE", vae=demo.vae, way=way)[0]
+
+
+def nan_pictures(demo: Demo) -> list:
+    return demo.graph.add("VAEDecode", samples=encoded(demo), vae=nan_vae(demo, "decode"))[0]
+
+
+@mistake("vae: it encoded 2 of 2", "--fp32-vae", "--bf16-vae", "fp16 fix")
+def a_vae_that_encodes_to_nan(demo: Demo) -> Node:
+    return demo.bisector(vae=nan_vae(demo, "encode"))
+
+
+@mistake("vae: it encoded 2 of 2", "--fp32-vae")
+def a_vae_that_encodes_to_nan_to_learn(demo: Demo) -> Node:
+    return demo.invert(vae=nan_vae(demo, "encode"))
+
+
+@mistake("vae: it decoded 2 of 2", "--fp32-vae")
+def a_vae_that_decodes_to_nan(demo: Demo) -> Node:
+    return demo.bisector(vae=nan_vae(demo, "decode"))
+
+
+@mistake("vae: it decoded 1 of 1", "--fp32-vae")
+def a_vae_that_decodes_to_nan_without_a_reranker(demo: Demo) -> Node:
+    return demo.bisector(vae=nan_vae(demo, "decode"), reranker=None, candidates=1)
+
+
+@mistake("keyframes: got NaN", "2 of 2", "--fp32-vae")
+def keyframes_of_nan(demo: Demo) -> Node:
+    return demo.bisector(keyframes=nan_pictures(demo))
+
+
+@mistake("images: got NaN", "--fp32-vae")
+def candidates_of_nan(demo: Demo) -> Node:
+    return demo.graph.add("CLIPRerank", images=nan_pictures(demo), reranker=demo.reranker, keep=1)
+
+
+@mistake("images: got NaN", "--fp32-vae")
+def a_path_of_nan(demo: Demo) -> Node:
+    return demo.graph.add("PathMetrics", images=nan_pictures(demo), reranker=demo.reranker)
+
+
+@mistake("latents: got NaN", "--fp32-vae")
+def latents_of_nan(demo: Demo) -> Node:
+    return demo.lerp(encoded(demo, vae=nan_vae(demo, "encode")))
+
+
+@mistake("noisy_latent: got NaN", "--fp32-vae")
+def noisy_latents_of_nan(demo: Demo) -> Node:
+    noisy = demo.lerp(encoded(demo))
+    return demo.denoise(noisy, noisy_latent=encoded(demo, vae=nan_vae(demo, "encode")))
+
+
 @mistake("levels", "0.3", "0.55")
 def levels_the_wrong_way_round(demo: Demo) -> Node:
     return demo.bisector(highest_level=0.30, lowest_level=0.55)

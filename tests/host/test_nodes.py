@@ -161,20 +161,38 @@ def test_a_cancel_stops_within_a_step(server):
     assert server.calls("bisector") <= calls_at_cancel[0] + 2
 
 
-def test_what_is_finished_is_given_when_decoding_fails(server):
+def test_a_run_that_failed_in_decoding_goes_on_when_it_is_run_again(server):
+    """Nothing behind it takes the frames that were finished for all of them."""
     demo = Demo(Graph())
+    counted = demo.graph.add("TestCount", model=demo.model, name="broken", delay=0.0)
     # the candidates half-way, the keyframes for the reranker to see, and the best candidate
-    broken = demo.graph.add("TestBrokenVAE", vae=demo.vae, good_calls=3)
-    bisector = demo.bisector(vae=broken[0], seed=400)
-    run, given = run_with(server, demo.graph, frames=bisector[0], latents=bisector[1])
-    assert len(given["frames"]) == len(given["latents"]) == 3
-    *lines, failure = run.outputs[bisector.id]["text"]
-    assert [line.split(",")[0] for line in lines] == ["frame 2"]
-    assert "decoding failed on purpose" in failure and "2 frames are missing" in failure
-    assert "decoding failed on purpose" in server.log
-    [record] = run.outputs[bisector.id]["interpolation"]
-    assert record["failure"] == failure
-    assert record["files"] == ["0000.png", None, "0002.png", None, "0004.png"]
+    broken = demo.graph.add("TestBrokenVAE", vae=demo.vae, good_calls=3, bad_calls=1)
+    bisector = demo.bisector(model=counted[0], vae=broken[0], seed=400)
+    end = demo.graph.add("TestTensor", any=bisector[0], name="after_broken")
+    run = server.run(demo.graph.prompt)
+    assert run.error["node_id"] == bisector.id and end.id not in run.executed
+    assert "decoding failed on purpose" in run.error["exception_message"]
+    told = [m["data"] for m in run.messages if m["type"] == "diffusion_interpolation.frame"]
+    folder = told[-1]["folder"]
+    left = server.get(f"/view?filename=frames.json&subfolder={folder}&type=temp")
+    [record] = left["interpolation"]
+    assert "decoding failed on purpose" in record["failure"]
+    assert record["failure"].endswith("2 frames are missing")
+    assert [file is None for file in record["files"]] == [False, True, False, True, False]
+
+    before = server.calls("broken")
+    again = server.run(demo.graph.prompt)
+    assert again.error is None and {bisector.id, end.id} <= set(again.executed)
+    assert len(server.tensor("after_broken")) == 5
+    [record] = again.outputs[bisector.id]["interpolation"]
+    assert record["failure"] == "" and None not in record["files"]
+    assert server.run(demo.graph.prompt).executed == []
+    fresh = Demo(Graph())
+    counted = fresh.graph.add("TestCount", model=fresh.model, name="unbroken", delay=0.0)
+    whole = fresh.bisector(model=counted[0], seed=400)
+    frames = tensors(server, fresh.graph, frames=whole[0])["frames"]
+    assert (frames - server.tensor("after_broken")).abs().max() < 2e-3
+    assert server.calls("broken") - before < server.calls("unbroken")
 
 
 def test_a_decode_that_fails_at_once_is_an_error(server):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from comfy_host import Graph, Node, Run, Server, find_host
+from comfy_host import Graph, Node, Run, Server, find_host, why_not
 from demo_graphs import Demo, run_with
 from torch import Tensor
 
@@ -228,6 +228,40 @@ def test_another_closeness_ranks_the_same_candidates_again(server):
     assert changed(frames, fresh) == []
 
 
+def changed_in_place(counted: Counted, what: str) -> None:
+    """Change a copy of an input of the bisector, the same one in each graph; nothing with ""."""
+    graph, inputs = counted.demo.graph, counted.demo.graph.prompt[counted.bisector.id]["inputs"]
+    name = {"decoder": "vae", "hint": "control_net", "strength": "positive"}.get(what.strip("-"))
+    name = name or "model"
+    link = inputs[name]
+    if name in ("vae", "control_net"):
+        link = graph.add("TestCopy", any=link)[0]
+    if name == "positive":
+        link = graph.add(
+            "ControlNetApply",
+            conditioning=link,
+            control_net=counted.demo.control_net,
+            image=counted.demo.keyframes,
+            strength=0.7,
+        )[0]
+    inputs[name] = graph.add("TestChange", any=link, what="" if what[0] == "-" else what)[0]
+
+
+@pytest.mark.parametrize(
+    "what", ["options", "patches", "object_patch", "decoder", "hint", "strength"]
+)
+def test_what_was_changed_in_place_makes_all_anew(server, what):
+    """The host hands on the very same object, which other packs change."""
+    results = []
+    for change in ("-" + what, what, what):
+        counted = Counted(server, f"in_place_{what}")
+        changed_in_place(counted, change)
+        results.append(counted.frames())
+    (before, _, calls), (after, _, more), (again, _, none) = results
+    assert more == calls > 0 and none == 0
+    assert changed(after, before) == [1, 2, 3] and torch.equal(again, after)
+
+
 def with_lora(counted: Counted) -> None:
     inputs = counted.demo.graph.prompt[counted.bisector.id]["inputs"]
     lora = counted.demo.graph.add("TestLora", model=inputs["model"], strength=0.5)
@@ -255,8 +289,64 @@ def test_a_full_disk_does_not_lose_the_run(server):
     record = about(run, counted.bisector)
     assert frames.shape[0] == 5 and record["files"] == [None] * 5
     assert record["failure"] == "no preview can be written (Not a directory)"
+    assert record["failure"] == run.outputs[counted.bisector.id]["text"][-1]
     assert [made["strip"] for made in record["made"]] == [None] * 3
     assert server.log.count("no preview can be written") == 1
+    # with room on the disk, the same prompt shows them, and makes no frame again
+    _, run, calls = counted.frames()
+    assert calls == 0 and about(run, counted.bisector)["failure"] == ""
+    assert None not in about(run, counted.bisector)["files"]
+    assert counted.bisector.id not in server.run(counted.demo.graph.prompt).executed
+
+
+def test_a_full_disk_does_not_lose_the_frames_behind_a_slider(server):
+    demo = Demo(Graph())
+    preview = demo.graph.add("InterpolationPreview", images=demo.keyframes)
+    temp = server.folder / "temp"
+    aside = server.folder / "temp_aside"
+    temp.rename(aside)
+    temp.write_text("no folder")
+    try:
+        run = server.run(demo.graph.prompt)
+    finally:
+        temp.unlink()
+        aside.rename(temp)
+    assert about(run, preview)["files"] == [None] * 2
+    again = server.run(demo.graph.prompt)
+    assert None not in about(again, preview)["files"]
+    assert len(again.outputs[preview.id]["frames"]) == 2
+
+
+def test_the_hosts_memory_pressure_takes_candidates_that_were_not_taken(server):
+    """Older hosts have no such pressure, and keep them."""
+    state = server.host / "comfy" / "memory_management.py"
+    presses = state.is_file() and "extra_ram_release_callback" in state.read_text()
+
+    def run(picks: str) -> tuple[Tensor, list[dict[str, Any]], int]:
+        counted = Counted(server, "pressure", picks=picks)
+        counted.demo.graph.add("TestPressure", any=counted.bisector[0])
+        frames, run, calls = counted.frames()
+        return frames, about(run, counted.bisector)["made"], calls
+
+    plain, made, calls = run("")
+    kept, _, none = run("0.9: 0")
+    assert none == 0 and torch.equal(kept, plain), "what was taken is needed, and stays"
+    picked, _, more = run(f"0.25: {1 - made[0]['candidate']}")
+    assert (0 < more < calls) if presses else more == 0
+    assert changed(picked, plain) == [1]
+
+
+def test_a_host_that_keeps_nothing_holds_no_frames(tmp_path):
+    if reason := why_not():
+        pytest.skip(reason)
+    with Server(find_host(), tmp_path, arguments=["--cache-none"]) as server:
+        counted = Counted(server, "none")
+        before, run, calls = counted.frames()
+        assert "--cache-none" in about(run, counted.bisector)["failure"]
+        # the counter begins anew with its node, too
+        again, _, _ = counted.frames()
+        assert server.calls("none") == calls > 0
+        assert (again - before).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize(("sides", "count"), [("64", 2), ("64,32,48", 6)])

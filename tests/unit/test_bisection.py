@@ -10,7 +10,7 @@ from analytic import GaussianModel
 
 from diffusion_interpolation.bisection import PAPER, Bisection, DecodeError, Settings
 from diffusion_interpolation.candidates import Frame
-from diffusion_interpolation.frame_cache import FrameCache, Lru
+from diffusion_interpolation.frame_cache import FrameCache, Store
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.model import Text, steps_to_begin
 from diffusion_interpolation.path import Path, draw_noise, row_seed
@@ -339,8 +339,8 @@ class _Likes:
         return -(seen - 0.4).square().mean(1)
 
 
-def _cache(pictures: int = 10**7) -> FrameCache:
-    return FrameCache(b"", Lru(10**7), Lru(pictures))
+def _cache(pictures: int = 10**7, latents: int = 10**7) -> FrameCache:
+    return FrameCache(b"", Store(10**7), Store(latents), Store(pictures))
 
 
 def _run(
@@ -500,6 +500,57 @@ def test_pictures_that_were_dropped_are_decoded_again():
         again, rows = _run(cache=cache, model=model)
         assert rows == 0 and model.decoded == decoded
         assert all(torch.equal(before[i].picture, again[i].picture) for i in before)
+
+
+FLUX = 16 * 128 * 128 * 4
+"""Bytes of a latent of Flux at 1024 x 1024."""
+
+
+def _long(
+    latents: int, picks: str = "", cache: FrameCache | None = None, **more: object
+) -> tuple[dict[int, Frame], int, Bisection]:
+    """63 frames where `latents` of Flux's size fit, its latents made smaller by 4096."""
+    size = FLUX // 4096
+    assert 4 * math.prod(SHAPE) == size
+    cache = cache or _cache(latents=latents * size)
+    model, likes = _Soft(batch_size=32), _Likes()
+    more = {"settings": LATE, "scorer": likes.scorer, **more}
+    bisection = _bisection(model, 65, picks=Picks.parse(picks), cache=cache, **more)
+    frames = {frame.index: frame for frame in bisection.frames(_keyframes())}
+    return frames, sum(model.rows), bisection
+
+
+@pytest.mark.parametrize("settings", [LATE, EARLY])
+@pytest.mark.parametrize("latents", [70, 190, 256, 400])
+def test_a_long_path_is_made_again_only_where_a_pick_changed_it(latents, settings):
+    """All 190 candidates, and the chosen ones once more where they were ranked on the way."""
+    plain, rows, bisection = _long(latents, settings=settings)
+    assert rows == 4 + 62 * 3 and len(bisection.known(_keyframes())) == 65
+    cache = bisection.cache
+    again, rows, _ = _long(latents, cache=cache, settings=settings)
+    assert rows == 0 and _same(again, plain)
+    # its own depth is 3: candidates of the depths after it, between its neighbours
+    index = 40
+    best = plain[index].candidate
+    other = (best + 1) % 3
+    picked, rows, _ = _long(latents, f"{index / 64}: {other}", cache, settings=settings)
+    assert rows - 14 * 3 in (0, 1), "the frame itself, where its latent was dropped"
+    assert _changed(picked, plain) == list(range(33, 48))
+    assert _same(picked, _long(0, f"{index / 64}: {other}", settings=settings)[0])
+
+
+@pytest.mark.parametrize("settings", [LATE, EARLY])
+def test_a_path_that_does_not_fit_is_found_in_part(settings):
+    plain, rows, bisection = _long(40, settings=settings)
+    cache = bisection.cache
+    for _ in range(3):
+        assert len(bisection.known(_keyframes())) == 2 + 40
+        again, rows, bisection = _long(40, cache=cache, settings=settings)
+        assert rows == 23 * 3, "the frames that found no room, and no others"
+        assert _same(again, plain)
+    # another path makes room for itself
+    _, _, other = _long(40, "0.5: roll 1", cache, settings=settings)
+    assert len(other.known(_keyframes())) == 2 + 40
 
 
 def test_a_kept_candidate_wins_over_a_new_one_with_its_picture():

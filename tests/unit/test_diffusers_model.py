@@ -56,6 +56,25 @@ def sd1(tokenizers: Path) -> DiffusersModel:
     return tiny_models.model("sd1", tokenizers, control=False)
 
 
+def test_a_vae_that_overflows_is_named(tokenizers):
+    """In float16, as SDXL's first one does; in float32 the same weights give pictures."""
+    for part, verb in (("encoder", "encoded"), ("decoder", "decoded")):
+        for dtype in (torch.float16, torch.float32):
+            parts = tiny_models.parts("sd1", tokenizers)
+            parts["vae"].register_to_config(force_upcast=False)
+            nn.init.constant_(getattr(parts["vae"], part).conv_out.weight, 6e4)
+            model = DiffusersModel(**parts, steps=STEPS, dtype=dtype)
+            given = _noise(2) if part == "decoder" else torch.rand(2, 3, HEIGHT, WIDTH)
+            work = model.decode if part == "decoder" else model.encode
+            if dtype == torch.float32:
+                assert work(given).isfinite().all()
+                continue
+            with pytest.raises(FloatingPointError, match=f"vae: it {verb} 2 of 2 .*--dtype"):
+                work(given)
+    with pytest.raises(FloatingPointError, match="vae: it was given NaN"):
+        model.decode(_noise(2) * torch.nan)
+
+
 def _noise(count: int = 3, seed: int = 0) -> Tensor:
     return torch.randn(count, 4, *GRID, generator=torch.Generator().manual_seed(seed))
 

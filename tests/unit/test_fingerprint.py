@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from uuid import UUID
 
 import numpy as np
 import pytest
 import torch
 
-from diffusion_interpolation.fingerprint import fingerprint
+from diffusion_interpolation.fingerprint import fingerprint, state
 
 
 class Model:
-    pass
+    def method(self) -> None:
+        pass
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
@@ -46,6 +51,83 @@ def test_objects_are_equal_to_themselves_alone_and_not_kept_alive():
 
 
 def test_what_cannot_be_told_apart_is_never_the_same():
-    unhashable, no_reference = {1, 2}, object()
-    assert fingerprint(unhashable) != fingerprint(unhashable)
+    no_reference = object()
     assert fingerprint(no_reference) != fingerprint(no_reference)
+
+
+@dataclass
+class Options:
+    """It has no hash, as dataclasses have none that can be changed."""
+
+    strength: float
+    what: object = None
+
+
+class Kind(Enum):
+    LINEAR = 1
+    CONSTANT = 2
+
+
+def test_what_options_of_a_model_hold():
+    """Some of it has no hash, and to some there is no weak reference."""
+    model = Model()
+    alike = [
+        lambda: {1, 2},
+        lambda: Options(0.5, model),
+        lambda: Kind.LINEAR,
+        lambda: torch.float16,
+        lambda: torch.device("cpu"),
+        lambda: slice(0, 4),
+        lambda: UUID(int=1),
+        lambda: model.method,
+        lambda: partial(model.method, 1),
+        lambda: {"transformer_options": {"patches": {"attn1": [model.method]}}},
+    ]
+    prints = [fingerprint(make()) for make in alike]
+    assert prints == [fingerprint(make()) for make in alike]
+    others = [
+        {1, 3},
+        Options(0.6, model),
+        Options(0.5, Model()),
+        Kind.CONSTANT,
+        torch.bfloat16,
+        torch.device("meta"),
+        slice(0, 5),
+        UUID(int=2),
+        Model().method,
+        partial(model.method, 2),
+        {"transformer_options": {"patches": {"attn1": [model.method] * 2}}},
+    ]
+    assert len({*prints, *map(fingerprint, others)}) == len(alike) + len(others)
+
+
+def test_tensors_without_content_are_equal_to_themselves_alone():
+    one, other = torch.empty(2, device="meta"), torch.empty(2, device="meta")
+    assert fingerprint(one) == fingerprint(one) != fingerprint(other)
+
+
+def test_what_holds_itself_can_be_told_apart():
+    one, other = {"a": 1}, {"a": 2}
+    for options in (one, other):
+        options["whole"] = [options]
+    assert fingerprint(one) == fingerprint(one) != fingerprint(other)
+
+
+class Changing(Model):
+    def __init__(self) -> None:
+        self.strength, self.earlier = 1.0, None
+
+
+def test_an_object_that_was_changed_in_place_is_another():
+    state.register(Changing, lambda thing: (thing.strength, thing.earlier))
+    one, earlier = Changing(), Changing()
+    before = fingerprint({"control": one})
+    assert fingerprint({"control": one}) == before
+    one.strength = 0.5
+    weaker = fingerprint({"control": one})
+    one.earlier = earlier
+    both = fingerprint({"control": one})
+    earlier.strength = 0.5
+    assert len({before, weaker, both, fingerprint({"control": one})}) == 4
+    one.strength, one.earlier = 1.0, None
+    assert fingerprint({"control": one}) == before

@@ -15,6 +15,7 @@ from comfy_api.latest import ComfyExtension, io
 from safetensors.torch import save_file
 
 from . import models, odd_inputs
+from .changes import TestChange, TestCopy, TestPressure
 from .colors import TestColors
 
 _CATEGORY = "interpolation tests"
@@ -112,23 +113,45 @@ class TestBrokenVAE(io.ComfyNode):
             node_id="TestBrokenVAE",
             category=_CATEGORY,
             description="A VAE that decodes a few times and then fails.",
-            inputs=[io.Vae.Input("vae"), io.Int.Input("good_calls", default=0)],
+            inputs=[
+                io.Vae.Input("vae"),
+                io.Int.Input("good_calls", default=0),
+                io.Int.Input("bad_calls", default=1000, optional=True),
+            ],
             outputs=[io.Vae.Output()],
         )
 
     @classmethod
-    def execute(cls, vae: Any, good_calls: int) -> io.NodeOutput:
-        left = good_calls
+    def execute(cls, vae: Any, good_calls: int, bad_calls: int = 1000) -> io.NodeOutput:
+        calls = 0
 
         def decode(*args: Any, **options: Any) -> torch.Tensor:
-            nonlocal left
-            if left <= 0:
+            nonlocal calls
+            calls += 1
+            if good_calls < calls <= good_calls + bad_calls:
                 raise RuntimeError("decoding failed on purpose")
-            left -= 1
             return vae.decode(*args, **options)
 
         broken = copy.copy(vae)
         broken.decode = decode
+        return io.NodeOutput(broken)
+
+
+class TestNaNVAE(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestNaNVAE",
+            category=_CATEGORY,
+            description="A VAE of which, on one of its ways, nothing but NaN comes.",
+            inputs=[io.Vae.Input("vae"), io.Combo.Input("way", options=["encode", "decode"])],
+            outputs=[io.Vae.Output()],
+        )
+
+    @classmethod
+    def execute(cls, vae: Any, way: str) -> io.NodeOutput:
+        broken, good = copy.copy(vae), getattr(vae, way)
+        setattr(broken, way, lambda *args, **options: good(*args, **options) * float("nan"))
         return io.NodeOutput(broken)
 
 
@@ -369,6 +392,7 @@ class TestModels(ComfyExtension):
             TestNaN,
             TestCount,
             TestBrokenVAE,
+            TestNaNVAE,
             TestTensor,
             TestPoses,
             TestEnd,
@@ -381,6 +405,9 @@ class TestModels(ComfyExtension):
             TestPause,
             TestDemoClip,
             TestColors,
+            TestChange,
+            TestCopy,
+            TestPressure,
             *odd_inputs.NODES,
         ]
 
