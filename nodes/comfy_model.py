@@ -6,17 +6,14 @@ The one place that knows the host's internals.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
 
 import comfy.model_management as memory
-import comfy.sampler_helpers
 import comfy.samplers
 import torch
-from comfy.model_patcher import create_model_options_clone
 from torch import Tensor, nn
 
 from ..diffusion_interpolation.memory import Batches
@@ -63,7 +60,6 @@ class ComfyModel:
         self._sigmas = self._invertible(sigmas.cpu().float())
         self._rest = positive or {}, negative or {}
         self._batches: Batches | None = Batches(rows) if rows else None
-        self._held = False
 
     @property
     def device(self) -> torch.device:
@@ -88,9 +84,7 @@ class ComfyModel:
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures `(n, 3, h, w)` in 0..1, by the host's VAE."""
         with torch.inference_mode():
-            latents = self._vae.encode(pictures.movedim(1, -1))
-            self._held = False
-            return to_network(self._model, latents)
+            return to_network(self._model, self._vae.encode(pictures.movedim(1, -1)))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`, by the host's VAE."""
@@ -226,88 +220,6 @@ class ComfyModel:
         control.set_previous_controlnet(earlier)
         return control
 
-    def predict_noise(
-        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
-    ) -> Tensor:
-        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
-
-        The first `negatives` rows, none, half or all of them, are under the negative prompt.
-        Without the ControlNet. Within `gradients` only.
-        """
-        self._hold()
-        device, model = self._model.load_device, self._model.model
-        noisy = noisy.to(device)
-        sigmas = torch.stack([self.sigmas(level)[0] for level in levels.tolist()]).to(device)
-        scales = torch.tensor([self._scales(sigma) for sigma in sigmas.cpu()], device=device)
-        signal, sigma = scales[:, :, None, None, None].unbind(1)
-        with _saving_copies(model.diffusion_model):
-            denoised = self._denoised(model, noisy, sigmas, text, negatives)
-        return ((noisy - signal * denoised) / sigma).to(self.device)
-
-    def _denoised(
-        self, model: Any, noisy: Tensor, sigmas: Tensor, text: Text, negatives: int
-    ) -> Tensor:
-        """The network's estimate of the clean latents, called as the host's sampler calls it."""
-        rest = {key: value for key, value in self._rest[0].items() if key != "control"}
-        text = text.map(lambda tensor: tensor.to(noisy.device))
-        entry = {**rest, "cross_attn": text.states, "model_conds": {}}
-        if text.pooled is not None:
-            entry["pooled_output"] = text.pooled
-        [entry] = comfy.samplers.encode_model_conds(
-            model.extra_conds, [entry], noisy, noisy.device, "positive"
-        )
-        conditions = {
-            key: condition.process_cond(batch_size=len(noisy), area=None).cond
-            for key, condition in entry["model_conds"].items()
-        }
-        options = create_model_options_clone(self._model.model_options)
-        # adds the patcher's own wrappers and callbacks
-        comfy.sampler_helpers.prepare_model_patcher(self._model, {}, options)
-        # one number a half, as in the host's batches
-        halves = [1] * (negatives > 0) + [0] * (negatives < len(noisy))
-        more = {"cond_or_uncond": halves, "sigmas": sigmas}
-        conditions["transformer_options"] = options["transformer_options"] | more
-        wrapper = options.get("model_function_wrapper")
-        if wrapper is None:
-            return model.apply_model(noisy, sigmas, **conditions)
-        arguments = {"input": noisy, "timestep": sigmas, "c": conditions, "cond_or_uncond": halves}
-        return wrapper(model.apply_model, arguments)
-
-    @contextmanager
-    def gradients(self, latent_shape: Sequence[int]) -> Iterator[None]:
-        """Within, `predict_noise` on latents of `latent_shape` can be differentiated.
-
-        The host loads weights under `inference_mode`, and autograd cannot save such tensors. They
-        are replaced by copies, one module at a time; values and places stay the same.
-        """
-        patcher, self._model = self._model, _steady(self._model)
-        self._learning_shape = latent_shape
-        try:
-            self._hold()
-            self._model.pre_run()
-            with torch.inference_mode(False), torch.enable_grad(), _training():
-                yield
-        finally:
-            self._model.cleanup()
-            if self._model is not patcher:
-                # the host does not know it once we are done
-                self._model.detach()
-            self._model, self._held = patcher, False
-            memory.soft_empty_cache()
-
-    def _hold(self) -> None:
-        """Load the network, if something else took its place, in tensors that autograd can save."""
-        if self._held:
-            return
-        # activations are kept for the way back: several times what sampling needs
-        needed = 4 * _needed(self._model, self._learning_shape)
-        with torch.inference_mode():
-            # offloaded weights pass through buffers that are used again before the way back
-            memory.load_models_gpu([self._model], memory_required=needed, force_full_load=True)
-        with torch.inference_mode(False):
-            _leave_inference(self._model.model)
-        self._held = True
-
     def _rows_that_fit(self, latents: Tensor) -> int:
         """How many latents the free memory holds beside the networks, both halves of guidance."""
         needed = _needed(self._model, latents.shape)
@@ -319,22 +231,6 @@ class ComfyModel:
         )
         free = memory.get_free_memory(self._model.load_device)
         return max(1, min(MOST_ROWS, int(free / needed)))
-
-
-def _steady(patcher: Any) -> Any:
-    """`patcher`, or a copy of a model whose weights come and go by themselves while it runs.
-
-    Such weights cannot be held for the way back. Raises `ValueError` where there can be no copy.
-    """
-    if not getattr(patcher, "is_dynamic", bool)():
-        return patcher
-    try:
-        return patcher.get_non_dynamic_delegate()
-    except RuntimeError as error:
-        raise ValueError(
-            f"model: its loader does not let it be held in memory ({error}), as learning wants; "
-            "start ComfyUI with --disable-dynamic-vram"
-        ) from error
 
 
 def _needed(patcher: Any, latent_shape: Sequence[int]) -> float:
@@ -467,35 +363,3 @@ def _row_wise(sampler: Any, seeds: Sequence[int] | None, like: Tensor) -> Any:
     seeded = copy(sampler)
     seeded.extra_options = {**sampler.extra_options, "noise_sampler": draw}
     return seeded
-
-
-@contextmanager
-def _training() -> Iterator[None]:
-    """Within, newer hosts leave kernels aside that have no way back."""
-    before = getattr(memory, "in_training", False)
-    memory.in_training = True
-    try:
-        yield
-    finally:
-        memory.in_training = before
-
-
-def _saving_copies(network: nn.Module) -> AbstractContextManager:
-    """Within, autograd keeps copies: transformers add to their activations in place."""
-    if _text_width(network) is not None:
-        # a UNet does not, and copies cost time
-        return nullcontext()
-    return torch.autograd.graph.saved_tensors_hooks(
-        lambda kept: kept if kept.is_leaf else kept.clone(), lambda kept: kept
-    )
-
-
-def _leave_inference(network: nn.Module) -> None:
-    """Replace weights made under `inference_mode` by ordinary ones of the same values."""
-    for module in network.modules():
-        for name, weight in module.named_parameters(recurse=False):
-            if weight.is_inference():
-                setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_inference():
-                setattr(module, name, buffer.clone())
