@@ -49,12 +49,13 @@ class Plan:
     """How a step of learning fits into memory.
 
     `rows` latents at once, 0 where not both halves of guidance fit together even for one; with
-    `checkpointed` blocks or not. `bytes` are what one latent takes.
+    `checkpointed` blocks or not. One latent takes `bytes_plain`, or `bytes_checkpointed`.
     """
 
     rows: int
     checkpointed: bool
-    bytes: int
+    bytes_plain: int
+    bytes_checkpointed: int
 
 
 USABLE = 0.9
@@ -69,16 +70,12 @@ def plan(kept: Kept, working: float, free: float, halves: int = 2) -> Plan:
     `working` bytes a row are what passes through without being kept. Checkpoints take a third more
     time, so they come only where not even one latent fits without.
     """
-    plans = [
-        _plan(checkpointed, halves * (size + working), free)
-        for checkpointed, size in ((False, kept.plain), (True, kept.checkpointed))
-    ]
-    return next((found for found in plans if found.rows), plans[-1])
-
-
-def _plan(checkpointed: bool, one: float, free: float) -> Plan:
-    rows = int(USABLE * free / max(1, one))
-    return Plan(max(0, min(rows, MOST_LATENTS)), checkpointed, int(one))
+    plain, checkpointed = (
+        max(1, int(halves * (size + working))) for size in (kept.plain, kept.checkpointed)
+    )
+    fits = [max(0, int(USABLE * free / size)) for size in (plain, checkpointed)]
+    rows = fits[0] or fits[1]
+    return Plan(min(rows, MOST_LATENTS), not fits[0], plain, checkpointed)
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:
@@ -194,10 +191,12 @@ class _Block:
             if slot is not None:
                 slot.value = tensor if _is_weight(tensor) else tensor.detach().clone()
 
-        args, options = map_tensors(_again_from, self.given)
         hooks = torch.autograd.graph.saved_tensors_hooks(fill, lambda kept: kept)
-        with self._same_random(), torch.enable_grad(), self.around(), hooks:
-            self.forward(*args, **options)
+        with self._same_random(), torch.enable_grad(), self.around():
+            # copies again, because the block may change them, and none may be a leaf
+            args, options = map_tensors(lambda t: t if _is_weight(t) else t.clone(), self.given)
+            with hooks:
+                self.forward(*args, **options)
 
     @contextmanager
     def _same_random(self) -> Iterator[None]:
@@ -226,7 +225,8 @@ class _Copies:
         known = copy()
         if source() is tensor and seen == version and version >= 0 and known is not None:
             return known
-        made = _again_from(tensor)
+        # asks for a gradient where the tensor does, so that the same things will be kept
+        made = tensor.detach().clone().requires_grad_(tensor.requires_grad)
         if self._kept is not None:
             self._kept.inputs += made.nbytes
         self._known[id(tensor)] = weakref.ref(tensor), version, weakref.ref(made)
@@ -235,13 +235,6 @@ class _Copies:
 
 def _nothing() -> None:
     """A reference to what is no longer there."""
-
-
-def _again_from(tensor: Tensor) -> Tensor:
-    """A copy that asks for a gradient where the tensor does, so that the same things are kept."""
-    if _is_weight(tensor):
-        return tensor
-    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 def _is_weight(tensor: Tensor) -> bool:

@@ -122,7 +122,7 @@ class LearningModel(ComfyModel):
         self._kept, self._checkpointed = kept, True
         try:
             row = torch.zeros(1, *latent_shape[1:])
-            text = text.rows([0]).map(lambda tensor: tensor.detach().requires_grad_(True))
+            text = text.rows([0]).map(lambda tensor: tensor.detach().requires_grad_(True) * 1)
             self.predict_noise(row, torch.tensor([0.5]), text)
         finally:
             self._kept = None
@@ -130,11 +130,12 @@ class LearningModel(ComfyModel):
         chosen = plan(kept, self._needed() / 2, free, halves)
         self._checkpointed = chosen.checkpointed
         log.info(
-            "learning: %.1f GiB of %.1f GiB for a latent, %s, %d at once",
-            chosen.bytes / 2**30,
-            free / 2**30,
-            "checkpointed" if chosen.checkpointed else "all kept",
+            "learning takes %d pictures at once in %.1f MiB; one needs %.1f MiB, or %.1f MiB %s",
             chosen.rows,
+            free / 2**20,
+            chosen.bytes_plain / 2**20,
+            chosen.bytes_checkpointed / 2**20,
+            "with checkpoints, as it goes" if chosen.checkpointed else "with checkpoints",
         )
         return chosen.rows
 

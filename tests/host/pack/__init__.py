@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from . import models
 from .colors import TestColors
+from .patches import TestFreeMemory, TestOverflow, TestPatch, TestQuantised
 
 _CATEGORY = "interpolation tests"
 
@@ -336,6 +337,10 @@ class TestModels(ComfyExtension):
             TestPause,
             TestDemoClip,
             TestColors,
+            TestPatch,
+            TestOverflow,
+            TestFreeMemory,
+            TestQuantised,
         ]
 
 
