@@ -33,7 +33,8 @@ from .comfy_patches import names_of_patches, without_shortcuts
 log = logging.getLogger(__name__)
 
 _ACTIVATIONS = 4
-"""What learning needs at the least beside the weights, in multiples of what sampling needs."""
+"""What learning needs with checkpoints, in multiples of what the host counts with for sampling:
+benchmarks/learning_memory.py finds 2.6 for SD 1.5, 3 for Flux, 4 for SDXL, and 5.8 for Z-Image."""
 
 _SAVED_INFERENCE = "Inference tensors cannot be saved"
 _NO_WAY_BACK = (
@@ -61,7 +62,7 @@ class LearningModel(ComfyModel):
         self._held = self._checkpointed = False
         self._kept: Kept | None = None
         self._normal: NormalTensors | None = None
-        self._shape: Sequence[int] = ()
+        self._needed = 0.0
         # the sampler names the two halves of guidance so
         self._uuids = uuid.uuid4(), uuid.uuid4()
 
@@ -71,13 +72,14 @@ class LearningModel(ComfyModel):
         return super().encode(pictures)
 
     @contextmanager
-    def gradients(self, latent_shape: Sequence[int]) -> Iterator[None]:
+    def gradients(self, latent_shape: Sequence[int], halves: int = 2) -> Iterator[None]:
         """Within, `predict_noise` on latents of `latent_shape` can be differentiated.
 
+        The host makes room for one of them, in as many rows as guidance has `halves`.
         Raises `ValueError` that names the patches of a model that cannot be.
         """
         patcher, self._model = self._model, _steady(self._model)
-        self._shape, self._normal = latent_shape, None
+        self._needed, self._normal = self._sampling_needs(halves, latent_shape), None
         try:
             self._hold()
             self._model.pre_run()
@@ -127,7 +129,7 @@ class LearningModel(ComfyModel):
         finally:
             self._kept = None
         free = memory.get_free_memory(device) - memory.extra_reserved_memory()
-        chosen = plan(kept, self._needed() / 2, free, halves)
+        chosen = plan(kept, self._sampling_needs(1, latent_shape), free, halves)
         self._checkpointed = chosen.checkpointed
         log.info(
             "learning takes %d pictures at once in %.1f MiB; one needs %.1f MiB, or %.1f MiB %s",
@@ -233,16 +235,16 @@ class LearningModel(ComfyModel):
         self._model.prepare_state(*told)
         return options
 
-    def _needed(self) -> float:
-        """Bytes that the sampler needs for one latent, both halves of guidance."""
-        return self._model.model.memory_required([2, *self._shape[1:]])
+    def _sampling_needs(self, rows: int, latent_shape: Sequence[int]) -> float:
+        """Bytes that the host counts with for so many rows in its sampler."""
+        return self._model.model.memory_required([rows, *latent_shape[1:]])
 
     def _hold(self) -> None:
         """Load the network, if something else took its place, in tensors that autograd can save."""
         if self._held:
             return
         models = [self._model, *self._model.get_nested_additional_models()]
-        least = _ACTIVATIONS * self._needed()
+        least = _ACTIVATIONS * self._needed
         with torch.inference_mode():
             # others make room for a whole batch, but a network that leaves no room for one latent
             # stays on the CPU in part

@@ -188,7 +188,7 @@ def _invert(
 
     if not settings.steps:
         return invert(model, pictures, guide.positive, guide.negative, settings)
-    with model.gradients(latents.shape):
+    with model.gradients(latents.shape, 1 if settings.cfg == 1 else 2):
         # what comes in was made under inference_mode, which autograd cannot save
         positive, negative = _copy(guide.positive), _copy(guide.negative)
         return invert(model, pictures.clone(), positive, negative, settings, show, latents.clone())
