@@ -359,6 +359,10 @@ class DiffusersModel:
 
         return residuals
 
+    def learning_batch(self, latent_shape: Sequence[int], text: Text, halves: int) -> int:
+        """How many latents a step of learning takes at once; it shrinks when memory runs out."""
+        return max(1, self.batch_size // halves)
+
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
     ) -> Tensor:

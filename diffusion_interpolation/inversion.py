@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .memory import Batches
+from .augmentation import augment
+from .gradient_scale import GradientScale
+from .memory import Batches, out_of_memory
 from .model import LatentDiffusionModel, Text, move, stack
 from .path import draw_noise
 
-# Adam does not see a factor on its gradients, but half precision does: it keeps them off zero.
-GRADIENT_SCALE = 1024.0
+log = logging.getLogger(__name__)
+
+
+class NoGradientError(ValueError):
+    """Something that should be learned gets no gradient; `what` is its name."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"model: no gradient comes back to the {what}, so it cannot be learned; a kernel or a "
+            "patch of this model has no way back"
+        )
+        self.what = what
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,7 @@ class Inverter:
         positive: Text,
         negative: Text,
         settings: InversionSettings,
+        clean: Tensor | None = None,
     ) -> None:
         self.model, self.settings = model, settings
         self.count = len(pictures)
@@ -82,15 +97,18 @@ class Inverter:
         self.negative = _parameters(move(negative, like).rows([0]))
         self.norms = [tensor.detach().norm(dim=-1, keepdim=True) for tensor in self._tensors()]
         self.generator = torch.Generator().manual_seed(settings.seed)
-        self.clean = model.encode(pictures).detach().clone()
+        clean = model.encode(pictures) if clean is None else clean
+        self.clean = clean.detach().clone()
         self.latents = torch.stack([self.clean, *self._augmented(pictures)], dim=1)
-        # both halves of guidance go in one forward pass
-        self.batches = Batches(max(1, model.batch_size // 2))
+        self.guided = settings.guided and settings.cfg != 1
+        fits = model.learning_batch(self.clean.shape, self.positive, 1 + self.guided)
+        # both halves of guidance go in one forward pass, or one after the other as a last resort
+        self.batches, self.apart = Batches(max(1, fits)), fits == 0 and self.guided
+        self.scale, self.checked = GradientScale(), False
         self.optimizer = torch.optim.Adam(self._tensors(), lr=settings.learning_rate)
 
     def _tensors(self) -> list[Tensor]:
-        texts = (self.positive, self.negative)
-        return [t for text in texts for t in (text.states, text.pooled) if t is not None]
+        return [*_tensors(self.positive), *_tensors(self.negative)]
 
     def _augmented(self, pictures: Tensor) -> list[Tensor]:
         """Latents of augmented pictures, made once, because the autoencoder is slow."""
@@ -99,30 +117,34 @@ class Inverter:
         altered = [augment(pictures, self.generator) for _ in range(self.settings.augmentations)]
         return [self.model.encode(part).detach().clone() for part in altered]
 
-    def loss(self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int]) -> Tensor:
-        """`|| eps_hat - noise ||^2` per element, `(n,)`, for latents `(n, c, h', w')`.
-
-        The latents are of the keyframes `rows`, noised at `places` in 0..1 between the lowest and
-        the highest level. `eps_hat` is guided unless the settings say otherwise.
-        """
+    def _noisy(self, latents: Tensor, noise: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents with noise at `places` in 0..1 from the lowest to the highest level; levels."""
         s = self.settings
         levels = s.lowest + (s.highest - s.lowest) * places
         scales = torch.tensor([self.model.scales(level) for level in levels.tolist()]).to(latents)
         signal, sigma = scales[:, :, None, None, None].unbind(1)
-        noisy = signal * latents + sigma * noise
+        return signal * latents + sigma * noise, levels
+
+    def loss(self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int]) -> Tensor:
+        """`|| eps_hat - noise ||^2` per element, `(n,)`, for latents `(n, c, h', w')`.
+
+        The latents are of the keyframes `rows`, noised at `places`. `eps_hat` is guided unless the
+        settings say otherwise.
+        """
+        noisy, levels = self._noisy(latents, noise, places)
         positive = self.positive.rows(rows)
-        if not s.guided or s.cfg == 1:
-            predicted = self.model.predict_noise(noisy, levels, positive)
-        else:
+        if self.guided:
             away, towards = self._halves(noisy, levels, positive)
-            predicted = away + s.cfg * (towards - away)
+            predicted = away + self.settings.cfg * (towards - away)
+        else:
+            predicted = self.model.predict_noise(noisy, levels, positive)
         return (predicted - noise).square().mean((1, 2, 3))
 
     def _halves(self, noisy: Tensor, levels: Tensor, positive: Text) -> tuple[Tensor, Tensor]:
         """The noise under the negative and under `positive`, in one pass if they are alike long."""
         count, predict = len(noisy), self.model.predict_noise
         negative = self.negative.rows([0] * count)
-        if negative.states.shape != positive.states.shape:
+        if self.apart or negative.states.shape != positive.states.shape:
             return predict(noisy, levels, negative, count), predict(noisy, levels, positive)
         both = stack([negative, positive])
         away, towards = predict(noisy.repeat(2, 1, 1, 1), levels.repeat(2), both, count).chunk(2)
@@ -132,7 +154,9 @@ class Inverter:
         """One step of Adam over all keyframes, in batches that fit in memory.
 
         `share` is how much of the way is behind: the rate holds for the first half, then falls to
-        zero, so that the noise of single draws averages out.
+        zero, so that the noise of single draws averages out. A step whose gradients overflow
+        changes nothing. Raises `FloatingPointError` where they do so every time, and
+        `NoGradientError` where there are none.
         """
         s = self.settings
         rows = [row for row in range(self.count) for _ in range(s.draws)]
@@ -144,26 +168,92 @@ class Inverter:
         picks = torch.randint(self.latents.shape[1], (len(rows),), generator=self.generator)
         latents = self.latents[rows, picks]
         self.optimizer.param_groups[0]["lr"] = s.learning_rate * min(1.0, 2 * (1 - share))
-        self.optimizer.zero_grad(set_to_none=True)
 
         def descend(part: list[int]) -> Tensor:
             named = [rows[i] for i in part]
-            losses = self.loss(latents[part], noise[part], places[part], named)
-            self._add_gradients(losses.sum() / len(rows))
-            return losses.detach()
+            find = self._gradients_apart if self.apart else self._gradients
+            found = find(latents[part], noise[part], places[part], named, len(rows))
+            # once all are there: a batch that does not fit leaves no trace
+            self._add(found)
+            return torch.zeros(len(part))
 
-        self.batches.run(descend, len(rows))
+        self._descend(descend, len(rows))
+        self._check_gradients()
+        if self.scale.overflowed(tensor.grad for tensor in self._tensors()):
+            return
         self.optimizer.step()
         if s.hold_norms:
             self._restore_norms()
 
-    def _add_gradients(self, loss: Tensor) -> None:
-        """Add those of `loss`, once all are there: a batch that does not fit leaves no trace."""
-        tensors = self._tensors()
-        gradients = torch.autograd.grad(loss * GRADIENT_SCALE, tensors, allow_unused=True)
-        for tensor, gradient in zip(tensors, gradients, strict=True):
+    def _descend(self, work: Callable[[list[int]], Tensor], count: int) -> None:
+        """Find all gradients; the halves of guidance go one after the other if they have to."""
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            self.batches.run(work, count)
+        except RuntimeError as error:
+            if self.apart or not self.guided or not out_of_memory(error):
+                raise
+            self.apart = True
+        else:
+            return
+        log.info("not even one picture fits in memory, going on with the halves of guidance apart")
+        torch.cuda.empty_cache()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.batches.run(work, count)
+
+    def _gradients(
+        self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int], count: int
+    ) -> list[Tensor | None]:
+        """Of the mean loss of `count` latents, from some of them."""
+        return self._of(self.loss(latents, noise, places, rows).sum() / count)
+
+    def _gradients_apart(
+        self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int], count: int
+    ) -> list[Tensor | None]:
+        """As `_gradients`, with one half of guidance at a time in memory and one pass more.
+
+        The guided noise is linear in its halves, so each gets its own factor of the same residual.
+        """
+        cfg, predict = self.settings.cfg, self.model.predict_noise
+        noisy, levels = self._noisy(latents, noise, places)
+        positive, negative = self.positive.rows(rows), self.negative.rows([0] * len(rows))
+        with torch.no_grad():
+            away = predict(noisy, levels, negative, len(rows))
+        towards = predict(noisy, levels, positive)
+        residual = away + cfg * (towards.detach() - away) - noise
+        slope = 2 * residual / (residual[0].numel() * count)
+        found = self._of((towards * cfg * slope).sum(), self.positive)
+        del towards
+        away = predict(noisy, levels, negative, len(rows))
+        return found + self._of((away * (1 - cfg) * slope).sum(), self.negative)
+
+    def _of(self, loss: Tensor, *texts: Text) -> list[Tensor | None]:
+        """The gradients of what is learned, or of some of it, times the scale."""
+        texts = texts or (self.positive, self.negative)
+        tensors = [tensor for text in texts for tensor in _tensors(text)]
+        if not loss.requires_grad:
+            what = "positive prompt" if texts[0] is self.positive else "negative prompt"
+            raise NoGradientError(what)
+        # pooled embeddings may be there for other models only
+        return list(torch.autograd.grad(loss * self.scale.factor, tensors, allow_unused=True))
+
+    def _add(self, gradients: list[Tensor | None]) -> None:
+        for tensor, gradient in zip(self._tensors(), gradients, strict=True):
             if gradient is not None:
+                gradient = self.scale.level(gradient)
                 tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+
+    def _check_gradients(self) -> None:
+        """Raise `NoGradientError` where the first step has none: something has cut them off."""
+        if self.checked:
+            return
+        self.checked = True
+        named = {"positive prompt": self.positive}
+        if self.guided:
+            named["negative prompt"] = self.negative
+        for name, text in named.items():
+            if text.states.grad is None or not text.states.grad.any():
+                raise NoGradientError(name)
 
     @torch.no_grad()
     def _restore_norms(self) -> None:
@@ -200,34 +290,51 @@ def invert(
     negative: Text,
     settings: InversionSettings | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    latents: Tensor | None = None,
 ) -> Inversion:
     """Learn the conditioning of all keyframes `(N, 3, h, w)` in 0..1 together.
 
     `positive` has N rows or one, `negative` one. `on_step(step, loss)` is called after every step
-    with the latest loss of the fixed evaluation batch; what it raises ends the optimisation. Raises
-    `ValueError` for settings out of range and `FloatingPointError` where the model gives numbers
-    that are not finite.
+    with the latest loss of the fixed evaluation batch; what it raises ends the optimisation.
+    `latents` are those of the pictures, where they are known already. 0 steps give the prompts
+    back, without a loss. Raises `ValueError` for settings out of range and for a model that cannot
+    be differentiated, and `FloatingPointError` where its numbers are not finite before anything
+    has been learned; later, what was learned is kept.
     """
     settings = settings or InversionSettings()
     settings.check()
     _check_rows(len(pictures), positive)
+    if not settings.steps:
+        return Inversion(positive.rows(range(len(pictures))), negative.rows([0]), {})
     with torch.enable_grad():
-        inverter = Inverter(model, pictures, positive, negative, settings)
-        losses = {0: inverter.evaluate()}
-        best = inverter.snapshot()
-        for step in range(1, settings.steps + 1):
+        inverter = Inverter(model, pictures, positive, negative, settings, latents)
+        return _learn(inverter, on_step)
+
+
+def _learn(inverter: Inverter, on_step: Callable[[int, float], None] | None) -> Inversion:
+    """All steps, or those before the numbers are no longer finite; the best state of them."""
+    settings = inverter.settings
+    losses = {0: _finite(inverter.evaluate(), 0)}
+    best, kept = inverter.snapshot(), 0
+    for step in range(1, settings.steps + 1):
+        try:
             inverter.step((step - 1) / settings.steps)
             if step % settings.evaluate_every == 0 or step == settings.steps:
                 losses[step] = _finite(inverter.evaluate(), step)
-                if losses[step] == min(losses.values()):
-                    best = inverter.snapshot()
-            if on_step:
-                on_step(step, next(reversed(losses.values())))
+        except FloatingPointError as error:
+            if not kept:
+                raise
+            log.warning("learning ends early with the state of step %d: %s", kept, error)
+            break
+        if losses.get(step) == min(losses.values()):
+            best, kept = inverter.snapshot(), step
+        if on_step:
+            on_step(step, next(reversed(losses.values())))
     return Inversion(*best, losses)
 
 
 def _finite(loss: float, step: int) -> float:
-    if loss != loss or loss in (float("inf"), float("-inf")):
+    if not math.isfinite(loss):
         raise FloatingPointError(
             f"inversion: the loss is {loss} at step {step}; use float32 or a lower learning rate"
         )
@@ -241,28 +348,9 @@ def _check_rows(pictures: int, positive: Text) -> None:
         )
 
 
+def _tensors(text: Text) -> list[Tensor]:
+    return [text.states] if text.pooled is None else [text.states, text.pooled]
+
+
 def _parameters(text: Text) -> Text:
     return text.map(lambda tensor: tensor.detach().clone().requires_grad_(True))
-
-
-def augment(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Copies of pictures `(n, 3, h, w)` with the authors' changes.
-
-    Brightness 0.1, contrast 0.2, saturation 0.2, hue 0.1, and a crop of 70 to 100 % of the area at
-    nearly its own aspect ratio.
-    """
-    from torchvision.transforms import v2
-
-    height, width = pictures.shape[2:]
-    change = v2.Compose(
-        [
-            v2.ColorJitter(brightness=0.1, contrast=0.2, saturation=0.2, hue=0.1),
-            v2.RandomResizedCrop(
-                (height, width), scale=(0.7, 1.0), ratio=(0.9, 1.1), antialias=True
-            ),
-        ]
-    )
-    # torchvision draws from the global generator
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        return torch.stack([change(picture) for picture in pictures])

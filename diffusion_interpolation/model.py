@@ -160,6 +160,12 @@ class LatentDiffusionModel(Protocol):
     def finish(self, begun: Tensor, level: float, guidance: Guidance, share: float) -> Tensor:
         """Clean latents from what `begin` left at the same `level` and `share`."""
 
+    def learning_batch(self, latent_shape: Sequence[int], text: Text, halves: int) -> int:
+        """How many latents of `latent_shape` a step of learning under `text` takes at once.
+
+        Each is `halves` rows, one for each half of guidance; 0: these do not fit together.
+        """
+
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
     ) -> Tensor:

@@ -5,16 +5,13 @@ The one place that knows the host's internals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import comfy.model_management as memory
-import comfy.sampler_helpers
 import comfy.samplers
 import torch
-from comfy.model_patcher import create_model_options_clone
 from torch import Tensor, nn
 
 from ..diffusion_interpolation.finite import check_vae
@@ -65,7 +62,6 @@ class ComfyModel:
         self._sigmas = self._invertible(sigmas.cpu().float())
         self._rest = positive or {}, negative or {}
         self._batches: Batches | None = Batches(rows, memory.soft_empty_cache) if rows else None
-        self._held = False
 
     @property
     def device(self) -> torch.device:
@@ -95,7 +91,6 @@ class ComfyModel:
         with torch.inference_mode():
             latents = self._vae.encode(pictures.movedim(1, -1))
             check_vae("encoded", pictures, latents, OTHER_VAE)
-            self._held = False
             return to_network(self._model, latents)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -253,88 +248,6 @@ class ComfyModel:
         control.set_previous_controlnet(earlier)
         return control
 
-    def predict_noise(
-        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
-    ) -> Tensor:
-        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
-
-        The first `negatives` rows, none, half or all of them, are under the negative prompt.
-        Without the ControlNet. Within `gradients` only.
-        """
-        self._hold()
-        device, model = self._model.load_device, self._model.model
-        noisy = noisy.to(device)
-        sigmas = torch.stack([self.sigmas(level)[0] for level in levels.tolist()]).to(device)
-        scales = torch.tensor([self._scales(sigma) for sigma in sigmas.cpu()], device=device)
-        signal, sigma = scales[:, :, None, None, None].unbind(1)
-        with _saving_copies(model.diffusion_model):
-            denoised = self._denoised(model, noisy, sigmas, text, negatives)
-        return ((noisy - signal * denoised) / sigma).to(self.device)
-
-    def _denoised(
-        self, model: Any, noisy: Tensor, sigmas: Tensor, text: Text, negatives: int
-    ) -> Tensor:
-        """The network's estimate of the clean latents, called as the host's sampler calls it."""
-        rest = {key: value for key, value in self._rest[0].items() if key != "control"}
-        text = text.map(lambda tensor: tensor.to(noisy.device))
-        entry = {**rest, "cross_attn": text.states, "model_conds": {}}
-        if text.pooled is not None:
-            entry["pooled_output"] = text.pooled
-        [entry] = comfy.samplers.encode_model_conds(
-            model.extra_conds, [entry], noisy, noisy.device, "positive"
-        )
-        conditions = {
-            key: condition.process_cond(batch_size=len(noisy), area=None).cond
-            for key, condition in entry["model_conds"].items()
-        }
-        options = create_model_options_clone(self._model.model_options)
-        # adds the patcher's own wrappers and callbacks
-        comfy.sampler_helpers.prepare_model_patcher(self._model, {}, options)
-        # one number a half, as in the host's batches
-        halves = [1] * (negatives > 0) + [0] * (negatives < len(noisy))
-        more = {"cond_or_uncond": halves, "sigmas": sigmas}
-        conditions["transformer_options"] = options["transformer_options"] | more
-        wrapper = options.get("model_function_wrapper")
-        if wrapper is None:
-            return model.apply_model(noisy, sigmas, **conditions)
-        arguments = {"input": noisy, "timestep": sigmas, "c": conditions, "cond_or_uncond": halves}
-        return wrapper(model.apply_model, arguments)
-
-    @contextmanager
-    def gradients(self, latent_shape: Sequence[int]) -> Iterator[None]:
-        """Within, `predict_noise` on latents of `latent_shape` can be differentiated.
-
-        The host loads weights under `inference_mode`, and autograd cannot save such tensors. They
-        are replaced by copies, one module at a time; values and places stay the same.
-        """
-        patcher, self._model = self._model, _steady(self._model)
-        self._learning_shape = latent_shape
-        try:
-            self._hold()
-            self._model.pre_run()
-            with torch.inference_mode(False), torch.enable_grad(), _training():
-                yield
-        finally:
-            self._model.cleanup()
-            if self._model is not patcher:
-                # the host does not know it once we are done
-                self._model.detach()
-            self._model, self._held = patcher, False
-            memory.soft_empty_cache()
-
-    def _hold(self) -> None:
-        """Load the network, if something else took its place, in tensors that autograd can save."""
-        if self._held:
-            return
-        # activations are kept for the way back: several times what sampling needs
-        needed = 4 * _needed(self._model, self._learning_shape)
-        with torch.inference_mode():
-            # offloaded weights pass through buffers that are used again before the way back
-            memory.load_models_gpu([self._model], memory_required=needed, force_full_load=True)
-        with torch.inference_mode(False):
-            _leave_inference(self._model.model)
-        self._held = True
-
     def _rows_that_fit(self, latents: Tensor) -> int:
         """How many latents the free memory holds beside the networks, both halves of guidance."""
         needed = _needed(self._model, latents.shape)
@@ -346,22 +259,6 @@ class ComfyModel:
         )
         free = memory.get_free_memory(self._model.load_device)
         return max(1, min(MOST_ROWS, int(free / needed)))
-
-
-def _steady(patcher: Any) -> Any:
-    """`patcher`, or a copy of a model whose weights come and go by themselves while it runs.
-
-    Such weights cannot be held for the way back. Raises `ValueError` where there can be no copy.
-    """
-    if not getattr(patcher, "is_dynamic", bool)():
-        return patcher
-    try:
-        return patcher.get_non_dynamic_delegate()
-    except RuntimeError as error:
-        raise ValueError(
-            f"model: its loader does not let it be held in memory ({error}), as learning wants; "
-            "start ComfyUI with --disable-dynamic-vram"
-        ) from error
 
 
 def _needed(patcher: Any, latent_shape: Sequence[int]) -> float:
@@ -466,35 +363,3 @@ def _text_width(network: nn.Module) -> int | None:
 
 def _of_width(width: int | None) -> str:
     return "another kind of text" if width is None else f"text of width {width}"
-
-
-@contextmanager
-def _training() -> Iterator[None]:
-    """Within, newer hosts leave kernels aside that have no way back."""
-    before = getattr(memory, "in_training", False)
-    memory.in_training = True
-    try:
-        yield
-    finally:
-        memory.in_training = before
-
-
-def _saving_copies(network: nn.Module) -> AbstractContextManager:
-    """Within, autograd keeps copies: transformers add to their activations in place."""
-    if _text_width(network) is not None:
-        # a UNet does not, and copies cost time
-        return nullcontext()
-    return torch.autograd.graph.saved_tensors_hooks(
-        lambda kept: kept if kept.is_leaf else kept.clone(), lambda kept: kept
-    )
-
-
-def _leave_inference(network: nn.Module) -> None:
-    """Replace weights made under `inference_mode` by ordinary ones of the same values."""
-    for module in network.modules():
-        for name, weight in module.named_parameters(recurse=False):
-            if weight.is_inference():
-                setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_inference():
-                setattr(module, name, buffer.clone())

@@ -15,9 +15,10 @@ from torch import Tensor
 from ..diffusion_interpolation.inversion import Inversion, InversionSettings, invert
 from ..diffusion_interpolation.model import Text
 from ..diffusion_interpolation.pictures import to_tensor
-from ..diffusion_interpolation.plot import line_plot
+from ..diffusion_interpolation.plot import SIZE, line_plot
 from .comfy_conditioning import check_single
-from .comfy_model import ComfyModel, check_channels, whole_schedule, write_conditioning
+from .comfy_gradients import LearningModel
+from .comfy_model import check_channels, whole_schedule, write_conditioning
 from .inputs import (
     cfg_input,
     level_input,
@@ -152,16 +153,15 @@ class TextualInvert(io.ComfyNode):
         settings.check()
         if "hooks" in prompts.positive:
             log.warning("TextualInvert: positive's scheduled LoRAs are left out of the learning")
-        wrapped = ComfyModel(
+        wrapped = LearningModel(
             model,
             whole_schedule(model, "simple", STEPS_OF_SCHEDULE),
-            sampler=None,
             vae=vae,
             positive=prompts.positive,
         )
         latents = wrapped.encode(pictures)
         check_channels("vae", latents, model)
-        learned = _invert(wrapped, latents.shape, pictures, prompts.guide, settings)
+        learned = _invert(wrapped, latents, pictures, prompts.guide, settings)
         facts = {INVERSION_KEY: {"cfg": cfg, "losses": learned.losses}}
         away = ExecutionBlocker("TextualInvert has no negative to give: connect its input negative")
         if negative is not None:
@@ -176,8 +176,8 @@ class TextualInvert(io.ComfyNode):
 
 
 def _invert(
-    model: ComfyModel,
-    latent_shape: torch.Size,
+    model: LearningModel,
+    latents: Tensor,
     pictures: Tensor,
     guide: Any,
     settings: InversionSettings,
@@ -188,10 +188,12 @@ def _invert(
         comfy.model_management.throw_exception_if_processing_interrupted()
         bar.update_absolute(step)
 
-    with model.gradients(latent_shape):
+    if not settings.steps:
+        return invert(model, pictures, guide.positive, guide.negative, settings)
+    with model.gradients(latents.shape, 1 if settings.cfg == 1 else 2):
         # what comes in was made under inference_mode, which autograd cannot save
         positive, negative = _copy(guide.positive), _copy(guide.negative)
-        return invert(model, pictures.clone(), positive, negative, settings, show)
+        return invert(model, pictures.clone(), positive, negative, settings, show, latents.clone())
 
 
 def _copy(text: Text) -> Text:
@@ -199,6 +201,8 @@ def _copy(text: Text) -> Text:
 
 
 def _curve(losses: dict[int, float]) -> Tensor:
-    """The loss curve as IMAGE `(1, h, w, 3)`."""
+    """The loss curve as IMAGE `(1, h, w, 3)`, black where nothing was learned."""
+    if not losses:
+        return torch.zeros(1, SIZE[1], SIZE[0], 3)
     plot = line_plot(losses, "loss on fixed noise", "step")
     return to_tensor([plot]).movedim(1, -1)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -88,6 +89,9 @@ class GaussianModel:
             clean = (noisy - s * noise) / a
             noisy = next_a * clean + next_s * noise
         return Begun(noisy, clean)
+
+    def learning_batch(self, latent_shape: Sequence[int], text: Text, halves: int) -> int:
+        return self.batch_size // halves
 
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0

@@ -66,6 +66,23 @@ def test_the_benchmark_inside_a_host(tmp_path):
     assert all(1 <= row["ratio"] < 2 and row["passes"] > 4 for row in rows)
 
 
+def test_memory_of_learning_is_counted(tmp_path):
+    """Checkpoints keep less, halves of guidance one by one half of that, larger pictures more."""
+    if reason := comfy_host.why_not():
+        pytest.skip(reason)
+    script, found = comfy_host.CHECKOUT / "benchmarks" / "learning_memory.py", []
+    for side in (256, 512):
+        file = tmp_path / f"{side}.json"
+        words = ["--families", "sd15", "--side", str(side), "--json", file]
+        subprocess.run([sys.executable, script, *words], check=True)
+        found += json.loads(file.read_text())["rows"]
+    for row in found:
+        assert row["picture GiB"] > 3 * row["checkpoints GiB"] > 0
+        assert row["halves apart GiB"] == pytest.approx(row["checkpoints GiB"] / 2, rel=1e-3)
+    assert found[1]["picture GiB"] > 3 * found[0]["picture GiB"]
+    assert found[1]["weights GiB"] == pytest.approx(859.5e6 * 2 / 2**30, rel=1e-2)
+
+
 def test_the_benchmark_in_a_browser(tmp_path):
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if reason := comfy_host.why_not():

@@ -4,7 +4,8 @@ import pytest
 import torch
 from analytic import GaussianModel
 
-from diffusion_interpolation.inversion import InversionSettings, augment, invert
+from diffusion_interpolation.augmentation import augment
+from diffusion_interpolation.inversion import InversionSettings, invert
 from diffusion_interpolation.model import Text
 
 FAST = {"learning_rate": 0.05, "cfg": 2.0, "augmentations": 2, "hold_norms": False}

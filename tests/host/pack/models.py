@@ -145,6 +145,31 @@ def model(kind: str, seed: int) -> comfy.model_patcher.ModelPatcher:
     )
 
 
+def quantised(kind: str) -> comfy.model_patcher.ModelPatcher:
+    """A kind's model with linear layers in fp8, each with a scale, in the host's own form."""
+    plain = model(kind, 0)
+    newer = hasattr(comfy.ops, "mixed_precision_ops")
+    weights = plain.model.diffusion_model.state_dict()
+    for layer, module in plain.model.diffusion_model.named_modules():
+        if not isinstance(module, nn.Linear):
+            continue
+        weight = weights[f"{layer}.weight"]
+        scale = weight.abs().max() / 448
+        weights[f"{layer}.weight"] = (weight / scale).to(torch.float8_e4m3fn)
+        weights[f"{layer}.{'weight_scale' if newer else 'scale_weight'}"] = scale
+        if newer:
+            words = json.dumps({"format": "float8_e4m3fn"}).encode()
+            weights[f"{layer}.comfy_quant"] = torch.tensor(list(words), dtype=torch.uint8)
+    config = _config(kind)
+    if newer:
+        config.custom_operations = comfy.ops.mixed_precision_ops({}, torch.float32)
+    else:
+        config.custom_operations = comfy.ops.scaled_fp8_ops(override_dtype=torch.float8_e4m3fn)
+    built = config.get_model({}, "")
+    built.diffusion_model.load_state_dict(weights)
+    return comfy.model_patcher.ModelPatcher(built, plain.load_device, plain.offload_device)
+
+
 def clip(kind: str, seed: int) -> comfy.sd.CLIP:
     """The text encoder of a kind, with the real tokenizers; sd3 goes without its T5."""
     built = comfy.sd.CLIP(

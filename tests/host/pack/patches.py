@@ -1,0 +1,241 @@
+"""What other packs put on a model, each in a small form that is awkward to learn through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.ldm.modules.attention as attention
+import comfy.model_management as memory
+import torch
+from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
+from comfy_api.latest import io
+
+from . import models
+
+_CATEGORY = "interpolation tests"
+_FREE_MEMORY, _RESERVED = memory.get_free_memory, memory.extra_reserved_memory
+
+
+def _without_way_back(*args: Any, **options: Any) -> torch.Tensor:
+    """A kernel that PyTorch knows nothing of."""
+    options["_inside_attn_wrapper"] = True
+    with torch.no_grad():
+        return attention.attention_pytorch(*args, **options)
+
+
+def kernel(model: Any) -> None:
+    options = model.model_options["transformer_options"]
+    options["optimized_attention_override"] = lambda _, *args, **more: _without_way_back(
+        *args, **more
+    )
+
+
+def global_kernel(model: Any) -> None:
+    """Put into the host's modules while the model runs, as some packs do."""
+    modules = [attention]
+    if hasattr(models.comfy.ldm.flux, "math"):
+        modules.append(models.comfy.ldm.flux.math)
+    before = [module.optimized_attention for module in modules]
+
+    def put(_: Any) -> None:
+        for module in modules:
+            module.optimized_attention = _without_way_back
+
+    def take(_: Any) -> None:
+        for module, function in zip(modules, before, strict=True):
+            module.optimized_attention = function
+
+    model.add_callback(CallbacksMP.ON_PRE_RUN, put)
+    model.add_callback(CallbacksMP.ON_CLEANUP, take)
+
+
+def no_grad(model: Any) -> None:
+    def wrapper(executor: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        with torch.no_grad():
+            return executor(*args, **options)
+
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "sleepy", wrapper)
+
+
+def cached(model: Any) -> None:
+    """Every second call gives what the one before it made."""
+    last: list[torch.Tensor] = []
+
+    def wrapper(apply: Callable[..., Any], call: dict[str, Any]) -> torch.Tensor:
+        known = call["c"]["transformer_options"]["sample_sigmas"]
+        assert (known == call["timestep"][0]).any()
+        if last and last[0].shape == call["input"].shape:
+            return last.pop()
+        last[:] = [apply(call["input"], call["timestep"], **call["c"])]
+        return last[0]
+
+    # a pack's name says what it does
+    wrapper.__module__ = "custom_nodes.comfyui-teacache.nodes"
+    model.set_model_unet_function_wrapper(wrapper)
+
+
+def told(model: Any) -> None:
+    """Ask for all that the host's sampler tells."""
+
+    def wrapper(executor: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        found = options.get("transformer_options") or args[-1]
+        halves, rows = found["cond_or_uncond"], len(args[0])
+        assert len(found["uuids"]) == len(halves) == len(set(found["uuids"]))
+        assert len(found["sigmas"]) * len(halves) == rows
+        assert (found["sample_sigmas"] == found["sigmas"][0]).any()
+        return executor(*args, **options)
+
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "asks", wrapper)
+
+
+def in_place(model: Any) -> None:
+    """Work on activations where they are, before and after they are used."""
+
+    def output(h: torch.Tensor, skip: torch.Tensor, _: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        h[:, : h.shape[1] // 2] *= 1.0 + 0.1 * h.mean(1, keepdim=True)
+        skip.mul_(0.9)
+        return h, skip
+
+    def queries(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, _: Any) -> Any:
+        k.mul_(q.mean((1, 2), keepdim=True))
+        return q.mul_(0.9), k, v
+
+    model.set_model_output_block_patch(output)
+    model.set_model_attn2_patch(queries)
+
+
+def inference_tensors(model: Any) -> None:
+    """Bring weights that were made while nodes run."""
+    scale = torch.full((1, 1, 1), 0.9)
+    assert scale.is_inference()
+
+    def queries(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, _: Any) -> Any:
+        return q * scale, k, v * scale
+
+    model.set_model_attn2_patch(queries)
+
+
+def injection(model: Any) -> None:
+    """Add a layer beside one of the model's, as LoRA loaders do in bypass mode."""
+    layer = next(
+        module
+        for name, module in model.model.diffusion_model.named_modules()
+        if isinstance(module, torch.nn.Linear) and ("to_q" in name or "qkv" in name)
+    )
+    down = torch.randn(4, layer.in_features) / layer.in_features
+    up = torch.randn(layer.out_features, 4)
+    before = layer.forward
+
+    def forward(x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        return before(x, *args, **options) + torch.nn.functional.linear(
+            torch.nn.functional.linear(x, down), up
+        )
+
+    def inject(_: Any) -> None:
+        layer.forward = forward
+
+    def eject(_: Any) -> None:
+        layer.forward = before
+
+    model.set_injections("bypass", [PatcherInjection(inject, eject)])
+
+
+_PATCHES = {
+    patch.__name__: patch
+    for patch in (
+        kernel,
+        global_kernel,
+        no_grad,
+        cached,
+        told,
+        in_place,
+        inference_tensors,
+        injection,
+    )
+}
+
+
+class TestPatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestPatch",
+            category=_CATEGORY,
+            description="A model patched as another pack would do it.",
+            inputs=[io.Model.Input("model"), io.Combo.Input("patch", options=list(_PATCHES))],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, patch: str) -> io.NodeOutput:
+        patched = model.clone()
+        _PATCHES[patch](patched)
+        return io.NodeOutput(patched)
+
+
+class TestOverflow(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestOverflow",
+            category=_CATEGORY,
+            description="A model that gives NaN from its n-th call with gradients on.",
+            inputs=[io.Model.Input("model"), io.Int.Input("calls")],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, calls: int) -> io.NodeOutput:
+        seen = 0
+
+        def wrapper(apply: Callable[..., Any], call: dict[str, Any]) -> torch.Tensor:
+            nonlocal seen
+            seen += torch.is_grad_enabled()
+            result = apply(call["input"], call["timestep"], **call["c"])
+            return result * float("nan") if seen > calls else result
+
+        patched = model.clone()
+        patched.set_model_unet_function_wrapper(wrapper)
+        return io.NodeOutput(patched)
+
+
+class TestFreeMemory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestFreeMemory",
+            category=_CATEGORY,
+            description="The model, and from now on a host that has so little free memory.",
+            inputs=[
+                io.Model.Input("model"),
+                io.Float.Input("mebibytes", min=-1.0, max=1e9, tooltip="-1: as it is."),
+            ],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, mebibytes: float) -> io.NodeOutput:
+        def free(device: Any = None, torch_free_too: bool = False) -> Any:
+            size = mebibytes * 2**20
+            return (size, size) if torch_free_too else size
+
+        memory.get_free_memory = _FREE_MEMORY if mebibytes < 0 else free
+        memory.extra_reserved_memory = _RESERVED if mebibytes < 0 else int
+        return io.NodeOutput(model)
+
+
+class TestQuantised(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestQuantised",
+            category=_CATEGORY,
+            description="A tiny model whose linear layers are stored in 8 bits, on newer hosts.",
+            inputs=[io.Combo.Input("kind", options=models.KINDS)],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, kind: str) -> io.NodeOutput:
+        return io.NodeOutput(models.quantised(kind))
