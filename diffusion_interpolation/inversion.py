@@ -326,7 +326,7 @@ def _learn(inverter: Inverter, on_step: Callable[[int, float], None] | None) -> 
                 raise
             log.warning("learning ends early with the state of step %d: %s", kept, error)
             break
-        if losses.get(step) == min(losses.values()):
+        if losses.get(step, math.inf) < losses[kept]:
             best, kept = inverter.snapshot(), step
         if on_step:
             on_step(step, next(reversed(losses.values())))

@@ -50,7 +50,7 @@ def _names(patcher: Any) -> Iterator[str]:
     told = options.get("transformer_options", {})
     if wrapper := options.get("model_function_wrapper"):
         yield _origin(wrapper)
-    for found in (patcher.wrappers, told.get("wrappers", {})):
+    for found in (patcher.wrappers, patcher.callbacks, told.get("wrappers", {})):
         for by_key in found.values():
             for wrappers in by_key.values():
                 yield from map(_origin, wrappers)

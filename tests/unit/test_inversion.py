@@ -5,7 +5,7 @@ import torch
 from analytic import GaussianModel
 
 from diffusion_interpolation.augmentation import augment
-from diffusion_interpolation.inversion import InversionSettings, invert
+from diffusion_interpolation.inversion import InversionSettings, NoGradientError, invert
 from diffusion_interpolation.model import Text
 
 FAST = {"learning_rate": 0.05, "cfg": 2.0, "augmentations": 2, "hold_norms": False}
@@ -99,6 +99,139 @@ def test_rows_that_fit_no_keyframe():
     pictures, _, negative = _problem(2)
     with pytest.raises(ValueError, match="positive: got 3 rows for 2 keyframes, want 1 or 2"):
         invert(GaussianModel(), pictures, Text(torch.zeros(3, 2, 2)), negative)
+
+
+class Watched(GaussianModel):
+    """Counts what is asked of it."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.encoded = self.predicted = 0
+
+    def encode(self, pictures):
+        self.encoded += 1
+        return super().encode(pictures)
+
+    def predict_noise(self, noisy, levels, text, negatives=0):
+        self.predicted += 1
+        return super().predict_noise(noisy, levels, text, negatives)
+
+
+def test_no_steps_ask_nothing_of_the_model():
+    model = Watched()
+    invert(model, *_problem(), InversionSettings(steps=0))
+    assert (model.encoded, model.predicted) == (0, 0)
+
+
+def test_latents_that_are_known_are_not_made_again():
+    model, (pictures, positive, negative) = Watched(), _problem()
+    latents, settings = model.encode(pictures), InversionSettings(steps=3, **FAST)
+    want = invert(GaussianModel(), pictures, positive, negative, settings)
+    found = invert(model, pictures, positive, negative, settings, latents=latents)
+    # one more for each augmentation
+    assert model.encoded == 1 + 2
+    assert torch.equal(found.positive.states, want.positive.states)
+
+
+class Small(GaussianModel):
+    """Has no room for both halves of guidance, which it sees beforehand or too late."""
+
+    def __init__(self, told: bool) -> None:
+        super().__init__()
+        self.told = told
+
+    def learning_batch(self, latent_shape, text, halves):
+        return 0 if self.told else 1
+
+    def predict_noise(self, noisy, levels, text, negatives=0):
+        if torch.is_grad_enabled() and len(noisy) > 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 1 GiB")
+        return super().predict_noise(noisy, levels, text, negatives)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_halves_of_guidance_one_after_the_other_learn_the_same(told):
+    settings = InversionSettings(steps=10, **FAST)
+    want = invert(GaussianModel(), *_problem(3), settings)
+    found = invert(Small(told), *_problem(3), settings)
+    assert torch.allclose(found.positive.states, want.positive.states, atol=1e-5)
+    assert torch.allclose(found.negative.states, want.negative.states, atol=1e-5)
+    assert not torch.allclose(found.negative.states, _problem(3)[2].states, atol=1e-2)
+
+
+@pytest.mark.parametrize("lost", ["positive", "negative", "both", "zero"])
+def test_a_gradient_that_does_not_come_back_is_named(lost):
+    class Cut(GaussianModel):
+        def predict_noise(self, noisy, levels, text, negatives=0):
+            halves = list(super().predict_noise(noisy, levels, text).chunk(2))
+            if lost in ("negative", "both"):
+                halves[0] = halves[0].detach()
+            if lost in ("positive", "both"):
+                halves[1] = halves[1].detach()
+            if lost == "zero":
+                return noisy + 0 * text.states.sum()
+            return torch.cat(halves)
+
+    model, name = Cut(batch_size=16), "negative" if lost == "negative" else "positive"
+    with pytest.raises(NoGradientError, match=f"no gradient comes back to the {name} prompt"):
+        invert(model, *_problem(), InversionSettings(steps=3, **FAST))
+
+
+def test_a_prompt_that_guidance_does_not_use_needs_no_gradient():
+    settings = InversionSettings(steps=3, **{**FAST, "cfg": 1.0})
+    assert invert(GaussianModel(), *_problem(), settings).losses
+
+
+class Overflowing(GaussianModel):
+    """Its gradients overflow above `limit`, and in the steps of `always` whatever their scale."""
+
+    def __init__(self, limit: float = float("inf"), always: tuple[int, ...] = ()) -> None:
+        super().__init__(spread=0.1, batch_size=64)
+        self.limit, self.always, self.step, self.left_out = limit, always, 0, 0
+
+    def predict_noise(self, noisy, levels, text, negatives=0):
+        noise = super().predict_noise(noisy, levels, text)
+        if noise.requires_grad:
+            self.step += 1
+            noise.register_hook(self.overflow)
+        return noise
+
+    def overflow(self, gradient):
+        if self.step in self.always or gradient.abs().max() > self.limit:
+            self.left_out += 1
+            return gradient * float("inf")
+        return gradient
+
+
+def test_a_step_whose_gradients_overflow_is_left_out():
+    settings = InversionSettings(steps=60, **FAST)
+    want = invert(GaussianModel(spread=0.1), *_problem(), settings)
+    model = Overflowing(always=(3, 30))
+    found = invert(model, *_problem(), settings)
+    assert model.left_out == 2
+    assert found.positive.states.isfinite().all()
+    assert min(found.losses.values()) == pytest.approx(min(want.losses.values()), rel=0.1)
+    assert list(found.losses) == list(want.losses)
+
+
+def test_the_scale_of_gradients_falls_until_they_fit():
+    """Learning goes on as at the full scale, but for the steps that were left out."""
+    model = Overflowing(limit=0.1)
+    found = invert(model, *_problem(), InversionSettings(steps=60, **FAST))
+    assert 2 <= model.left_out < 12
+    assert min(found.losses.values()) < 0.7 * found.losses[0]
+
+
+def test_what_was_learned_is_kept_when_numbers_stop_being_finite(caplog):
+    settings = InversionSettings(steps=60, **FAST)
+    found = invert(Overflowing(always=tuple(range(31, 99))), *_problem(), settings)
+    # twelve steps are left out before it is given up
+    assert list(found.losses) == [0, 10, 20, 30, 40]
+    assert "learning ends early with the state of step" in caplog.text
+    want = invert(GaussianModel(spread=0.1, batch_size=64), *_problem(), settings)
+    assert found.losses[30] == want.losses[30]
+    with pytest.raises(FloatingPointError, match="gradients of 12 steps in a row are not finite"):
+        invert(Overflowing(always=tuple(range(99))), *_problem(), settings)
 
 
 def test_numbers_that_are_not_finite_are_reported():
