@@ -7,11 +7,11 @@ from report import parser, publish
 from torch import Tensor
 
 from diffusion_interpolation.demo import load_model, load_reader, reranker, world
+from diffusion_interpolation.demo.networks import GRID, SIZE
 from diffusion_interpolation.diffusers_model import DiffusersModel
 from diffusion_interpolation.model import Guidance
 from diffusion_interpolation.pose import draw_batch
 
-SIZE = 64
 HELD_OUT = 987_654_321
 
 
@@ -32,12 +32,10 @@ def sample(model: DiffusersModel, puppets: Tensor, cfg: float, seed: int, posed:
     pictures = []
     generator = torch.Generator().manual_seed(seed)
     for part in puppets.split(model.batch_size):
-        noise = torch.randn(len(part), 4, SIZE // 4, SIZE // 4, generator=generator).to(
-            model.device
-        )
+        noise = torch.randn(len(part), 4, GRID, GRID, generator=generator).to(model.device)
         guidance = Guidance(model.encode_text(world.captions(part)), model.encode_text([""]), cfg)
         if posed:
-            size = SIZE // 4 * model.hint_scale
+            size = GRID * model.hint_scale
             hint = draw_batch(world.poses(part, size), size, size).to(model.device)
             guidance = Guidance(
                 guidance.positive, guidance.negative, cfg, hint, torch.ones(len(part)).to(hint)
@@ -58,6 +56,10 @@ def words_right(read: Tensor, puppets: Tensor) -> dict[str, float]:
         "hat": _same(world.hat_words(read), world.hat_words(puppets)),
     }
     same["all three"] = torch.stack(list(same.values())).all(0)
+    same["trousers"] = _same(
+        world.colour_words(read[:, world.LEGS]), world.colour_words(puppets[:, world.LEGS])
+    )
+    same["kind of background"] = _same(world.scene_words(read), world.scene_words(puppets))
     return {name: right.float().mean().item() for name, right in same.items()}
 
 
