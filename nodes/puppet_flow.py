@@ -72,6 +72,21 @@ def flow_config() -> dict[str, Any]:
     return {**TRANSFORMER, "ffn_dim_multiplier": factor}
 
 
+def flow_model(weights: Mapping[str, Tensor], dtype: torch.dtype, cast: Any = None) -> Any:
+    """The host's model with `weights` in diffusers' names, on the CPU."""
+    config = PuppetFlow(flow_config())
+    config.set_inference_dtype(dtype, cast)
+    model = config.get_model({}, "")
+    renamed = {key: tensor.to(dtype) for key, tensor in host_weights(weights).items()}
+    # older hosts have a last norm, which nothing uses
+    for key, tensor in model.diffusion_model.state_dict().items():
+        if key.startswith("norm_final."):
+            renamed[key] = torch.ones_like(tensor)
+    model.diffusion_model.load_state_dict(renamed, strict=True)
+    model.diffusion_model.requires_grad_(False)
+    return model
+
+
 def host_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights in diffusers' names, in the host's."""
     renamed = {}

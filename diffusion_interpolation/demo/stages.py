@@ -17,9 +17,9 @@ def train_tokenizer(shop: Workshop) -> None:
     if (shop.folder / "captions.pt").exists():
         return
     texts = list(captions.all_captions())
-    networks.write_tokenizer(
-        texts[:: max(1, len(texts) // 2000)] + texts[-500:], shop.folder / "tokenizer"
-    )
+    folder = shop.folder / "tokenizer"
+    if not folder.exists():
+        networks.write_tokenizer(texts[:: max(1, len(texts) // 2000)] + texts[-500:], folder)
     ids = networks.tokenize(tokenizer(shop), texts)
     write(shop.folder / "captions.pt", {"ids": ids.short()})
 

@@ -79,7 +79,7 @@ def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
 def test_the_rate_rises_holds_and_falls():
     plan = Plan(steps=1000, batch=1, rate=1.0)
     assert plan.rate_at(0) == 0.01 and plan.rate_at(99) == 1 and plan.rate_at(600) == 1
-    assert plan.rate_at(800) == 0.5 and plan.rate_at(1000) == 0
+    assert plan.rate_at(800) == pytest.approx(0.5) and plan.rate_at(1000) == 0
 
 
 def test_a_limit_of_time_ends_a_stage_and_its_rate(tmp_path):
