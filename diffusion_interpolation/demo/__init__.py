@@ -33,7 +33,7 @@ def reranker(device: torch.device | str = "cpu") -> ClipPair:
     """The CLIP pair whose text tower conditions the demo model."""
     from ..rerank import transformers_pair
 
-    return transformers_pair(weights_folder() / "clip", device)
+    return transformers_pair(weights_folder() / "clip", device, weights_folder() / "tokenizer")
 
 
 def load_reader(device: torch.device | str = "cpu") -> Reader:

@@ -22,7 +22,7 @@ def export(shop: Workshop) -> None:
     """Write what is finished in fp16, as diffusers' folders.
 
     That is a Stable Diffusion pipeline with ControlNet, CLIP and reader beside it, and in `flow/`
-    the transformer, its scheduler, and the student as a whole and as a LoRA.
+    the transformer, its scheduler, and the student as a LoRA. One tokenizer serves all of them.
     """
     folder = shop.folder / "weights"
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def _clip(shop: Workshop, folder: Path) -> None:
     words = tokenizer(shop)
     clip = shop.load("clip", networks.clip(len(words))).half()
     clip.save_pretrained(folder / "clip")
-    words.save_pretrained(folder / "clip")
+    words.save_pretrained(folder / "tokenizer")
 
 
 def _reader(shop: Workshop, folder: Path) -> None:
@@ -94,8 +94,8 @@ def _student(shop: Workshop, folder: Path) -> None:
     flow = shop.load("flow", networks.transformer())
     student = shop.load("student", networks.transformer())
     lora = low_rank(flow, student, LORA_RANK)
+    (folder / "flow").mkdir(exist_ok=True)
     save_file(lora, folder / "flow" / "student_lora.safetensors")
-    student.half().save_pretrained(folder / "flow" / "student")
 
 
 # each part of what is exported, and the stages that it comes from

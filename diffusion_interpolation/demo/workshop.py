@@ -20,6 +20,7 @@ from ..files import replacing
 log = logging.getLogger(__name__)
 
 BANK, LARGE_BANK = 40_000, 150_000
+# the student is exported as a LoRA alone, and begins with its teacher's weights
 EXPORTED = {
     "clip": "clip/model.safetensors",
     "reader": "reader.safetensors",
@@ -27,7 +28,6 @@ EXPORTED = {
     "unet": "unet/diffusion_pytorch_model.safetensors",
     "controlnet": "controlnet/diffusion_pytorch_model.safetensors",
     "flow": "flow/transformer/diffusion_pytorch_model.safetensors",
-    "student": "flow/student/diffusion_pytorch_model.safetensors",
 }
 LOG_SECONDS, SAVE_SECONDS = 15.0, 60.0
 
@@ -137,7 +137,7 @@ class Workshop:
         if not self.large:
             module.to(memory_format=torch.channels_last)
         path = self.folder / f"{stage}.pt"
-        if self.begin is not None and not path.exists():
+        if self.begin is not None and stage in EXPORTED and not path.exists():
             module.load_state_dict(load_file(self.begin / EXPORTED[stage]))
         training = Training(module, self.plans[stage], path, self.seconds.get(stage))
         clock = _Clock()
