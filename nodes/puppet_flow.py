@@ -12,11 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import comfy.ldm.lumina.model
+import comfy.model_management as memory
+import comfy.model_patcher
 import comfy.supported_models
 import torch
 from torch import Tensor
 
+from ..diffusion_interpolation.demo.lora import with_lora
 from ..diffusion_interpolation.demo.networks import FLOW_SHIFT, TEXT_WIDTH
+from .puppet_networks import PuppetLatent, read_weights
 
 WIDTH, LAYERS, REFINERS, HEADS = 192, 5, 1, 6
 FEED_FORWARD = 512
@@ -55,9 +59,21 @@ class PuppetFlow(comfy.supported_models.Lumina2):
     """Lumina 2 in miniature, over Stable Diffusion's kind of latents."""
 
     unet_config = TRANSFORMER
+    latent_format = PuppetLatent
     unet_extra_config = {}  # noqa: RUF012
     sampling_settings = {"multiplier": 1.0, "shift": FLOW_SHIFT}  # noqa: RUF012
     supported_inference_dtypes = [torch.float16, torch.bfloat16, torch.float32]  # noqa: RUF012
+
+
+def load_flow(student: bool = False) -> Any:
+    """The flow transformer as a MODEL; the student needs 8 steps and no guidance."""
+    device = memory.get_torch_device()
+    dtype = memory.unet_dtype(supported_dtypes=PuppetFlow.supported_inference_dtypes)
+    weights = read_weights("flow/transformer")
+    if student:
+        weights = with_lora(weights, read_weights("flow"))
+    model = flow_model(weights, dtype, memory.unet_manual_cast(dtype, device))
+    return comfy.model_patcher.ModelPatcher(model, device, memory.unet_offload_device())
 
 
 def flow_config() -> dict[str, Any]:

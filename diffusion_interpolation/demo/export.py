@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from . import networks
 from .batches import tokenizer
+from .lora import low_rank
 from .workshop import Workshop, read
 
 LORA_RANK = 16
@@ -108,30 +107,3 @@ PARTS = {
     _flow: ("flow",),
     _student: ("flow", "student"),
 }
-
-
-def low_rank(base: nn.Module, tuned: nn.Module, rank: int) -> dict[str, Tensor]:
-    """The difference of two networks' linear layers as a LoRA in diffusers' names, in fp16."""
-    before = dict(base.named_parameters())
-    lora: dict[str, Tensor] = {}
-    for name, module in tuned.named_modules():
-        if not isinstance(module, nn.Linear):
-            continue
-        change = (module.weight - before[f"{name}.weight"]).detach().float().cpu()
-        left, sizes, right = torch.linalg.svd(change, full_matrices=False)
-        root = sizes[:rank].sqrt()
-        lora[f"transformer.{name}.lora_A.weight"] = (
-            (root[:, None] * right[:rank]).half().contiguous()
-        )
-        lora[f"transformer.{name}.lora_B.weight"] = (left[:, :rank] * root).half().contiguous()
-    return lora
-
-
-def with_low_rank(base: nn.Module, lora: dict[str, Any]) -> nn.Module:
-    """`base` with a LoRA of `low_rank` added to its weights."""
-    for name, module in base.named_modules():
-        if isinstance(module, nn.Linear):
-            down = lora[f"transformer.{name}.lora_A.weight"].to(module.weight)
-            up = lora[f"transformer.{name}.lora_B.weight"].to(module.weight)
-            module.weight.data += up @ down
-    return base
