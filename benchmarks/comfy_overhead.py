@@ -23,10 +23,12 @@ from watch import watched
 
 CHECKOUT = Path(__file__).parents[1]
 PACK = "diffusion_interpolation_pack"
+NETWORKS = {"demo": "unet", "demo-flow": "flow"}
+"""PuppetDemo's names of the models that the command has."""
 
 
 def main() -> None:
-    words = parser(__doc__)
+    words = parser(__doc__, list(NETWORKS))
     words.add_argument("--host", type=Path, help="a ComfyUI folder")
     words.add_argument("--frames-per-gap", type=int, default=15)
     words.add_argument("--steps", type=int, default=50)
@@ -104,7 +106,8 @@ def load_pack(host: Path, device: str) -> dict[str, Any]:
 
 
 def demo_inputs(nodes: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    demo = nodes["PuppetDemo"].execute("a puppet", "a double exposure")
+    network = NETWORKS[options.model]
+    demo = nodes["PuppetDemo"].execute("a puppet", "a double exposure", network)
     model, clip, vae, control_net, reranker, keyframes, poses = demo.args
     positive, negative = (
         clip.encode_from_tokens_scheduled(clip.tokenize(text))

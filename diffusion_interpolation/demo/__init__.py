@@ -24,6 +24,11 @@ def weights_folder() -> Path:
     return Path(__file__).parent / "weights"
 
 
+def load_named(name: str, **options: Unpack[Options]) -> DiffusersModel:
+    """The model that the command calls `name`: `demo`, with its ControlNet, or `demo-flow`."""
+    return {"demo": load_model, "demo-flow": load_flow}[name](**options)
+
+
 def load_model(controlnet: bool = True, **options: Unpack[Options]) -> DiffusersModel:
     """The demo's Stable Diffusion; options are those of `DiffusersModel`."""
     from ..diffusers_model import DiffusersModel

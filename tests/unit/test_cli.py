@@ -288,7 +288,7 @@ BAD_IMAGES = {
     ),
     "another size than the model's": (
         lambda f: [_grey(f, (512, 512))] * 2,
-        "are 512 x 512, but the embedded demo model draws puppets of 128 x 128",
+        "are 512 x 512, but the embedded models draw puppets of 128 x 128",
     ),
 }
 BAD_OPTIONS = {
