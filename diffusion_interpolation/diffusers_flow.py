@@ -50,7 +50,11 @@ class DiffusersFlow(DiffusersModel):
         vae: AutoencoderKL, transformer: Lumina2Transformer2DModel, text_encoder: CLIPTextModel
     ) -> None:
         for got, want, what in (
-            (transformer.config.in_channels, vae.config.latent_channels, "channels of the vae"),
+            (
+                transformer.config.in_channels,
+                vae.config.latent_channels,
+                "number of channels of the vae",
+            ),
             (transformer.config.cap_feat_dim, text_encoder.config.hidden_size, "width of the text"),
         ):
             if got != want:

@@ -71,6 +71,21 @@ def test_everything_promised_is_written(done):
     assert facts["versions"]["torch"] == metadata.version("torch")
 
 
+def test_the_flow_transformer_makes_the_demos_frames(tmp_path):
+    """Without poses, for which it has no ControlNet; the same by both ways of asking."""
+    assert main(["demo", "--model", "demo-flow", "--out", str(tmp_path / "demo"), *QUICK]) == 0
+    inputs = [str(tmp_path / "demo" / "inputs" / f"{name}.png") for name in ("first", "second")]
+    out = tmp_path / "images"
+    assert main([*inputs, "--model", "demo-flow", "--out", str(out), *QUICK]) == 0
+    frames = pixels(out)
+    assert np.array_equal(frames, pixels(tmp_path / "demo" / "run"))
+    settings = record(out)["settings"]
+    assert settings["model"] == "demo-flow" and settings["highest"] == 0.39
+    assert [len(frame.get("scores", [])) for frame in record(out)["frames"]] == [0, 3, 4, 3, 0]
+    for other in (frames[0], frames[-1], (frames[0].astype(float) + frames[-1]) / 2):
+        assert np.abs(frames[2].astype(float) - other).mean() > 3
+
+
 def test_frames_differ_from_both_inputs_and_from_a_cross_fade(done):
     frames = pixels(done).astype(float)
     fade = (frames[0] + frames[-1]) / 2
@@ -309,6 +324,10 @@ BAD_OPTIONS = {
     "no draws": (lambda f: ["--draws", 0], "draws: got 0, want at least 1"),
     "no steps": (lambda f: ["--steps", 0], "steps: got 0"),
     "no batch": (lambda f: ["--batch-size", 0], "batch size: got 0"),
+    "poses without a ControlNet for them": (
+        lambda f: ["--model", "demo-flow", "--pose", *write_pair(f)[1]],
+        "pose: got poses, but demo-flow has no ControlNet",
+    ),
     "a ControlNet beside the embedded one": (lambda f: ["--controlnet", f], "controlnet: got"),
     "a long rerank prompt": (lambda f: ["--rerank-prompt", "puppet " * 40], "rerank prompt: has"),
     "no people": (
