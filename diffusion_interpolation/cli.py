@@ -22,8 +22,8 @@ EXAMPLES = f"""examples:
   {PROGRAM} demo
   {PROGRAM} a.png b.png --out out --model path/to/stable-diffusion --prompt "a photo of a dog"
 """
-# What is used where an option is not given. The embedded model knows puppets and the flaws it was
-# shown, and learns faster than a large one.
+# What is used where an option is not given. The embedded models know puppets and the flaws they
+# were shown, and learn faster than large ones.
 DEFAULTS = {
     "prompt": [""],
     "negative": "",
@@ -31,6 +31,8 @@ DEFAULTS = {
     "learning_rate": 1e-4,
     "draws": 1,
     "augmentations": 16,
+    "highest": 0.55,
+    "lowest": 0.30,
 }
 EMBEDDED_DEFAULTS = {
     "prompt": ["a puppet"],
@@ -39,7 +41,12 @@ EMBEDDED_DEFAULTS = {
     "learning_rate": 0.25,
     "draws": 4,
     "augmentations": 0,
+    "highest": 0.55,
+    "lowest": 0.30,
 }
+# Levels with as much noise as those of the embedded Stable Diffusion: the shift of a flow model
+# puts more noise at the same place of its schedule.
+FLOW_DEFAULTS = {**EMBEDDED_DEFAULTS, "highest": 0.39, "lowest": 0.22}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,10 +93,13 @@ def _run_images(words: list[str]) -> int:
 def _run_demo(words: list[str]) -> int:
     options = _demo_parser().parse_args(words)
     from .demo.pair import write_pair
+    from .job import EMBEDDED
 
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"out: {options.out} is a file, want a folder")
-    options.images, options.pose = write_pair(options.out / "inputs")
+    options.images, poses = write_pair(options.out / "inputs")
+    if options.model == EMBEDDED:
+        options.pose = poses
     options.out = options.out / "run"
     return _finish(options, _job(options))
 
@@ -106,19 +116,19 @@ def _job(options: argparse.Namespace) -> Job:
     """The job that the options describe, with the defaults that depend on others."""
     from .bisection import Settings
     from .inversion import InversionSettings
-    from .job import EMBEDDED, Job, ModelChoice
+    from .job import EMBEDDED, EMBEDDED_MODELS, Job, ModelChoice
 
-    embedded = options.model == EMBEDDED
+    embedded = options.model in EMBEDDED_MODELS
     given = {name: value for name, value in vars(options).items() if value is not None}
-    values = (EMBEDDED_DEFAULTS if embedded else DEFAULTS) | given
+    values = defaults_of(options.model) | given
     device = values.setdefault("device", _best_device())
     values.setdefault("dtype", "float16" if device.startswith("cuda") else "float32")
     values |= {"prompts": values["prompt"], "poses": values.get("pose", [])}
     if embedded and "controlnet" in values:
         raise ValueError(
-            f"controlnet: got {options.controlnet}, but the embedded model has its own"
+            f"controlnet: got {options.controlnet}, but the embedded models take none from outside"
         )
-    if embedded and values["poses"]:
+    if options.model == EMBEDDED and values["poses"]:
         values["controlnet"] = EMBEDDED
     values["networks"], values["bisection"] = _of(ModelChoice, values), _of(Settings, values)
     values["inversion"] = InversionSettings(
@@ -129,6 +139,13 @@ def _job(options: argparse.Namespace) -> Job:
         },
     )
     return _of(Job, values)
+
+
+def defaults_of(model: str) -> dict[str, Any]:
+    """What is used where an option is not given, by the value of `--model`."""
+    from .job import EMBEDDED, EMBEDDED_FLOW
+
+    return {EMBEDDED: EMBEDDED_DEFAULTS, EMBEDDED_FLOW: FLOW_DEFAULTS}.get(model, DEFAULTS)
 
 
 def _of(kind: Any, values: dict[str, Any]) -> Any:
@@ -164,14 +181,20 @@ def _parser() -> argparse.ArgumentParser:
 def _demo_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} demo",
-        description="The frames between two puppets with known poses, on the embedded model.",
+        description="The frames between two puppets, on an embedded model. The UNet has a "
+        "ControlNet, which follows their poses; the flow transformer has none.",
+    )
+    parser.add_argument(
+        "--model",
+        choices=("demo", "demo-flow"),
+        default="demo",
+        help="a small Stable Diffusion, or a small flow transformer (demo)",
     )
     parser.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR")
     _add_text_options(parser)
     _add_path_options(parser)
     _add_output_options(parser)
     _add_machine_options(parser)
-    parser.set_defaults(model="demo")
     return parser
 
 
@@ -195,16 +218,16 @@ def _add_text_options(parser: argparse.ArgumentParser) -> None:
         help="of learning how to say the images; 0: keep the prompt's words (100)",
     )
     group.add_argument(
-        "--learning-rate", type=float, metavar="X", help="of it (1e-4; embedded model 0.25)"
+        "--learning-rate", type=float, metavar="X", help="of it (1e-4; embedded models 0.25)"
     )
     group.add_argument(
-        "--draws", type=int, metavar="N", help="of noise, a step and image (1; embedded model 4)"
+        "--draws", type=int, metavar="N", help="of noise, a step and image (1; embedded models 4)"
     )
     group.add_argument(
         "--augmentations",
         type=int,
         metavar="N",
-        help="altered copies to learn from, an image (16; embedded model 0)",
+        help="altered copies to learn from, an image (16; embedded models 0)",
     )
     group.add_argument("--checkpointing", action="store_true", help="learn slower in less memory")
 
@@ -215,14 +238,15 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         "--frames", type=int, default=17, metavar="N", help="in all, the inputs among them (17)"
     )
     group.add_argument("--steps", type=int, default=20, help="of DDIM over the whole schedule (20)")
-    group.add_argument("--cfg", type=float, help="scale of guidance (7.5; embedded model 2)")
+    group.add_argument("--cfg", type=float, help="scale of guidance (7.5; embedded models 2)")
     group.add_argument(
         "--levels",
         type=float,
         nargs=2,
         metavar=("HIGH", "LOW"),
         action=_Levels,
-        help="noise of the middle frame and of the last (0.55 0.3)",
+        default=argparse.SUPPRESS,
+        help="noise of the middle frame and of the last (0.55 0.3; demo-flow 0.39 0.22)",
     )
     group.add_argument("--curve", choices=("linear", "convex", "concave"), default="linear")
     group.add_argument("--blend", choices=("slerp", "lerp", "exact"), default="lerp")
@@ -245,7 +269,6 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         help="share of their steps after which candidates are ranked (0.5; 1: when they are done)",
     )
     group.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(highest=0.55, lowest=0.30)
 
 
 class _Levels(argparse.Action):
@@ -303,7 +326,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="demo",
         metavar="PATH",
-        help="folder in diffusers' layout, or a .safetensors with --config (the embedded demo)",
+        help="folder in diffusers' layout, or a .safetensors with --config; demo and demo-flow "
+        "are embedded (demo)",
     )
     group.add_argument("--config", metavar="DIR", help="configurations for a single file")
     group.add_argument("--controlnet", metavar="DIR", help="an OpenPose ControlNet, for --pose")

@@ -136,10 +136,13 @@ def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu")
     return ClipPair(embed_pictures, embed_texts, model)
 
 
-def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipPair:
+def transformers_pair(
+    folder: Path, device: torch.device | str = "cpu", tokenizer_folder: Path | None = None
+) -> ClipPair:
     """A CLIP in a local folder as transformers saves it: safetensors, config and tokenizer.
 
-    Raises `ValueError` where the folder holds none, or not all of it.
+    The tokenizer may lie in `tokenizer_folder` instead. Raises `ValueError` where the folder holds
+    no CLIP, or not all of it.
     """
     from transformers import CLIPModel, CLIPTokenizerFast
     from transformers.utils import logging
@@ -149,7 +152,8 @@ def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipP
     try:
         model, report = CLIPModel.from_pretrained(folder, **options)
         # "fast" in version 4 of transformers, where the other one reads no tokenizer.json
-        tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
+        place = tokenizer_folder or folder
+        tokenizer = CLIPTokenizerFast.from_pretrained(place, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _no_clip(folder, "a folder with a CLIP of transformers", error) from error
     if report["missing_keys"]:
