@@ -17,6 +17,7 @@ from comfy_host import Graph, Run, Server
 from comfy_routes import SHOWN, ask
 from demo_graphs import Demo
 from PIL import Image
+from tiny_graphs import Tiny
 
 LAST, LAST_WITHOUT_WORKFLOW = 4, 64
 
@@ -145,6 +146,23 @@ def test_a_run_that_was_removed_is_made_again(fresh):
     assert again != first
     # and what has its files still is in the cache still
     assert slider.run(0.001) == again
+
+
+@pytest.mark.parametrize("extra", [["workflow"], "workflow", {"workflow": None}])
+def test_programs_may_send_anything_beside_a_prompt(fresh, extra):
+    slider = Slider(fresh)
+    told(fresh, fresh.run(slider.graph.prompt, extra_pnginfo=extra), slider.node.id)
+
+
+def test_what_is_no_json_beside_a_prompt_is_written_in_words(fresh):
+    """Other nodes leave there whatever they have."""
+    tiny = Tiny("sd15")
+    held = tiny.graph.add("TestArrays", conditioning=tiny.positive, number=1.0)
+    node = tiny.bisector(positive=held[0], frames_per_gap=1)
+    run = run_in_workflow(fresh, tiny.graph, uuid.uuid4().hex)
+    [record] = run.outputs[node.id]["interpolation"]
+    texts = json.loads((temp(fresh) / record["folder"] / "metadata.json").read_text())
+    assert "array" in texts["seen"] and "nodes" in texts["workflow"]
 
 
 def test_removing_old_runs_makes_no_other_node_run_again(fresh):
