@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from .extras import OPEN_CLIP, require
 from .memory import Batches
+from .resize import resize
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -87,7 +88,7 @@ def normalise(
     height, width = pictures.shape[2:]
     if (height, width) != (size, size):
         wanted = (size * height // min(height, width), size * width // min(height, width))
-        pictures = F.interpolate(pictures, wanted, mode="bicubic", antialias=True).clamp(0, 1)
+        pictures = resize(pictures, wanted, "bicubic").clamp(0, 1)
     top, left = (round((side - size) / 2) for side in pictures.shape[2:])
     middle = pictures[:, :, top : top + size, left : left + size]
     shift, scale = (torch.tensor(v).to(middle)[:, None, None] for v in (mean, std))
