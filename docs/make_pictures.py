@@ -1,20 +1,25 @@
-"""Makes the pictures of the documentation: every node, the embedded demo's graph, its slider.
+"""Makes the pictures of the documentation.
 
-    python docs/make_pictures.py [nodes] [graph] [slider]
+    python docs/make_pictures.py [nodes] [graph] [slider] [denoise]
 
-It wants a ComfyUI (COMFYUI_PATH, or ~/comfy/ComfyUI), Chromium and playwright.
+`nodes` are pictures of every node, `graph` is the graph of the embedded demo, `slider` is its
+slider, and `denoise` is the frame half-way from a low to a high denoise. Without a name the script
+makes all of them. All but `denoise` need a ComfyUI (COMFYUI_PATH, or ~/comfy/ComfyUI) and Chromium.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from front_end import CHECKOUT, fresh, opened, picture, running_server
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page
+
+from diffusion_interpolation.cli import main as command
 
 from comfy_host import Server  # isort: skip
 from comfy_page import load, set_setting  # isort: skip
@@ -27,6 +32,9 @@ GRAPH_WIDTH, GRAPH_BYTES = 1600, 200_000
 DEMO = CHECKOUT / "example_workflows" / "embedded_demo.json"
 HALF_WAY = 8
 """The number of the demo's frame in the middle."""
+DENOISES = "0.15", "0.3", "0.45", "0.55", "0.7", "0.85"
+TILE, LABEL = 160, 26
+"""Pixels of a picture's side in the strip of denoises, and of the height of the text above it."""
 
 _PLACE = """(type) => {
     app.graph.clear();
@@ -108,12 +116,41 @@ def make_slider(server: Server) -> None:
             print(_told(file))
 
 
+def make_denoise() -> None:
+    """Draw the demo's frame half-way at each of `DENOISES`, between the two keyframes."""
+    with tempfile.TemporaryDirectory() as folder:
+        for denoise in DENOISES:
+            words = ["--frames", "3", "--levels", denoise, denoise]
+            if command(["demo", "--out", f"{folder}/{denoise}", *words]):
+                raise RuntimeError(f"the demo failed at a denoise of {denoise}")
+        runs = [Path(folder) / denoise / "run" / "frames" for denoise in DENOISES]
+        files = [runs[0] / "000.png", *(run / "001.png" for run in runs), runs[0] / "002.png"]
+        strip = labelled_strip(files, ["first keyframe", *DENOISES, "second keyframe"])
+    save_small(strip, DOCS / "denoise.webp")
+    print(_told(DOCS / "denoise.webp"))
+
+
+def labelled_strip(files: list[Path], labels: list[str]) -> Image.Image:
+    """Return the pictures of `files` in a row, all of one size, each below its label."""
+    strip = Image.new("RGB", (TILE * len(files), TILE + LABEL), "white")
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(16)
+    for number, (file, label) in enumerate(zip(files, labels, strict=True)):
+        with Image.open(file) as tile:
+            strip.paste(tile.resize((TILE, TILE), Image.Resampling.LANCZOS), (TILE * number, LABEL))
+        draw.text((TILE * (number + 0.5), LABEL / 2), label, "black", font, anchor="mm")
+    return strip
+
+
 def _told(file: Path) -> str:
     with Image.open(file) as image:
         return f"{file.name}: {image.width} x {image.height}, {file.stat().st_size} bytes"
 
 
 def main(parts: list[str]) -> None:
+    if "denoise" in parts or not parts:
+        make_denoise()
+    if parts == ["denoise"]:
+        return
     with running_server() as server:
         if "nodes" in parts or not parts:
             make_nodes(server)
