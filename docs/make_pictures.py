@@ -1,14 +1,16 @@
-"""Makes the pictures of the documentation: every node, the embedded demo's graph, its slider.
+"""Makes the pictures of the documentation: nodes, the embedded demo's graph, slider and frames.
 
-    python docs/make_pictures.py [nodes] [graph] [slider]
+    python docs/make_pictures.py [nodes] [graph] [slider] [puppets]
 
-It wants a ComfyUI (COMFYUI_PATH, or ~/comfy/ComfyUI), Chromium and playwright.
+All but the moving picture of the puppets want a ComfyUI (COMFYUI_PATH, or ~/comfy/ComfyUI),
+Chromium and playwright.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,6 +29,7 @@ GRAPH_WIDTH, GRAPH_BYTES = 1600, 200_000
 DEMO = CHECKOUT / "example_workflows" / "embedded_demo.json"
 HALF_WAY = 8
 """The number of the demo's frame in the middle."""
+PUPPET_FRAMES, PUPPET_SIDE = 33, 256
 
 _PLACE = """(type) => {
     app.graph.clear();
@@ -108,12 +111,44 @@ def make_slider(server: Server) -> None:
             print(_told(file))
 
 
+def make_puppets() -> None:
+    """The frames of the command's demo, forth and back, each puppet held for a while."""
+    from diffusion_interpolation.cli import main as command
+
+    with tempfile.TemporaryDirectory() as folder:
+        if command(["demo", "--out", folder, "--frames", str(PUPPET_FRAMES)]):
+            raise SystemExit("the demo failed")
+        files = sorted((Path(folder) / "run" / "frames").glob("*.png"))
+        frames = [
+            Image.open(file).convert("RGB").resize((PUPPET_SIDE,) * 2, Image.Resampling.LANCZOS)
+            for file in files
+        ]
+    film = [*frames, *frames[-2:0:-1]]
+    durations = [60] * len(film)
+    durations[0] = durations[len(frames) - 1] = 900
+    file = DOCS / "puppets.webp"
+    film[0].save(
+        file,
+        save_all=True,
+        append_images=film[1:],
+        duration=durations,
+        loop=0,
+        quality=85,
+        method=6,
+    )
+    print(_told(file))
+
+
 def _told(file: Path) -> str:
     with Image.open(file) as image:
         return f"{file.name}: {image.width} x {image.height}, {file.stat().st_size} bytes"
 
 
 def main(parts: list[str]) -> None:
+    if "puppets" in parts or not parts:
+        make_puppets()
+    if parts == ["puppets"]:
+        return
     with running_server() as server:
         if "nodes" in parts or not parts:
             make_nodes(server)
