@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .diffusers_codec import DiffusersCodec, shrinking_of
 from .diffusers_control import DiffusersControl
+from .diffusers_ddim import DdimSteps
 from .diffusers_files import load_controlnet, load_folder, load_single_file
-from .diffusers_network import DiffusersNetwork, is_xl
+from .diffusers_network import DiffusersNetwork
+from .diffusers_parts import check_controlnet, check_fit, placed
 from .diffusers_sampler import DiffusersSampler, check_rows
 from .diffusers_schedule import DiffusersSchedule
 from .diffusers_text import encode_text
@@ -70,37 +72,27 @@ class DiffusersModel:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch size: got {batch_size}, it must be at least 1")
-        _check_fit(vae, unet, text_encoders, tokenizers)
+        check_fit(vae, unet, text_encoders, tokenizers)
         if controlnet is not None:
-            _check_controlnet(controlnet, unet)
+            check_controlnet(controlnet, unet)
         self._device = torch.device(device)
         self._schedule = DiffusersSchedule(scheduler, steps)
         # in half precision the autoencoders that say so overflow, XL's above all
         upcast = dtype == torch.float16 and vae.config.force_upcast
-        vae = self._place("vae", vae, torch.float32 if upcast else dtype)
-        unet, control = self._place("unet", unet, dtype), None
+        vae = placed("vae", vae, self._device, torch.float32 if upcast else dtype)
+        unet, control = placed("unet", unet, self._device, dtype), None
         if controlnet is not None:
-            control = DiffusersControl(self._place("controlnet", controlnet, dtype))
-        names = ("text_encoder", "text_encoder_2")
-        named = zip(names, text_encoders, strict=False)
-        self._text_encoders = [self._place(name, encoder, dtype) for name, encoder in named]
+            control = DiffusersControl(placed("controlnet", controlnet, self._device, dtype))
+        named = zip(("text_encoder", "text_encoder_2"), text_encoders, strict=False)
+        self._text_encoders = [placed(*encoder, self._device, dtype) for encoder in named]
         self._tokenizers = list(tokenizers)
         self._codec = DiffusersCodec(vae, shrinking_of(unet), batch_size)
         self._network = DiffusersNetwork(unet, self._codec.scale)
-        self._sampler = DiffusersSampler(self._network, self._schedule, control, batch_size)
+        steps_of_batch = DdimSteps(self._network, self._schedule, control)
+        scale = None if control is None else control.hint_scale
+        self._sampler = DiffusersSampler(steps_of_batch, self._device, batch_size, scale)
         # without a ControlNet, pixels of a picture
-        self.hint_scale = self._codec.scale if control is None else control.hint_scale
-
-    def _place(self, name: str, module: nn.Module, dtype: torch.dtype) -> Any:
-        """`module` on the device, frozen, its weights checked."""
-        # the `to` of diffusers' own classes warns of every change of type
-        nn.Module.to(module, device=self._device, dtype=dtype)
-        if self._device.type == "cpu" and dtype == torch.float32:
-            nn.Module.to(module, memory_format=torch.channels_last)
-        for key, weights in module.named_parameters():
-            if not weights.isfinite().all():
-                raise ValueError(f"{name}: {key} holds NaN or infinity, want finite numbers only")
-        return module.eval().requires_grad_(False)
+        self.hint_scale = scale or self._codec.scale
 
     @classmethod
     def from_folder(
@@ -198,41 +190,3 @@ class DiffusersModel:
             return output
         alphabar = ddim.alphas_cumprod[timesteps].to(self._device)[:, None, None, None]
         return alphabar.sqrt() * output + (1 - alphabar).sqrt() * noisy
-
-
-def _check_fit(
-    vae: AutoencoderKL,
-    unet: UNet2DConditionModel,
-    text_encoders: Sequence[TextEncoder],
-    tokenizers: Sequence[CLIPTokenizer],
-) -> None:
-    """Raise `ValueError` unless the parts are of one model."""
-    want = 2 if is_xl(unet) else 1
-    if (len(text_encoders), len(tokenizers)) != (want, want):
-        raise ValueError(
-            f"text encoders: got {len(text_encoders)} with {len(tokenizers)} tokenizers, "
-            f"this unet wants {want} of each"
-        )
-    channels, made = unet.config.in_channels, vae.config.latent_channels
-    if channels != made:
-        raise ValueError(f"unet: takes {channels} channels, the vae makes latents of {made}")
-    width = unet.config.cross_attention_dim
-    made = sum(encoder.config.hidden_size for encoder in text_encoders)
-    if width != made:
-        raise ValueError(f"unet: takes text of width {width}, the text encoders make {made}")
-
-
-def _check_controlnet(controlnet: ControlNetModel, unet: UNet2DConditionModel) -> None:
-    """Raise `ValueError` unless both are of one family."""
-    for key in ("cross_attention_dim", "addition_embed_type", "block_out_channels"):
-        got, want = (_plain(network.config[key]) for network in (controlnet, unet))
-        if got != want:
-            raise ValueError(
-                f"controlnet: its {key} is {got}, this model's unet wants {want}; "
-                "it was trained for another family of models"
-            )
-
-
-def _plain(value: Any) -> Any:
-    """A configuration's value, alike whether it was read from a file or not."""
-    return tuple(value) if isinstance(value, list) else value

@@ -29,7 +29,7 @@ def encode_text(
     """
     outputs = []
     for encoder, tokenizer in zip(encoders, tokenizers, strict=True):
-        tokens = _tokens(prompts, tokenizer, encoder.config.max_position_embeddings)
+        tokens = token_ids(prompts, tokenizer, encoder.config.max_position_embeddings)
         outputs.append(encoder(tokens.to(encoder.device), output_hidden_states=True))
     if len(outputs) == 1:
         return Text(outputs[0].last_hidden_state.float())
@@ -37,7 +37,7 @@ def encode_text(
     return Text(states.float(), outputs[1].text_embeds.float())
 
 
-def _tokens(prompts: list[str], tokenizer: CLIPTokenizer, positions: int) -> Tensor:
+def token_ids(prompts: list[str], tokenizer: CLIPTokenizer, positions: int) -> Tensor:
     """Token ids `(n, tokens)`, padded to all that the encoder reads."""
     limit = min(tokenizer.model_max_length, positions)
     for prompt in prompts:
