@@ -13,6 +13,19 @@ from .path import Slot
 from .ranking import Terms, ranked
 from .resize import resize
 
+MIN_STEPS = 2
+"""Before and after candidates are ranked: samplers such as UniPC do nothing in a single step."""
+
+
+def steps_before_ranking(steps: int, fraction: float) -> int:
+    """How many of `steps` come before candidates are ranked, about a `fraction` in (0, 1] of them.
+
+    `MIN_STEPS` at least are before and after; all of them are before where there are not so many.
+    """
+    if steps < 2 * MIN_STEPS:
+        return steps
+    return min(max(MIN_STEPS, int(fraction * steps)), steps - MIN_STEPS)
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -44,15 +57,15 @@ class Candidate(NamedTuple):
 
     It has its latent `(c, h', w')` (None where a cache had no room for it), what it is ranked by
     (None where it is alone), and perhaps a small picture, uint8 `(h, w, 3)`, and what the scorer
-    saw in it. One that has `begun` only was ranked on the way: its latent is still noisy, and the
-    rest is what the model then thought it would be.
+    saw in it. A `partial` candidate is denoised only as far as the ranking: its latent is still
+    noisy, and everything else is of the denoised prediction at that point.
     """
 
     latent: Tensor | None
     terms: Terms | None
     thumbnail: Tensor | None = None
     embedding: Tensor | None = None
-    begun: bool = False
+    partial: bool = False
 
     def copy(self) -> Candidate:
         """One with tensors of its own, which do not hold the batch that they are a view of."""
@@ -85,7 +98,7 @@ class Candidates:
             self._pictures = {n: p for n, p in self._pictures.items() if n == self.chosen}
 
     def settle(self, candidate: Candidate, picture: Tensor | None = None) -> None:
-        """Put the finished one in the place of the chosen candidate, which had only begun."""
+        """Put the finished candidate in the place of the chosen one, which was partial."""
         number = self.chosen
         # it stays chosen, for what it was chosen for
         self.made[number] = candidate._replace(terms=self.made[number].terms)

@@ -139,18 +139,18 @@ class FrameCache:
         self,
         slot: Slot,
         level: float,
-        begun: int,
+        ranked_after: int,
         ends: tuple[Tensor, Tensor],
         numbers: Iterable[int],
     ) -> dict[int, bytes]:
         """The key of every candidate of a frame between the latents `ends`, by its number.
 
-        They are ranked after `begun` steps, 0: when they are finished.
+        They are ranked after `ranked_after` steps, 0: when they are finished.
         """
-        frame = fingerprint(self.context, slot.position, level, begun, slot.weight, ends)
+        frame = fingerprint(self.context, slot.position, level, ranked_after, slot.weight, ends)
         return {number: fingerprint(frame, number) for number in numbers}
 
 
 def once_finished(key: bytes) -> bytes:
-    """Where a candidate that was ranked on the way is kept once it is finished, beside `key`."""
+    """The key of a partial candidate once it is finished; `key` is where it is kept before."""
     return fingerprint(key, "finished")

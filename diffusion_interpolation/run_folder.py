@@ -123,7 +123,7 @@ class RunFolder:
         content = safetensors.torch.save(tensors, {"frame": json.dumps(facts)})
         write_whole(self._latent(frame.index), content)
 
-    def finished(self) -> dict[int, Tensor]:
+    def latents(self) -> dict[int, Tensor]:
         """The latents of the frames that are finished, by number."""
         found = {}
         for index in range(self.frames):

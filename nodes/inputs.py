@@ -16,8 +16,7 @@ from ..diffusion_interpolation.path import MOST_SEED
 from ..diffusion_interpolation.pose import match_people
 from ..diffusion_interpolation.pose_format import are_paired, read_poses
 from ..diffusion_interpolation.pose_motion import MOTIONS
-from .comfy_conditioning import check_rows, count_rows
-from .comfy_model import Conditioning, read_conditioning
+from .comfy_conditioning import Conditioning, check_rows, count_rows, read_conditioning
 from .images import OTHER_VAE, to_rgb
 from .types import PoseKeypoint
 

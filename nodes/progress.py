@@ -53,7 +53,7 @@ class FrameProgress:
         """`rows` more units are done."""
         self._advance(self._done + rows)
 
-    def finish(self, units: int) -> None:
+    def frame_done(self, units: int) -> None:
         """A frame worth `units` is finished, of which some may have been known before."""
         self._finished += units
         self._advance(max(self._done, self._finished))
