@@ -94,7 +94,7 @@ class ConditionedDenoise(io.ComfyNode):
     ) -> io.NodeOutput:
         check_channels("noisy_latent", noisy_latent["samples"], model)
         check_latents("noisy_latent", noisy_latent["samples"])
-        if len(sigmas) < 2:
+        if len(sigmas) < 2 or not sigmas.any():
             # there is no step to take, as where a schedule was split at its end
             return io.NodeOutput(noisy_latent)
         _check_start(model, sigmas[0])

@@ -244,7 +244,12 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
 
 
 def check_latents(name: str, latents: Tensor) -> None:
-    """Raise `ValueError` for latents that are not finite, whatever made them."""
+    """Raise `ValueError` for no latents, or such that are not finite, whatever made them."""
+    # newer hosts put pictures and sound side by side in an object of their own
+    if not isinstance(latents, Tensor):
+        raise ValueError(f"{name}: got a latent of several parts, want one of pictures alone")
+    if not len(latents):
+        raise ValueError(f"{name}: got an empty batch, want at least 1 latent")
     check_finite(name, latents, f"if a VAE made them, {OTHER_VAE}; if a sampler did, lower its cfg")
 
 
