@@ -153,8 +153,8 @@ class Inverter:
     def step(self, share: float) -> None:
         """One step of Adam over all keyframes, in batches that fit in memory.
 
-        `share` is how much of the way is behind: the rate holds for the first half, then falls to
-        zero, so that the noise of single draws averages out. A step whose gradients overflow
+        `share` is the fraction of the steps that are done. The rate holds for the first half and then
+        falls to zero, so that the noise of single draws averages out. A step whose gradients overflow
         changes nothing. Raises `FloatingPointError` where they do so every time, and
         `NoGradientError` where there are none.
         """
@@ -162,7 +162,7 @@ class Inverter:
         rows = [row for row in range(self.count) for _ in range(s.draws)]
         shape = len(rows), *self.clean.shape[1:]
         noise = torch.randn(shape, generator=self.generator).to(self.clean)
-        # stratified: the draws of a keyframe share the range of levels evenly
+        # stratified: the draws of a keyframe are spread evenly over the range of levels
         strata = torch.arange(s.draws).repeat(self.count)
         places = (strata + torch.rand(len(rows), generator=self.generator)) / s.draws
         picks = torch.randint(self.latents.shape[1], (len(rows),), generator=self.generator)
@@ -196,7 +196,9 @@ class Inverter:
             self.apart = True
         else:
             return
-        log.info("not even one picture fits in memory, going on with the halves of guidance apart")
+        log.info(
+            "not even one picture fits in memory, continuing with the halves of guidance apart"
+        )
         torch.cuda.empty_cache()
         self.optimizer.zero_grad(set_to_none=True)
         self.batches.run(work, count)

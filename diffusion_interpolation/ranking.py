@@ -11,7 +11,7 @@ from statistics import fmean, pstdev
 from typing import NamedTuple
 
 ROUNDING = 1e-6
-"""The least standard deviation; rounding alone moves a cosine by about as much."""
+"""Lowest standard deviation that is used; rounding alone moves a cosine by about as much."""
 
 
 class Terms(NamedTuple):

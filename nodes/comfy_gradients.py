@@ -200,7 +200,7 @@ class LearningModel(ComfyModel):
             return wrapper(model.apply_model, call)
 
     def _conditions(self, noisy: Tensor, text: Text) -> dict[str, Any]:
-        """What the network takes beside latents and sigmas."""
+        """What the network takes in addition to latents and sigmas."""
         rest = {key: value for key, value in self._rest[0].items() if key != "control"}
         text = text.map(lambda tensor: tensor.to(noisy.device))
         entry = {**rest, "cross_attn": text.states, "model_conds": {}}

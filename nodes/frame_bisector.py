@@ -249,7 +249,7 @@ class FrameBisector(io.ComfyNode):
             settings,
             reranker,
             Picks.parse(picks),
-            # all that a frame depends on but its place, its level and its neighbours
+            # all that a frame depends on, except its place, its denoise and its neighbours
             frame_cache(fingerprint(drawing, positive, negative, pose)),
             THUMBNAIL,
         )
@@ -291,8 +291,8 @@ class _Run:
     def make(self, hidden: Any) -> tuple[dict[int, Frame], FrameFiles]:
         """Return all frames that were made by number, and their files.
 
-        An error on the way ends the node, so that the host does not take a part for the whole. The
-        files and the cache keep what is finished by then.
+        An error in one frame ends the node, so that the host does not take a part of the frames for
+        all of them. The files and the cache keep the frames that are finished by then.
         """
         made: dict[int, Frame] = {}
         progress = FrameProgress(sum(self.work.values()))

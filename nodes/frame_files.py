@@ -114,7 +114,7 @@ class FrameFiles:
         self._tell(index, 0 if frame is None else frame.depth)
 
     def _record(self, frame: Frame) -> dict[str, Any]:
-        """What the front end wants to know of a frame that was made."""
+        """What the front end needs to know of a frame that was made."""
         file = None
         if (small := frame.thumbnails) is not None:
             options = {"format": "JPEG", "quality": 85}

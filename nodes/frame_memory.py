@@ -1,4 +1,4 @@
-"""What the host keeps of frames between runs, in a share of the memory that is free."""
+"""What the host keeps of frames between runs, in a fraction of the memory that is free."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def release(size: int, needed: bool = False) -> int:
 def join_memory_pressure() -> None:
     """Have the host ask for this memory, too, when it lacks some before the prompt has ended.
 
-    Newer hosts have one callback for that, which they set anew for every prompt.
+    Newer hosts have one callback for that, which they set again for every prompt.
     """
     state = sys.modules.get("comfy.memory_management")
     hosts = getattr(state, "extra_ram_release_callback", None)

@@ -178,7 +178,7 @@ class PoseOptions(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """A guide, and what the two CONDITIONINGs hold beside their states."""
+    """A guide, and what the two CONDITIONINGs hold in addition to their states."""
 
     guide: Guide
     positive: dict[str, Any]
@@ -195,7 +195,7 @@ def read_prompts(
     """The guide of `keyframes`, or of as many as there are rows where that is None.
 
     Raises `ValueError` for rows or poses that do not match the keyframes, a negative that is missed
-    and poses without a ControlNet, or the reverse, and for tensors beside the prompt that have
+    and poses without a ControlNet, or the reverse, and for other tensors than the prompt that have
     several rows but not one for each keyframe.
     """
     pose = pose or PoseOptions()

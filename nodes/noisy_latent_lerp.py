@@ -122,7 +122,7 @@ class NoisyLatentLerp(io.ComfyNode):
 
 
 def _neighbours(keyframes: Tensor, position: float) -> tuple[Tensor, Tensor, float]:
-    """The keyframes left and right of `position` and the share of the right one."""
+    """The keyframes left and right of `position` and the weight of the right one."""
     last = len(keyframes) - 1
     if last < 1:
         raise ValueError(f"latents: got {len(keyframes)}, want a batch of at least 2 keyframes")
