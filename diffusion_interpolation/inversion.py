@@ -153,9 +153,9 @@ class Inverter:
     def step(self, share: float) -> None:
         """One step of Adam over all keyframes, in batches that fit in memory.
 
-        `share` is the fraction of the steps that are done. The rate holds for the first half and then
-        falls to zero, so that the noise of single draws averages out. A step whose gradients overflow
-        changes nothing. Raises `FloatingPointError` where they do so every time, and
+        `share` is the fraction of the steps that are done. The rate holds for the first half and
+        then falls to zero, so that the noise of single draws averages out. A step whose gradients
+        overflow changes nothing. Raises `FloatingPointError` where they do so every time, and
         `NoGradientError` where there are none.
         """
         s = self.settings

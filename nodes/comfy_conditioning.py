@@ -1,4 +1,4 @@
-"""What a CONDITIONING holds in addition to its prompt, given to each frame by its place on the path.
+"""Gives each frame what a CONDITIONING holds in addition to its prompt, by its place on the path.
 
 The host repeats tensors of several rows over the rows of a sampling batch, whatever frames these
 are. A tensor with a row for each keyframe is therefore given to the host with a row for each frame.
