@@ -1,4 +1,4 @@
-"""Textual inversion: conditioning that gives the keyframes back (method, step 2)."""
+"""Textual inversion: learns conditioning that makes the model draw the keyframes (step 2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class NoGradientError(ValueError):
-    """Something that should be learned gets no gradient; `what` is its name."""
+    """Raised when a tensor that should be learned gets no gradient; `what` is its name."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -34,11 +34,12 @@ class NoGradientError(ValueError):
 class InversionSettings:
     """How the conditioning is learned.
 
-    `cfg` is the guidance scale of the later sampling, to which the learned negative is tied;
-    `guided` False trains on the plain prediction, as the paper's text says, instead of the guided
-    one of the authors' code. A step takes `draws` of noise and level a keyframe, levels evenly from
-    `lowest` to `highest`, and one of the keyframe and its `augmentations` each time. `hold_norms`
-    keeps every token's norm, so that only directions are learned.
+    `cfg` is the guidance scale of the later sampling; the learned negative prompt fits only this
+    scale. With `guided` the loss is that of the guided prediction, as in the authors' code; without
+    it, the loss is that of the plain prediction, as in the paper's text. A step draws noise and a
+    denoise `draws` times for each keyframe, the denoise evenly from `lowest` to `highest`, and each
+    draw uses the keyframe or one of its `augmentations` altered copies. `hold_norms` keeps the norm
+    of every token, so that only directions are learned.
     """
 
     steps: int = 100
@@ -68,7 +69,7 @@ class InversionSettings:
 
 @dataclass(frozen=True)
 class Inversion:
-    """Learned conditioning: `positive` has a row a keyframe, `negative` one row.
+    """Learned conditioning: `positive` has one row for each keyframe, `negative` has one row.
 
     `losses` is the loss on a fixed evaluation batch by step; the lowest one is kept.
     """
