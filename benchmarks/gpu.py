@@ -3,7 +3,7 @@
 The networks have the shapes of Stable Diffusion 1.5, SDXL and Z-Image (a NextDiT of 6 billion
 parameters) and random weights, so nothing is downloaded and the frames show nothing. Each family
 makes one path and learns for a few steps. `ratio` is the wall time against the time in forward
-passes; `peak` is the most GPU memory that tensors took, weights included.
+passes; `peak` is the highest GPU memory of all tensors, weights included.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _path(
     options: argparse.Namespace,
     seed: int,
 ) -> dict[str, Any]:
-    """Seconds, memory and share of the networks of one path."""
+    """Seconds and memory of one path, and the fraction of time in the networks."""
     _reset_peak()
     with watched() as watch:
         begun = time.perf_counter()
@@ -270,7 +270,7 @@ def _reset_peak() -> None:
 
 
 def _peak() -> float:
-    """GiB that tensors took on the GPU at the most; not a number on a CPU."""
+    """Highest GPU memory of all tensors in GiB; not a number on a CPU."""
     return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else float("nan")
 
 

@@ -4,10 +4,10 @@ Frames between pairs of held-out puppets, with the poses of both and a ControlNe
 demo's reader reads the joints off each frame; they are held against the pose that lies between the
 two at the frame's place. `joints` is their mean distance in picture heights.
 
-`limbs` is the share of frames with all eight parts of arms and legs. One is there if half of it, or
-more, stands out from the background at least half as much as in the puppet that was read, drawn
-again. `drawn` is the same for true puppets, and `without arms` for those whose arms are painted
-over, which is as far as the measure can be trusted.
+`limbs` is the fraction of frames with all eight parts of arms and legs. A part is there if at least
+half of it stands out from the background at least half as much as in a new drawing of the puppet
+that was read. `drawn` is the same for true puppets, and `without arms` for puppets whose arms are
+painted over, which is as far as the measure can be trusted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the frames cost, and where the time goes: `python benchmarks/speed.py`
 
 `one at a time` is the order of the authors' code: each candidate alone, the two halves of guidance
-in two forward passes, the hint embedded anew in each of them, one decode and one CLIP score a
+in two forward passes, the hint embedded again in each of them, one decode and one CLIP score a
 candidate. `batched` makes the same frames in this package's order, `default` with its own settings,
 too, which need fewer evaluations for better frames (`schemes.py`). All take turns in this process.
 `wall time to networks' time` is the ratio to the forward passes of all networks, batched as they

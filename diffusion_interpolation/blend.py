@@ -21,7 +21,7 @@ def _in_float64(tensor: Tensor) -> Tensor:
 
 
 def _per_sample(weight: float | Tensor, like: Tensor) -> Tensor:
-    """`weight` in float64 beside `like`, shaped to multiply it sample by sample."""
+    """Return `weight` in float64 on the device of `like`, shaped to multiply it by sample."""
     if not isinstance(weight, Tensor):
         weight = torch.tensor(weight, dtype=torch.float64)
     weight = _in_float64(weight).to(like.device)

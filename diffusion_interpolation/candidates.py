@@ -31,12 +31,13 @@ def steps_before_ranking(steps: int, fraction: float) -> int:
 class Frame:
     """A finished frame, on the CPU.
 
-    It has its latent `(c, h', w')`, its picture `(3, h, w)` in 0..1, and the number of the
-    candidate it was. The candidates were those from `first` on, one for each of `scores` (empty
-    where there was one alone); scores compare the candidates of this frame, not those of several.
-    `picked` where a person has chosen, not the scores. `thumbnails` are small pictures of all
-    candidates, uint8 `(count, h, w, 3)`, where they were asked for. `embedding` is what the scorer
-    saw in the picture; None where nothing was ranked.
+    `latent` is `(c, h', w')`, and `picture` is `(3, h, w)` in 0..1. `candidate` is the number of
+    the candidate that became the frame. `scores` has one score for each candidate, of which the
+    first has the number `first`; it is empty if the frame had only one candidate. Scores compare
+    the candidates of one frame, not one frame with another. `picked` says that a person, not the
+    scores, chose the candidate. `thumbnails` are small pictures of all candidates, uint8
+    `(count, h, w, 3)`, or None if nobody asked for them. `embedding` is the scorer's embedding of
+    the picture, or None if the candidates were not ranked.
     """
 
     index: int
@@ -55,10 +56,11 @@ class Frame:
 class Candidate(NamedTuple):
     """A candidate, on the CPU.
 
-    It has its latent `(c, h', w')` (None where a cache had no room for it), what it is ranked by
-    (None where it is alone), and perhaps a small picture, uint8 `(h, w, 3)`, and what the scorer
-    saw in it. A `partial` candidate is denoised only as far as the ranking: its latent is still
-    noisy, and everything else is of the denoised prediction at that point.
+    `latent` is `(c, h', w')`, or None if a cache had no room for it. `terms` are the numbers that
+    rank it, or None if the frame has only one candidate. `thumbnail` is a small picture, uint8
+    `(h, w, 3)`, and `embedding` is the scorer's embedding of the picture. If `partial` is true, the
+    candidate is partially denoised: its latent is still noisy, and its terms, thumbnail and
+    embedding are those of the denoised prediction (x0).
     """
 
     latent: Tensor | None
@@ -68,15 +70,15 @@ class Candidate(NamedTuple):
     partial: bool = False
 
     def copy(self) -> Candidate:
-        """One with tensors of its own, which do not hold the batch that they are a view of."""
+        """Return a copy whose tensors do not keep the memory of the whole batch."""
         return Candidate(*(x.clone() if isinstance(x, Tensor) else x for x in self))
 
 
 @dataclass
 class Candidates:
-    """The candidates of a frame as they come; once all are there, one of them is chosen.
+    """Collects the candidates of a frame; when it is complete, it has a chosen candidate.
 
-    `closeness` is the weight of their similarity to the neighbouring frames.
+    `closeness` is the weight of similarity to the neighbouring frames.
     """
 
     slot: Slot
@@ -84,13 +86,13 @@ class Candidates:
     picked: int | None = None
     closeness: float = 0.0
     keys: Mapping[int, bytes] = field(default_factory=dict)
-    """Where each is kept in a cache, if there is one."""
+    """The key of each candidate in the cache, if there is a cache."""
     made: dict[int, Candidate] = field(default_factory=dict)
     _pictures: dict[int, Tensor] = field(default_factory=dict)
-    """Of those that may be chosen yet; a picture that is not here is looked up, or made again."""
+    """Pictures of candidates that can still be chosen. Others are looked up or made again."""
 
     def add(self, number: int, candidate: Candidate, picture: Tensor | None = None) -> None:
-        """Add a candidate, with its picture `(3, h, w)` where that is at hand."""
+        """Add a candidate, and its picture `(3, h, w)` if the caller has it."""
         self.made[number] = candidate
         if picture is not None:
             self._pictures[number] = picture.clone()
@@ -98,22 +100,22 @@ class Candidates:
             self._pictures = {n: p for n, p in self._pictures.items() if n == self.chosen}
 
     def settle(self, candidate: Candidate, picture: Tensor | None = None) -> None:
-        """Put the finished candidate in the place of the chosen one, which was partial."""
+        """Replace the chosen candidate, which was partially denoised, by the finished one."""
         number = self.chosen
-        # it stays chosen, for what it was chosen for
+        # its terms stay those of the ranking, so that the same candidate stays chosen
         self.made[number] = candidate._replace(terms=self.made[number].terms)
         self._pictures = {} if picture is None else {number: picture.clone()}
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """A score for each of all candidates, in their order; none where there is one alone."""
+        """The score of each candidate in order; empty if there is only one candidate."""
         if len(self.numbers) == 1:
             return ()
         return tuple(ranked([self.made[number].terms for number in self.numbers], self.closeness))
 
     @property
     def chosen(self) -> int:
-        """The number of the picked candidate, or of the best of all; of equals the lowest."""
+        """The number of the picked candidate, or of the best one; the lowest number wins a tie."""
         if self.picked is not None:
             return self.picked
         scores = self.scores or (0.0,)
@@ -121,7 +123,7 @@ class Candidates:
 
     @property
     def picture(self) -> Tensor | None:
-        """The picture of the chosen candidate, where it is at hand."""
+        """The picture of the chosen candidate, or None if it must be made again."""
         return self._pictures.get(self.chosen)
 
     @property
@@ -133,7 +135,7 @@ class Candidates:
         return len(self.made) == len(self.numbers)
 
     def frame(self, picture: Tensor) -> Frame:
-        """The chosen candidate, whose picture is `picture`, as a frame."""
+        """Return the chosen candidate, whose picture is `picture`, as a frame."""
         ordered, chosen = [self.made[number] for number in self.numbers], self.made[self.chosen]
         return Frame(
             self.slot.index,
@@ -151,14 +153,14 @@ class Candidates:
 
 
 def _stack(thumbnails: list[Tensor | None]) -> Tensor | None:
-    """All of them, where there are several, and so something to compare."""
+    """Return all thumbnails as one tensor, or None if there are not several to compare."""
     if len(thumbnails) < 2 or thumbnails[0] is None:
         return None
     return torch.stack(thumbnails)
 
 
 def thumbnails(pictures: Tensor, side: int) -> Tensor:
-    """Pictures `(n, 3, h, w)` in 0..1 with a longer side of `side`, uint8 `(n, h', w', 3)`."""
+    """Shrink pictures `(n, 3, h, w)` in 0..1 to a longer side of `side`, uint8 `(n, h', w', 3)`."""
     scale = side / max(pictures.shape[2:])
     size = [max(1, round(length * scale)) for length in pictures.shape[2:]]
     small = resize(pictures, size, "bilinear")

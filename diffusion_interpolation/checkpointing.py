@@ -58,7 +58,7 @@ class Plan:
 
 
 USABLE = 0.9
-"""The share of free memory that is planned with; allocators lose some of it in gaps."""
+"""Fraction of the free memory that is used; allocators lose some memory in gaps."""
 
 MOST_LATENTS = 16
 

@@ -1,4 +1,4 @@
-"""The command `diffusion-interpolation`: two or more pictures in, the frames between them out."""
+"""The command `diffusion-interpolation` makes the frames between two or more pictures."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ EXAMPLES = f"""examples:
   {PROGRAM} demo
   {PROGRAM} a.png b.png --out out --model path/to/stable-diffusion --prompt "a photo of a dog"
 """
-# What is used where an option is not given. The embedded models know puppets and the flaws they
-# were shown, and learn faster than large ones.
+# Values of options that are not given. The embedded models know only puppets and the flaws in their
+# training pictures, and they need a higher learning rate than large models.
 DEFAULTS = {
     "prompt": [""],
     "negative": "",
@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run_demo(words[1:]) if words[:1] == ["demo"] else _run_images(words)
     except KeyboardInterrupt:
-        return _fail("interrupted; what is finished is kept, the same command goes on from it", 130)
+        return _fail(
+            "interrupted; finished frames are kept, and the same command continues from them", 130
+        )
     except (ValueError, FloatingPointError) as error:
         return _fail(str(error))
     except ImportError as error:
@@ -81,7 +83,7 @@ def _fail(text: str, status: int = 1) -> int:
 def _disk_trouble(error: OSError) -> str:
     place = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"out: no space left to write{place}; what is finished is kept"
+        return f"out: no space left to write{place}; finished frames are kept"
     return f"{error.strerror or error}{place}"
 
 
@@ -173,8 +175,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="2 or more, in order")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="two or more pictures, in order"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the results"
+    )
     _add_text_options(parser)
     _add_path_options(parser)
     _add_picture_options(parser)
@@ -187,16 +193,22 @@ def _parser() -> argparse.ArgumentParser:
 def _demo_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} demo",
-        description="The frames between two puppets, on an embedded model. The UNet has a "
-        "ControlNet, which follows their poses; the flow transformer has none.",
+        description="Make the frames between two puppets with an embedded model. The UNet has a "
+        "ControlNet, which follows their poses. The flow transformer has none.",
     )
     parser.add_argument(
         "--model",
         choices=("demo", "demo-flow"),
         default="demo",
-        help="a small Stable Diffusion, or a small flow transformer (demo)",
+        help="a small Stable Diffusion, or a small flow transformer (default: demo)",
     )
-    parser.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("demo-out"),
+        metavar="DIR",
+        help="folder for the puppets and the results (default: demo-out)",
+    )
     _add_text_options(parser)
     _add_path_options(parser)
     _add_output_options(parser)
@@ -207,44 +219,86 @@ def _demo_parser() -> argparse.ArgumentParser:
 def _add_text_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("text")
     group.add_argument(
-        "--prompt", action="append", metavar="TEXT", help="fits all images; or give one for each"
+        "--prompt",
+        action="append",
+        metavar="TEXT",
+        help="describes what all images show; repeat the option to describe each image",
     )
-    group.add_argument("--negative-prompt", dest="negative", metavar="TEXT")
     group.add_argument(
-        "--rerank-prompt", default="", metavar="TEXT", help="what the best candidate is nearest to"
+        "--negative-prompt",
+        dest="negative",
+        metavar="TEXT",
+        help="describes what the frames should not look like",
     )
     group.add_argument(
-        "--rerank-negative", default="", metavar="TEXT", help="what it is farthest from"
+        "--rerank-prompt",
+        default="",
+        metavar="TEXT",
+        help="describes what the best candidate looks like (default: the prompts)",
+    )
+    group.add_argument(
+        "--rerank-negative",
+        default="",
+        metavar="TEXT",
+        help="describes what the best candidate does not look like (default: the negative prompt)",
     )
     group.add_argument(
         "--inversion-steps",
         type=int,
         default=100,
         metavar="N",
-        help="of learning how to say the images; 0: keep the prompt's words (100)",
+        help="steps of learning a prompt from the images; more steps follow the images more "
+        "closely, 0 uses the prompt as it is (default: 100)",
     )
     group.add_argument(
-        "--learning-rate", type=float, metavar="X", help="of it (1e-4; embedded models 0.25)"
+        "--learning-rate",
+        type=float,
+        metavar="X",
+        help="size of each learning step (default: 1e-4; 0.25 for the embedded models)",
     )
     group.add_argument(
-        "--draws", type=int, metavar="N", help="of noise, a step and image (1; embedded models 4)"
+        "--draws",
+        type=int,
+        metavar="N",
+        help="how many times noise is drawn for each image in a learning step; higher values learn "
+        "more evenly and take longer (default: 1; 4 for the embedded models)",
     )
     group.add_argument(
         "--augmentations",
         type=int,
         metavar="N",
-        help="altered copies to learn from, an image (16; embedded models 0)",
+        help="how many altered copies of each image are used for learning, so that specks are not "
+        "learned (default: 16; 0 for the embedded models)",
     )
-    group.add_argument("--checkpointing", action="store_true", help="learn slower in less memory")
+    group.add_argument(
+        "--checkpointing",
+        action="store_true",
+        help="learn with less memory, which takes about a third more time",
+    )
 
 
 def _add_path_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("frames")
     group.add_argument(
-        "--frames", type=int, default=17, metavar="N", help="in all, the inputs among them (17)"
+        "--frames",
+        type=int,
+        default=17,
+        metavar="N",
+        help="number of frames, the inputs included (default: 17)",
     )
-    group.add_argument("--steps", type=int, default=20, help="of DDIM over the whole schedule (20)")
-    group.add_argument("--cfg", type=float, help="scale of guidance (7.5; embedded models 2)")
+    group.add_argument(
+        "--steps",
+        type=int,
+        default=20,
+        help="DDIM steps of the whole schedule; a frame uses the fraction of them that is its "
+        "denoise (default: 20)",
+    )
+    group.add_argument(
+        "--cfg",
+        type=float,
+        help="scale of guidance; higher values follow the prompt more closely (default: 7.5; 2 for "
+        "the embedded model)",
+    )
     group.add_argument(
         "--levels",
         type=float,
@@ -252,33 +306,56 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         metavar=("HIGH", "LOW"),
         action=_Levels,
         default=argparse.SUPPRESS,
-        help="noise of the middle frame and of the last (0.55 0.3; demo-flow 0.39 0.22)",
+        help="denoise of the frame half-way and of the last frames; higher values invent more "
+        "(default: 0.55 0.3; 0.39 0.22 for demo-flow)",
     )
-    group.add_argument("--curve", choices=("linear", "convex", "concave"), default="linear")
-    group.add_argument("--blend", choices=("slerp", "lerp", "exact"), default="lerp")
     group.add_argument(
-        "--candidates", type=int, default=4, metavar="N", help="to choose the middle frame from (4)"
+        "--curve",
+        choices=("linear", "convex", "concave"),
+        default="linear",
+        help="how the denoise falls from HIGH to LOW: evenly, mostly at the start, or mostly at "
+        "the end (default: linear)",
+    )
+    group.add_argument(
+        "--blend",
+        choices=("slerp", "lerp", "exact"),
+        default="lerp",
+        help="how two noisy neighbours are mixed; slerp is the paper's choice (default: lerp)",
+    )
+    group.add_argument(
+        "--candidates",
+        type=int,
+        default=4,
+        metavar="N",
+        help="number of candidates for the frame half-way; each later depth has one fewer, but not "
+        "fewer than 3 (default: 4)",
     )
     group.add_argument(
         "--closeness",
         type=float,
         default=4.0,
         metavar="X",
-        help="weight of a candidate's similarity to its neighbours beside the prompt's score, each "
-        "in standard deviations of the frame's candidates (4; 0: the prompt alone)",
+        help="weight of similarity to the neighbouring frames when candidates are ranked; higher "
+        "values give a smoother path, 0 ranks by the prompt alone (default: 4)",
     )
     group.add_argument(
         "--rank-after",
         type=float,
         default=0.5,
         metavar="X",
-        help="share of their steps after which candidates are ranked (0.5; 1: when they are done)",
+        help="fraction of the steps after which candidates are ranked; only the best one is then "
+        "finished, and at 1 all are finished before the ranking (default: 0.5)",
     )
-    group.add_argument("--seed", type=int, default=0)
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="the same seed gives the same frames; another seed gives other frames (default: 0)",
+    )
 
 
 class _Levels(argparse.Action):
-    """Two numbers into the two settings they are."""
+    """Store the two numbers of `--levels` in two settings."""
 
     def __call__(self, parser: Any, options: Any, values: Any, flag: Any = None) -> None:
         options.highest, options.lowest = values
@@ -287,42 +364,64 @@ class _Levels(argparse.Action):
 def _add_picture_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("pictures and poses")
     group.add_argument(
-        "--size", type=_size, metavar="WxH", help="of the frames (that of the first image)"
+        "--size",
+        type=_size,
+        metavar="WxH",
+        help="size of the frames (default: the size of the first image)",
     )
     group.add_argument(
         "--fit",
         choices=("cover", "contain", "stretch"),
         default="cover",
-        help="how an image of another size is resized",
+        help="how an image of another size is brought to the size of the frames (default: cover)",
     )
     group.add_argument(
-        "--pose", nargs="+", type=Path, metavar="JSON", help="OpenPose files, one an image"
+        "--pose",
+        nargs="+",
+        type=Path,
+        metavar="JSON",
+        help="OpenPose files, one for each image; they need --controlnet or the embedded model",
     )
-    group.add_argument("--people", choices=("largest", "all"), default="largest")
+    group.add_argument(
+        "--people",
+        choices=("largest", "all"),
+        default="largest",
+        help="whether the largest person of each image is used, or everyone (default: largest)",
+    )
     group.add_argument(
         "--pairing",
         choices=("left to right", "distance"),
         default="left to right",
-        help="who becomes whom, with --people all",
+        help="how the people of one image are paired with those of the next, with --people all: in "
+        "this order, or so that joints move as little as possible (default: left to right)",
     )
     group.add_argument(
         "--pose-motion",
         dest="motion",
         choices=("swing", "straight"),
         default="swing",
-        help="whether arms and legs turn about their joints or joints go straight (swing)",
+        help="whether arms and legs turn about their joints, or every joint moves on a straight "
+        "line (default: swing)",
     )
     group.add_argument(
         "--fill-joints",
         action="store_true",
-        help="joints that a picture lacks are where its neighbours have them, not dropped",
+        help="add a joint that an image lacks at the place where the other images have it, instead "
+        "of leaving it out",
     )
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
-    group.add_argument("--fps", type=float, default=12.0, help="of the WebP and the film (12)")
-    group.add_argument("--overwrite", action="store_true", help="replace an earlier run in DIR")
+    group.add_argument(
+        "--fps",
+        type=float,
+        default=12.0,
+        help="frames per second of the WebP and the mp4 (default: 12)",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace another run in the folder of --out"
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
@@ -332,16 +431,25 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="demo",
         metavar="PATH",
-        help="folder in diffusers' layout, or a .safetensors with --config; demo and demo-flow "
-        "are embedded (demo)",
-    )
-    group.add_argument("--config", metavar="DIR", help="configurations for a single file")
-    group.add_argument("--controlnet", metavar="DIR", help="an OpenPose ControlNet, for --pose")
-    group.add_argument(
-        "--reranker", metavar="PATH", help="CLIP: a folder, or a .safetensors file of open-clip"
+        help="a folder in the layout of diffusers, or a .safetensors file together with --config; "
+        "demo and demo-flow are embedded (default: demo)",
     )
     group.add_argument(
-        "--reranker-architecture", default="ViT-L-14-quickgelu", metavar="NAME", help="of the file"
+        "--config", metavar="DIR", help="folder with the configurations for a single file"
+    )
+    group.add_argument(
+        "--controlnet", metavar="DIR", help="folder of an OpenPose ControlNet, for --pose"
+    )
+    group.add_argument(
+        "--reranker",
+        metavar="PATH",
+        help="a CLIP that ranks candidates: a folder, or a .safetensors file of open-clip",
+    )
+    group.add_argument(
+        "--reranker-architecture",
+        default="ViT-L-14-quickgelu",
+        metavar="NAME",
+        help="architecture of the open-clip file (default: ViT-L-14-quickgelu)",
     )
     group.add_argument(
         "--allow-download",
@@ -354,10 +462,20 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument(
-        "--device", help="cuda, xpu, mps or cpu (the first of them that this machine has)"
+        "--device", help="cuda, xpu, mps or cpu (default: the first of these that the machine has)"
     )
-    group.add_argument("--dtype", choices=("float32", "float16", "bfloat16"))
-    group.add_argument("--batch-size", type=int, default=16, help="pictures denoised together (16)")
+    group.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        help="type of the networks' numbers (default: float16 on cuda, otherwise float32)",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=int,
+        default=16,
+        help="how many candidates are denoised together; the frames do not depend on it (default: "
+        "16)",
+    )
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -25,8 +25,8 @@ _TENSOR = "tensor "
 class MadeFor:
     """What a conditioning was learned with, as far as whoever saved it knows.
 
-    `positive` and `negative` are what the prompts hold beside their states: numbers, texts and
-    tensors, such as the sizes that SDXL is told or the states of a further text encoder.
+    `positive` and `negative` are what the prompts hold in addition to their states: numbers, texts
+    and tensors, such as the sizes that SDXL is told or the states of a further text encoder.
     """
 
     cfg: float | None = None

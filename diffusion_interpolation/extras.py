@@ -1,4 +1,4 @@
-"""Packages that a few parts need beside what ComfyUI brings, and the command that installs them."""
+"""Packages that a few parts need and ComfyUI does not bring, and the command to install them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ UNFINISHED = ".new"
 def replacing(file: Path) -> Iterator[Path]:
     """A path to write to; it takes the place of `file` at the end, and goes if anything fails.
 
-    An `OSError` on the way names `file`.
+    An `OSError` names `file`.
     """
     unfinished = file.with_name(f".{file.name}{UNFINISHED}")
     try:

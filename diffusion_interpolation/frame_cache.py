@@ -1,4 +1,4 @@
-"""Keeps candidates that were made, so that a changed choice makes only what depends on it."""
+"""Keeps candidates, so that after a changed choice only the frames that depend on it are made."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Store:
             return entry.value
 
     def put(self, key: bytes, value: Any, needed: bool = False) -> None:
-        """Keep `value` where there is room for it beside what the running path needs."""
+        """Keep `value` if there is room for it in addition to what the running path needs."""
         size = _size(value)
         with self._lock:
             self._drop(key)
@@ -105,10 +105,10 @@ def _size(value: Any) -> int:
 class FrameCache:
     """What is known of a path's frames from earlier runs.
 
-    `context` stands for all that a frame depends on beside its place and its neighbours: model,
-    conditioning, seed, blend, scorer and the size of thumbnails. `about` has candidates without
-    their latents: that is all the next run needs of those that are not chosen, and it is small.
-    Pictures are large, but they can be decoded again.
+    `context` stands for everything that a frame depends on, except its place and its neighbours:
+    model, conditioning, seed, blend, scorer and the size of thumbnails. `about` has candidates
+    without their latents. It is small, and the next run needs no more of candidates that are not
+    chosen. Pictures are large, but they can be decoded again.
     """
 
     context: bytes
@@ -145,12 +145,12 @@ class FrameCache:
     ) -> dict[int, bytes]:
         """The key of every candidate of a frame between the latents `ends`, by its number.
 
-        They are ranked after `ranked_after` steps, 0: when they are finished.
+        The candidates are ranked after `ranked_after` steps; 0 means that they are finished first.
         """
         frame = fingerprint(self.context, slot.position, level, ranked_after, slot.weight, ends)
         return {number: fingerprint(frame, number) for number in numbers}
 
 
 def once_finished(key: bytes) -> bytes:
-    """The key of a partial candidate once it is finished; `key` is where it is kept before."""
+    """Return the key of the finished candidate, if `key` is that of the partial sample."""
     return fingerprint(key, "finished")

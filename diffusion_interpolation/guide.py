@@ -1,4 +1,4 @@
-"""The conditioning along a path: texts and poses of the keyframes, and what lies between them."""
+"""Interpolates the conditioning of the keyframes along a path: prompts and poses."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .pose_motion import Motion, pose_at
 class Guide:
     """Conditioning of N keyframes.
 
-    `positive` has N rows or one; `negative` is one row, the same everywhere (method, step 2).
-    `poses` holds the people of every keyframe, paired, in pixels of a picture of `pose_size`
-    (height, width), which is centred and cropped where the latents have another shape; between
-    keyframes they move as `motion` says. The ControlNet's strength goes from
+    `positive` has N rows or one; `negative` has one row for all frames (method, step 2). `poses`
+    holds the paired people of every keyframe, in pixels of a picture of `pose_size` (height,
+    width). If the latents have another shape, that picture is centred and cropped. Between
+    keyframes people move as `motion` says. The ControlNet's strength goes from
     `strength_at_keyframes` to `strength_half_way` and back in every gap (method, step 3).
     """
 
@@ -41,7 +41,7 @@ class Guide:
     def at(
         self, positions: Sequence[float], model: LatentDiffusionModel, grid: tuple[int, int]
     ) -> Guidance:
-        """The guidance of latents of `grid` (h', w') at `positions`, one row each."""
+        """Return the guidance of latents of `grid` (h', w'), one row for each of `positions`."""
         # all candidates of a position share its texts and its skeletons
         rows = {position: row for row, position in enumerate(dict.fromkeys(positions))}
         places = torch.tensor(list(rows), dtype=torch.float64)
@@ -63,7 +63,7 @@ class Guide:
         )
 
     def _hints(self, positions: Sequence[float], size: tuple[int, int]) -> Tensor:
-        """Skeletons `(n, 3, *size)`."""
+        """Draw the skeletons at `positions`, `(n, 3, *size)`."""
         assert self.poses is not None
         fitted = Placement.of(self.pose_size[::-1], size[::-1], "cover")
         people = [

@@ -61,7 +61,7 @@ def _newest_commit(option: str, model: HubModel) -> str:
 
 
 def _downloaded_commit(model: HubModel) -> str | None:
-    """The commit that was downloaded before, which a machine without a network goes on with."""
+    """Return the commit that was downloaded before, which is used where there is no network."""
     from huggingface_hub import try_to_load_from_cache
 
     # a pipeline has the first, a ControlNet the second, both in the folder of their commit

@@ -1,4 +1,4 @@
-"""Textual inversion: conditioning that gives the keyframes back (method, step 2)."""
+"""Textual inversion: learns conditioning that makes the model draw the keyframes (step 2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ fit together."""
 
 
 class NoGradientError(ValueError):
-    """Something that should be learned gets no gradient; `what` is its name."""
+    """Raised when a tensor that should be learned gets no gradient; `what` is its name."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -40,11 +40,12 @@ class NoGradientError(ValueError):
 class InversionSettings:
     """How the conditioning is learned.
 
-    `cfg` is the guidance scale of the later sampling, to which the learned negative is tied;
-    `guided` False trains on the plain prediction, as the paper's text says, instead of the guided
-    one of the authors' code. A step takes `draws` of noise and level a keyframe, levels evenly from
-    `lowest` to `highest`, and one of the keyframe and its `augmentations` each time. `hold_norms`
-    keeps every token's norm, so that only directions are learned.
+    `cfg` is the guidance scale of the later sampling; the learned negative prompt fits only this
+    scale. With `guided` the loss is that of the guided prediction, as in the authors' code; without
+    it, the loss is that of the plain prediction, as in the paper's text. A step draws noise and a
+    denoise `draws` times for each keyframe, the denoise evenly from `lowest` to `highest`, and each
+    draw uses the keyframe or one of its `augmentations` altered copies. `hold_norms` keeps the norm
+    of every token, so that only directions are learned.
     """
 
     steps: int = 100
@@ -74,7 +75,7 @@ class InversionSettings:
 
 @dataclass(frozen=True)
 class Inversion:
-    """Learned conditioning: `positive` has a row a keyframe, `negative` one row.
+    """Learned conditioning: `positive` has one row for each keyframe, `negative` has one row.
 
     `losses` is the loss on a fixed evaluation batch by step; the lowest one is kept.
     """
@@ -167,16 +168,16 @@ class Inverter:
     def step(self, share: float) -> None:
         """One step of Adam over all keyframes, in batches that fit in memory.
 
-        `share` is how much of the way is behind: the rate holds for the first half, then falls to
-        zero, so that the noise of single draws averages out. A step whose gradients overflow
-        changes nothing. Raises `FloatingPointError` where they do so every time, and
+        `share` is the fraction of the steps that are done. The rate holds for the first half and
+        then falls to zero, so that the noise of single draws averages out. A step whose gradients
+        overflow changes nothing. Raises `FloatingPointError` where they do so every time, and
         `NoGradientError` where there are none.
         """
         s = self.settings
         rows = [row for row in range(self.count) for _ in range(s.draws)]
         shape = len(rows), *self.clean.shape[1:]
         noise = torch.randn(shape, generator=self.generator).to(self.clean)
-        # stratified: the draws of a keyframe share the range of levels evenly
+        # stratified: the draws of a keyframe are spread evenly over the range of levels
         strata = torch.arange(s.draws).repeat(self.count)
         places = (strata + torch.rand(len(rows), generator=self.generator)) / s.draws
         picks = torch.randint(self.latents.shape[1], (len(rows),), generator=self.generator)
@@ -210,7 +211,9 @@ class Inverter:
             self.apart = True
         else:
             return
-        log.info("not even one picture fits in memory, going on with the halves of guidance apart")
+        log.info(
+            "not even one picture fits in memory, continuing with the halves of guidance apart"
+        )
         torch.cuda.empty_cache()
         self.optimizer.zero_grad(set_to_none=True)
         self.batches.run(work, count)

@@ -44,7 +44,7 @@ class Batches:
 
     def _halve(self, rows: int) -> None:
         self.size = rows // 2
-        log.info("a batch of %d does not fit in memory, going on with %d", rows, self.size)
+        log.info("a batch of %d does not fit in memory, continuing with %d", rows, self.size)
         self._empty_cache()
 
 

@@ -1,7 +1,7 @@
 """How good a path is: measures over its frames, each with its formula.
 
 `d` is a perceptual distance between pictures, given by the caller and to be named with every
-figure. A cross-fade has the least PPL of all, so no path is good for its PPL alone.
+figure. A cross-fade has the lowest PPL of all, so a low PPL alone does not make a path good.
 """
 
 from __future__ import annotations

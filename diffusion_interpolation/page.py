@@ -1,4 +1,4 @@
-"""Writes one HTML file with a slider through the frames: no server, no network, nothing beside it.
+"""Writes one HTML file with a slider through the frames: no server, no network, no other file.
 
 The slider is `js/frame_slider.js`, the same file the ComfyUI widget uses. A page opened from a disk
 cannot import a second file, so its two modules are joined into one script.

@@ -22,7 +22,7 @@ class Slot:
     """A frame to be made between two finished ones.
 
     `index`, `left` and `right` count all frames; `position` is in keyframes (0.5: half-way from the
-    first to the second); `depth` is 1 for frames made from keyframes alone; `weight` is the share
+    first to the second); `depth` is 1 for frames made from keyframes alone; `weight` is the weight
     of the right neighbour.
     """
 

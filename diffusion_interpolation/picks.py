@@ -1,4 +1,4 @@
-"""Candidates that a person has chosen: written as text, read by position."""
+"""Reads the text in which a person chooses candidates, such as `0.5: 3`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 TOLERANCE = 1e-4
-"""How far a pick may lie from its frame: positions are written with four decimals."""
+"""Largest distance of a pick from its frame; positions are written with four decimals."""
 
 _ENTRY = re.compile(
     r"(?P<position>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*:\s*"
@@ -24,7 +24,7 @@ class Choice(NamedTuple):
     roll: int = 0
 
     def first(self, count: int) -> int:
-        """The lowest number of the `count` candidates that a frame is chosen from.
+        """Return the lowest number of the `count` candidates of the frame.
 
         Roll r has the numbers `r * count ... r * count + count - 1`; a candidate implies its roll.
         """
@@ -56,7 +56,7 @@ class Picks:
 
     @classmethod
     def parse(cls, text: str) -> Picks:
-        """Picks of `0.5: 3, 0.25: roll 1`, divided by commas, semicolons or newlines.
+        """Parse entries such as `0.5: 3, 0.25: roll 1`, with commas, semicolons or newlines.
 
         Raises `ValueError` for anything else.
         """
@@ -64,12 +64,12 @@ class Picks:
         return cls(tuple(_read(part) for part in parts if part))
 
     def at(self, position: float) -> Choice:
-        """What is chosen at a position; where entries contradict each other, the last counts."""
+        """Return the choice at a position; of entries that disagree, the last one counts."""
         fitting = (pick.choice for pick in reversed(self.entries) if pick.fits(position))
         return next(fitting, Choice())
 
     def strays(self, positions: Iterable[float]) -> list[Pick]:
-        """The entries that fit none of the positions."""
+        """Return the entries that fit none of `positions`."""
         places = list(positions)
         return [pick for pick in self.entries if not any(map(pick.fits, places))]
 

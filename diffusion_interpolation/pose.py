@@ -115,7 +115,7 @@ def match_people(
     """As many people in every keyframe, each in the same place of the list (method, step 3).
 
     `largest` keeps the person with the largest box. `all` pairs them `by` their order from left to
-    right, or so that the total joint `distance` from one keyframe to the next is least (Hungarian
+    right, or so that the total joint `distance` from one keyframe to the next is lowest (Hungarian
     method; needs scipy). People without a partner are dropped with a warning. With `fill` their
     joints are those of `fill_missing`. Raises `ValueError` for a keyframe without people, and for
     other words.
@@ -156,7 +156,7 @@ def _pair_nearest(rows: list[list[Pose]]) -> list[list[Pose]]:
 
 
 def _nearest(wanted: list[Pose], among: list[Pose]) -> list[Pose]:
-    """One of `among` for each of `wanted`, at the least total distance."""
+    """Return one of `among` for each of `wanted`, so that the total distance is lowest."""
     from scipy.optimize import linear_sum_assignment
 
     costs = [[_distance(a, b) for b in among] for a in wanted]

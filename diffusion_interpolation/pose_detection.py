@@ -22,9 +22,9 @@ Find = Callable[[Tensor], list[Pose]]
 """From a picture `(3, h, w)` in 0..1 to the people in it, in its pixels."""
 
 PERSON_SCORE = 0.3
-"""What RT-DETR must be sure of at least to take something for a person."""
+"""Lowest confidence at which RT-DETR takes something for a person."""
 JOINT_SCORE = 0.3
-"""What ViTPose must be sure of at least to take something for a joint."""
+"""Lowest confidence at which ViTPose takes something for a joint."""
 OPENPOSE_SIDE = 512
 """Shorter side (pixels) of what OpenPose searches: its network sees 184 rows of any picture, but
 controlnet-aux enlarges 57 maps to the size of the picture."""
@@ -141,7 +141,7 @@ def vitpose(folder: Path, boxes: Path, device: torch.device | str = "cpu") -> De
         image = to_image(picture)
         people = _people_boxes(box_network, box_processor, image)
         if not people:
-            return []  # the processor of poses wants one at least
+            return []  # the processor of poses needs at least one
         inputs = pose_processor(images=image, boxes=[people], return_tensors="pt")
         found = pose_network(**_on_device(inputs, pose_network), **_experts(pose_network, people))
         [persons] = pose_processor.post_process_pose_estimation(found, boxes=[people])
@@ -152,7 +152,7 @@ def vitpose(folder: Path, boxes: Path, device: torch.device | str = "cpu") -> De
 
 
 def _transformers() -> Any:
-    """The library, which ComfyUI brings in the version that it wants, or a newer one."""
+    """Return the library, which ComfyUI brings in the version that it needs, or a newer one."""
     import transformers
 
     try:

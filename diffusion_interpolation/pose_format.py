@@ -258,7 +258,7 @@ def write_poses(
 ) -> list[dict]:
     """POSE_KEYPOINT of people in pixels of a canvas `size` (height, width).
 
-    Written for all its readers: some take a confidence under 1 as missing, others want face and
+    Written for all its readers: some take a confidence under 1 as missing, others need face and
     hands. So confidences are 0.0 or 1.0, face and hands are zeros, and the scores are under a key
     of their own, as is whether the people are `paired`.
     """

@@ -1,4 +1,4 @@
-"""Ranks the candidates of one frame by two terms, whatever the units of either (method, step 6).
+"""Ranks the candidates of one frame by prompt and neighbour similarity (method, step 6).
 
 How far the cosines of candidates spread differs from CLIP to CLIP. Each term is therefore counted
 in standard deviations of the frame's own candidates, so that a weight means the same with any CLIP.
@@ -11,14 +11,14 @@ from statistics import fmean, pstdev
 from typing import NamedTuple
 
 ROUNDING = 1e-6
-"""The least standard deviation; rounding alone moves a cosine by about as much."""
+"""Lowest standard deviation that is used; rounding alone moves a cosine by about as much."""
 
 
 class Terms(NamedTuple):
-    """The two numbers that a candidate is ranked by, both higher for a better one.
+    """The two numbers that rank a candidate; both are higher for a better candidate.
 
-    `prompt` is the scorer's number, `similarity` the mean cosine of what the scorer sees in the
-    candidate with what it sees in both neighbouring frames.
+    `prompt` is the scorer's number. `similarity` is the mean of the two cosines between the
+    scorer's embedding of the candidate and its embeddings of the neighbouring frames.
     """
 
     prompt: float
@@ -26,7 +26,7 @@ class Terms(NamedTuple):
 
 
 def standardised(values: Sequence[float]) -> list[float]:
-    """Return how many standard deviations each value lies above the mean of all; 0 of equals."""
+    """Return how many standard deviations each value lies above the mean; 0 if all are equal."""
     mean, spread = fmean(values), max(pstdev(values), ROUNDING)
     return [(value - mean) / spread for value in values]
 

@@ -50,8 +50,8 @@ PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow")
 def run(job: Job) -> File:
     """Make the frames of `job` and everything that shows them; returns the page.
 
-    A folder with the finished part of the very same run is gone on with. Raises `ValueError` for
-    what the user can mend.
+    If the folder has a part of the very same run, the run continues from it. Raises `ValueError`
+    for what the user can mend.
     """
     return _Run(job).make()
 
@@ -91,7 +91,7 @@ class _Run:
         self.folder = RunFolder(job.out, self.path.frames, self._identity())
 
     def _identity(self) -> dict[str, Any]:
-        """What two runs must share for one to go on where the other stopped."""
+        """What must be equal in two runs, so that one can continue where the other stopped."""
         joints = self.poses and [[pose.points.tolist() for pose in p] for p in self.poses]
         return {
             "version": __version__,
@@ -161,7 +161,7 @@ class _Run:
         slots = [slot for slots in self.path.slots() for slot in slots]
         work = {slot.index: bisection.evaluations(slot) for slot in slots}
         if finished:
-            log.info("going on after %d finished frames", len(finished))
+            log.info("continuing after %d finished frames", len(finished))
         done = sum(work[index] for index in finished)
         with self.stages.stage("frames", sum(work.values()), done) as bar:
             frames = bisection.frames(latents, finished)

@@ -31,7 +31,7 @@ class RunFolder:
     settings: Mapping[str, Any]
 
     def open(self) -> None:
-        """Make the folder, or go on with it where it holds this very run.
+        """Make the folder, or continue with it if it holds this very run.
 
         Raises `ValueError` for a folder of another run that has made something, or with other
         things in it.
@@ -149,7 +149,9 @@ class RunFolder:
         try:
             return safe_open(file, "pt")
         except (OSError, SafetensorError) as error:
-            raise ValueError(f"out: {file} cannot be read; remove it to make it anew") from error
+            raise ValueError(
+                f"out: {file} cannot be read; remove it, and it is made again"
+            ) from error
 
     def seconds(self) -> dict[str, float]:
         """Seconds by stage, of all runs in this folder so far."""

@@ -93,7 +93,7 @@ def opened(server: Server, scale: float = 1) -> Iterator[Page]:
 
 
 def fresh(page: Page) -> None:
-    """The front end started anew, with nothing but the graph on the screen."""
+    """Start the front end again, with only the graph on the screen."""
     comfy_page.fresh(page)
     page.evaluate("() => { app.extensionManager.focusMode = true; }")
 

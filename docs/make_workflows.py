@@ -2,7 +2,7 @@
 
     python docs/make_workflows.py [name ...]
 
-It wants a ComfyUI (COMFYUI_PATH, or ~/comfy/ComfyUI), Chromium and playwright.
+It needs a ComfyUI (COMFYUI_PATH, or ~/comfy/ComfyUI), Chromium and playwright.
 """
 
 from __future__ import annotations
@@ -193,11 +193,11 @@ def embedded_demo(sheet: Sheet) -> None:
         "Press **Run**: everything here comes with the pack and runs on a CPU in a minute or "
         "two.\n\n"
         "1. *Textual Invert* learns a prompt for each of the two pictures.\n"
-        "2. *Frame Bisector* makes the frame half-way, then the quarters, and so on; each time "
-        "the reranker keeps the best of several candidates, and the poses keep limbs in one "
-        "piece.\n\n"
-        "The embedded model wants cfg 2 and a learning rate of 0.25. Stable Diffusion's "
-        "values are in the other examples.",
+        "2. *Frame Bisector* makes the frame half-way, then the frames at the quarters, and so "
+        "on. For each frame the reranker keeps the best of several candidates, and the poses "
+        "keep limbs in one piece.\n\n"
+        "The embedded model needs cfg 2 and a learning rate of 0.25. The values for Stable "
+        "Diffusion are in the other examples.",
         330,
     )
     source = {"model": demo[0], "vae": demo[2], "keyframes": demo[5]}
@@ -273,13 +273,14 @@ def stylised_poses(sheet: Sheet) -> None:
     )
     sheet.note(
         "# Poses of drawings\n\n"
-        "Detectors know photographs. So each picture is first made into one that keeps its edges, "
-        "and the pose is taken from that. The frames are made from the drawings themselves.\n\n"
+        "Detectors know only photographs. So each drawing is first made into a photograph with "
+        "the same edges, and the pose is taken from the photograph. The frames are made from the "
+        "drawings themselves.\n\n"
         "Look at the photographs: they need not be beautiful, but each must show a person in the "
         "pose of the drawing. If one does not, say in *The photographs* what it should show, or "
         "change the seed, *denoise* or the strength of the edges.\n\n"
-        "Wants a Stable Diffusion 1.5, a Canny and an OpenPose ControlNet for it, and ViTPose and "
-        "RT-DETR in *models/pose_detection/* (*download* in *Pose Extract* fetches them).",
+        "You need a Stable Diffusion 1.5, a Canny and an OpenPose ControlNet for it, and ViTPose "
+        "and RT-DETR in *models/pose_detection/* (*download* in *Pose Extract* fetches them).",
         420,
     )
     pictures = keyframes(sheet, 2, 512)
@@ -371,12 +372,12 @@ def four_keyframes(sheet: Sheet) -> None:
     model = sheet.put("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
     sheet.note(
         "# A path through four pictures\n\n"
-        "Keyframes are one batch, and their prompts one conditioning with a row for each: *Batch "
-        "Images* and *Keyframe Conditioning* put one more at the end. Four keyframes with 7 "
-        "frames in each gap make 25.\n\n"
-        "Wants a Stable Diffusion 1.5 in *models/checkpoints/* and four pictures.\n\n"
-        "Put *Textual Invert* between the prompts and *Frame Bisector* for frames that keep "
-        "closer to the pictures.",
+        "The keyframes are one batch, and their prompts are one conditioning with a row for each "
+        "keyframe. *Batch Images* and *Keyframe Conditioning* add one more at the end. Four "
+        "keyframes with 7 frames in each gap make 25 frames.\n\n"
+        "You need a Stable Diffusion 1.5 in *models/checkpoints/* and four pictures.\n\n"
+        "If the frames should look more like the pictures, put *Textual Invert* between the "
+        "prompts and *Frame Bisector*.",
         300,
     )
     pictures = keyframes(sheet, 4, 512)
@@ -416,12 +417,12 @@ def one_frame_from_parts(sheet: Sheet) -> None:
     demo, words = puppets(
         sheet,
         "# The frame half-way, step by step\n\n"
-        "What *Frame Bisector* does for each frame, as nodes of its own:\n\n"
-        "1. *Noisy Latent Lerp* pushes both pictures to one noise level under the same noise "
-        "and mixes them there, eight times.\n"
-        "2. *Conditioned Denoise* takes the noise off, under the pose half-way.\n"
-        "3. *CLIP Rerank* keeps the best of the eight.\n\n"
-        "Change *position* and *noise_level* and run again.",
+        "These nodes do what *Frame Bisector* does for each frame:\n\n"
+        "1. *Noisy Latent Lerp* adds the same noise to both pictures and mixes them. It does so "
+        "eight times, each time with other noise.\n"
+        "2. *Conditioned Denoise* removes the noise, with the pose half-way.\n"
+        "3. *CLIP Rerank* keeps the best of the eight candidates.\n\n"
+        "Change *position* and *noise_level*, and run the graph again.",
         310,
     )
     noisy = mixed(sheet, demo, 8)

@@ -133,7 +133,7 @@ export class FramePreview {
     const count = remade(run, this.#host.picks()).size;
     const all = run.files.length;
     if (count === 0) return this.#say("");
-    this.#say(`The next run makes ${count} of ${plural(all, "frame")} anew.`, true);
+    this.#say(`The next run makes ${count} of ${plural(all, "frame")} again.`, true);
   }
 
   destroy() {

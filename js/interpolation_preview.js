@@ -3,7 +3,7 @@
  * the node last made, through reload, undo, copies, subgraphs and other workflows.
  *
  * A node remembers the folder of its last run in its property `frames`, which the workflow holds.
- * Whatever makes a node anew from a workflow therefore brings its frames back, while the server has
+ * Whatever makes a node again from a workflow therefore brings its frames back, while the server has
  * them.
  */
 
@@ -312,7 +312,7 @@ function widgetOf(node, name) {
 
 /**
  * Put an element where that of the node's forerunner stood. Undo, as the making of a subgraph, makes
- * nodes anew, yet Nodes 2.0 keeps what it has drawn for one with the same id, and does not look for
+ * nodes again, yet Nodes 2.0 keeps what it has drawn for one with the same id, and does not look for
  * its new elements.
  * @param {ComfyNode} node
  * @param {HTMLElement} element

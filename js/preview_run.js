@@ -193,7 +193,7 @@ function nextCandidate(made, choice) {
 }
 
 /**
- * The frames that the next run makes anew, going by the text of `picks`: those of other candidates
+ * The frames that the next run makes again, going by the text of `picks`: those of other candidates
  * and all that descend from them.
  * @param {Run} run
  * @param {string} picks

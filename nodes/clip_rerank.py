@@ -21,38 +21,44 @@ class CLIPRerank(io.ComfyNode):
             display_name="CLIP Rerank",
             category=CATEGORY,
             description="Scores pictures by how much more they look like the reranker's positive "
-            "prompt than like its negative one, and keeps the best.",
+            "prompt than like its negative prompt, and keeps the pictures with the best scores.",
             inputs=[
-                io.Image.Input("images", tooltip="The candidates, one batch."),
+                io.Image.Input("images", tooltip="The candidates as one batch."),
                 Reranker.Input(
-                    "reranker", tooltip="From Load Reranker, Reranker From CLIP or Puppet Demo."
+                    "reranker",
+                    tooltip="The reranker, from Load Reranker, Reranker From CLIP or Puppet Demo.",
                 ),
                 io.Int.Input(
                     "keep",
                     default=1,
                     min=1,
                     max=4096,
-                    tooltip="How many to keep, the best first. More than there are keeps all.",
+                    tooltip="How many pictures to keep, the best first. A number above the number "
+                    "of pictures keeps all of them.",
                 ),
                 io.Latent.Input(
                     "latents",
                     optional=True,
-                    tooltip="The candidates' latents, to keep those of the same ones.",
+                    tooltip="The latents of the candidates. The node then also gives the latents "
+                    "of the pictures that it keeps.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
-                    "best_images", display_name="images", tooltip="The best, in order."
+                    "best_images",
+                    display_name="images",
+                    tooltip="The kept pictures, the best first.",
                 ),
                 io.Latent.Output(
                     "best_latents",
                     display_name="latents",
-                    tooltip="The latents of the same ones, where latents were given.",
+                    tooltip="The latents of the kept pictures, if the input latents is connected.",
                 ),
                 io.String.Output(
                     "scores",
                     display_name="scores",
-                    tooltip="A line for each candidate, the best first. Preview as Text shows it.",
+                    tooltip="One line for each candidate, the best first. Preview as Text shows "
+                    "the lines.",
                 ),
             ],
         )

@@ -1,4 +1,4 @@
-"""Reads and writes a CONDITIONING; what it holds beside its prompt goes to each frame by its place.
+"""Reads and writes a CONDITIONING, and gives each frame what it holds beside its prompt.
 
 The host repeats tensors of several rows over the rows of a sampling batch, whatever frames these
 are. A tensor with a row for each keyframe is therefore given to the host with a row for each frame.
@@ -122,7 +122,7 @@ def _row_at(tensor: Tensor, position: float) -> Tensor:
 def check_rows(name: str, rest: dict[str, Any], keyframes: int) -> None:
     """Raise `ValueError` for a tensor that is neither one for all keyframes nor one for each.
 
-    `rest` is what the input `name` holds beside its prompt.
+    `rest` is what the input `name` holds in addition to its prompt.
     """
 
     def check(key: str, tensor: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def check_single(name: str, rest: dict[str, Any]) -> None:
 
 
 def count_rows(rest: dict[str, Any]) -> int:
-    """The most rows that a tensor in `rest` has; 1 where there is none."""
+    """The highest number of rows of a tensor in `rest`; 1 if there is none."""
     counts = [1]
 
     def count(key: str, tensor: Tensor) -> Tensor:
@@ -246,7 +246,7 @@ def _is_blended(key: str, tensor: Tensor) -> bool:
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """The names of what two conditionings hold beside their prompts and is not the same in both."""
+    """The names of what differs between two conditionings, except their prompts."""
     keys = sorted(first.keys() | second.keys())
     return [
         key

@@ -114,7 +114,7 @@ class LearningModel:
             memory.soft_empty_cache()
 
     def _refusal(self, error: Exception) -> str | None:
-        """Why this model cannot be learned with, where `error` is about that."""
+        """Return why learning fails with this model, if `error` is about gradients."""
         patches = names_of_patches(self._model)
         way_out = (
             f"leave out what other nodes have put on it: {', '.join(patches)}"
@@ -183,7 +183,7 @@ class LearningModel:
 
     @contextmanager
     def _around(self) -> Iterator[None]:
-        """What the network runs within; on the way back again, in autograd's own thread."""
+        """The context of each run of the network, also in the backward pass (autograd's thread)."""
         with ExitStack() as stack:
             if self._normal is not None:
                 stack.enter_context(self._normal)
@@ -191,7 +191,7 @@ class LearningModel:
 
     @contextmanager
     def _saving(self) -> Iterator[None]:
-        """What autograd keeps of the network."""
+        """The context that decides what autograd keeps of the network."""
         with ExitStack() as stack:
             stack.enter_context(self._around())
             if torch.is_grad_enabled():
@@ -216,7 +216,7 @@ class LearningModel:
             return wrapper(model.apply_model, call)
 
     def _conditions(self, noisy: Tensor, text: Text) -> dict[str, Any]:
-        """What the network takes beside latents and sigmas."""
+        """What the network takes in addition to latents and sigmas."""
         rest = {key: value for key, value in self._rest.items() if key != "control"}
         text = text.map(lambda tensor: tensor.to(noisy.device))
         entry = {**rest, "cross_attn": text.states, "model_conds": {}}
@@ -252,7 +252,7 @@ class LearningModel:
         return options
 
     def _sampling_needs(self, rows: int, latent_shape: Sequence[int]) -> float:
-        """Bytes that the host counts with for so many rows in its sampler."""
+        """Return the bytes that the host's sampler reserves for so many rows."""
         return self._model.model.memory_required([rows, *latent_shape[1:]])
 
     def _hold(self) -> None:

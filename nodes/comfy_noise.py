@@ -1,4 +1,4 @@
-"""Noise that samplers add on the way, drawn for each row by its own seed."""
+"""Noise that samplers add in their steps, drawn for each row by its own seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROWNIAN = frozenset(
 
 
 def row_wise(sampler: Any, seeds: Sequence[int] | None, like: Tensor, sigmas: Tensor) -> Any:
-    """`sampler` with noise that depends on each row's own seed, where it adds any on the way.
+    """`sampler` with noise that depends on each row's own seed, if it adds any in its steps.
 
     The noise is of the shape and on the device of `like`; `sigmas` are those of the sampling.
     """

@@ -1,4 +1,4 @@
-"""What other nodes have put on a model of the host: how it is called, and what is left out."""
+"""What other nodes have put on a ComfyUI model: their names, and what learning leaves out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ another noise, and compiled networks have no way back that is worth its compilat
 
 
 def without_shortcuts(options: dict[str, Any]) -> dict[str, Any]:
-    """A model's options without what saves time in sampling and gets in the way of learning."""
+    """Return a model's options without the shortcuts of sampling that prevent learning."""
     options = dict(options)
     wrapper = options.get("model_function_wrapper")
     if wrapper is not None and _is_shortcut(_origin(wrapper)):
@@ -30,7 +30,7 @@ def without_shortcuts(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept(key: str | None, wrappers: list[Any]) -> list[Any]:
-    """Those wrappers of a key that are no shortcuts."""
+    """Return the wrappers of a key that are not such shortcuts."""
     if _is_shortcut(key or ""):
         return []
     return [wrapper for wrapper in wrappers if not _is_shortcut(_origin(wrapper))]
@@ -41,7 +41,7 @@ def _is_shortcut(name: str) -> bool:
 
 
 def names_of_patches(patcher: Any) -> list[str]:
-    """What other nodes have put on a model, apart from weights, each by the name of its code."""
+    """Name the code of everything except weights that other nodes have put on a model."""
     return sorted(set(_names(patcher)))
 
 
@@ -65,7 +65,7 @@ def _names(patcher: Any) -> Iterator[str]:
 
 
 def _origin(thing: Any) -> str:
-    """The class or function that something was made in, and its module without the host's paths."""
+    """Name the class or function that made an object, and its module without the host's paths."""
     if isinstance(thing, functools.partial):
         thing = thing.func
     named = thing if hasattr(thing, "__qualname__") else type(thing)

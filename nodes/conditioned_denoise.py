@@ -38,37 +38,48 @@ class ConditionedDenoise(io.ComfyNode):
             node_id="ConditionedDenoise",
             display_name="Conditioned Denoise",
             category=CATEGORY,
-            description="Denoises a noisy latent under the prompts (and poses) of a position "
-            "between keyframes. All candidates go through the model together.",
+            description="Denoises a noisy latent with the prompts and poses of a position between "
+            "keyframes. All candidates go through the model together.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that draws the picture."),
                 io.Latent.Input(
                     "noisy_latent",
-                    tooltip="From Noisy Latent Lerp. With a noise mask, only what the mask covers "
-                    "is denoised.",
+                    tooltip="The mix from Noisy Latent Lerp. With a noise mask, only the part that "
+                    "the mask covers is denoised.",
                 ),
-                io.Sigmas.Input("sigmas", tooltip="From Noisy Latent Lerp: the rest of the way."),
-                io.Sampler.Input("sampler", tooltip="From KSampler Select; euler is the paper's."),
+                io.Sigmas.Input(
+                    "sigmas", tooltip="The rest of the schedule, from Noisy Latent Lerp."
+                ),
+                io.Sampler.Input(
+                    "sampler",
+                    tooltip="The sampler, from KSampler Select. euler is the paper's choice.",
+                ),
                 positive_input(),
                 cfg_input(),
                 position_input(
-                    "Whose prompts and poses: the same position as Noisy Latent Lerp's.",
+                    "The position whose prompts and poses are used. Use the same position as in "
+                    "Noisy Latent Lerp.",
                 ),
                 seed_input(
-                    "details, but only with samplers that add noise on the way", new_each_run=False
+                    "details",
+                    new_each_run=False,
+                    more=" Only samplers that add noise in their steps use it.",
                 ),
                 negative_input(),
                 *pose_inputs(),
                 io.Vae.Input(
                     "vae",
                     optional=True,
-                    tooltip="Only for a ControlNet that works on latents, as SD3's and Flux's do.",
+                    tooltip="The model's VAE. Only a ControlNet that works on latents needs it, "
+                    "such as one for SD3 or Flux.",
                 ),
                 pose_motion_input(),
             ],
             outputs=[
                 io.Latent.Output(
-                    "latent", display_name="latent", tooltip="Clean latents, one a candidate."
+                    "latent",
+                    display_name="latent",
+                    tooltip="The clean latents, one for each candidate.",
                 )
             ],
         )

@@ -49,14 +49,16 @@ class FrameBisector(io.ComfyNode):
             node_id="FrameBisector",
             display_name="Frame Bisector",
             category=CATEGORY,
-            description="Makes the frames between two or more pictures: first the one half-way, "
-            "then the quarters, and so on. The keyframes themselves stay as they are.",
+            description="Makes the frames between two or more pictures: first the frame half-way, "
+            "then the frames at the quarters, and so on. The keyframes themselves stay as they "
+            "are.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that draws the frames."),
                 io.Vae.Input("vae", tooltip="The model's VAE."),
                 io.Image.Input(
                     "keyframes",
-                    tooltip="The pictures to go between, one batch of at least 2 (Batch Images).",
+                    tooltip="The pictures between which frames are made, in order, as one batch of "
+                    "at least 2 (Batch Images).",
                 ),
                 positive_input(),
                 io.Int.Input(
@@ -64,41 +66,47 @@ class FrameBisector(io.ComfyNode):
                     default=15,
                     min=1,
                     max=1023,
-                    tooltip="New frames between each two keyframes. 15 makes 17 with both ends.",
+                    tooltip="Number of new frames between two neighbouring keyframes. 15 makes 17 "
+                    "frames, the two keyframes included. More frames make a slower and smoother "
+                    "film and take longer.",
                 ),
                 level_input(
                     "highest_level",
                     0.55,
-                    "Noise of the frame half-way. Higher invents more; above 0.65 it "
-                    "drifts away from the keyframes.",
+                    "Denoise of the frame half-way, from 0 to 1 as in KSampler. Higher values let "
+                    "the model invent more. Above 0.65 the frame drifts away from the keyframes.",
                 ),
                 level_input(
                     "lowest_level",
                     0.30,
-                    "Noise of the last frames made. Lower keeps them closer to their "
-                    "neighbours; under 0.25 they look like a cross-fade.",
+                    "Denoise of the frames that are made last. Lower values keep them closer to "
+                    "their neighbours. Under 0.25 they look like a cross-fade.",
                 ),
                 io.Combo.Input(
                     "level_curve",
                     options=list(CURVES),
                     default="linear",
-                    tooltip="How the noise falls from the half-way frame to the last ones: linear "
-                    "evenly, convex mostly at once, concave mostly at the end.",
+                    tooltip="How the denoise falls from the frame half-way to the last frames. "
+                    "linear falls evenly, convex falls mostly at the start, and concave falls "
+                    "mostly at the end.",
                 ),
                 io.Int.Input(
                     "candidates",
                     default=4,
                     min=1,
                     max=64,
-                    tooltip="Versions of the half-way frame to choose from, one fewer at each "
-                    "depth after it, never under 3. Without a reranker there is one.",
+                    tooltip="Number of candidates for the frame half-way, from which the reranker "
+                    "chooses the best. Each later depth has one candidate fewer, but not fewer "
+                    "than 3. More candidates give a better choice and take longer. Without a "
+                    "reranker there is one candidate.",
                 ),
                 *schedule_inputs(),
                 io.Combo.Input(
                     "sampler_name",
                     options=comfy.samplers.SAMPLER_NAMES,
                     default="euler",
-                    tooltip="How noise is taken off. Euler is the paper's (DDIM).",
+                    tooltip="The sampler that removes the noise. euler is the paper's choice "
+                    "(DDIM).",
                 ),
                 cfg_input(),
                 blend_input(),
@@ -107,7 +115,8 @@ class FrameBisector(io.ComfyNode):
                 Reranker.Input(
                     "reranker",
                     optional=True,
-                    tooltip="Chooses the best candidate of each frame.",
+                    tooltip="Chooses the best candidate of each frame. Without a reranker, each "
+                    "frame has one candidate.",
                 ),
                 *pose_inputs(),
                 io.Int.Input(
@@ -116,17 +125,19 @@ class FrameBisector(io.ComfyNode):
                     min=0,
                     max=4096,
                     optional=True,
-                    tooltip="Frames and candidates to denoise at once. 0: as many as fit in "
-                    "memory, 32 at most. The frames are the same at any size (not with the sampler "
-                    "dpm_adaptive).",
+                    tooltip="How many frames and candidates are denoised together. Higher values "
+                    "need more memory and can be faster. At 0 as many as fit in memory are taken, "
+                    "but at most 32. The frames do not depend on this number, except with the "
+                    "sampler dpm_adaptive.",
                 ),
                 io.String.Input(
                     "picks",
                     default="",
                     optional=True,
-                    tooltip="Candidates chosen in the slider below, or by hand: 0.5: 3 takes "
-                    "candidate 3 half-way, 0.5: roll 1 draws new ones there. Only frames that "
-                    "depend on a changed choice are made again.",
+                    tooltip="The candidates that you chose in the slider below. You can also type "
+                    "them: 0.5: 3 takes candidate 3 of the frame half-way, and 0.5: roll 1 draws "
+                    "new candidates there. Only frames that depend on a changed choice are made "
+                    "again.",
                 ),
                 pose_motion_input(),
                 io.Float.Input(
@@ -136,10 +147,11 @@ class FrameBisector(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     optional=True,
-                    tooltip="How much a candidate's similarity to both its neighbours counts "
-                    "beside the reranker's prompt, both in standard deviations of the frame's "
-                    "candidates: 4 means the same with every CLIP. Higher: smoother. 0: the prompt "
-                    "alone decides, as in the paper.",
+                    tooltip="Weight of similarity to the two neighbouring frames when candidates "
+                    "are ranked. Higher values give a smoother path. 0 ranks by the prompt alone, "
+                    "as in the paper. Similarity and prompt are both measured in standard "
+                    "deviations of the frame's candidates, so that a value means the same with "
+                    "every CLIP.",
                 ),
                 io.Float.Input(
                     "rank_after",
@@ -148,16 +160,18 @@ class FrameBisector(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     optional=True,
-                    tooltip="The share of their steps after which candidates are ranked, by what "
-                    "the model thinks they will be; only the best takes the rest. 1: when they are "
-                    "finished, as in the paper, which takes longer.",
+                    tooltip="Fraction of the steps after which candidates are ranked. The ranking "
+                    "uses the denoised prediction (x0), and then only the best candidate is "
+                    "finished. Lower values are faster, but the prediction is less clear. At 1 all "
+                    "candidates are finished before the ranking, as in the paper, which takes "
+                    "longer.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
                     "frames",
                     display_name="frames",
-                    tooltip="All frames in order, the keyframes among them.",
+                    tooltip="All frames in order, the keyframes included.",
                 ),
                 io.Latent.Output(
                     "latents", display_name="latents", tooltip="The latents of all frames."
@@ -165,7 +179,7 @@ class FrameBisector(io.ComfyNode):
                 io.String.Output(
                     "scores",
                     display_name="scores",
-                    tooltip="A line for each frame that was made. Preview as Text shows it.",
+                    tooltip="One line for each new frame. Preview as Text shows the lines.",
                 ),
             ],
             is_output_node=True,
@@ -239,7 +253,7 @@ class FrameBisector(io.ComfyNode):
             settings,
             reranker,
             Picks.parse(picks),
-            # all that a frame depends on but its place, its level and its neighbours
+            # all that a frame depends on, except its place, its denoise and its neighbours
             frame_cache(fingerprint(drawing, positive, negative, pose)),
             THUMBNAIL,
         )
@@ -281,8 +295,8 @@ class _Run:
     def make(self, hidden: Any) -> tuple[dict[int, Frame], FrameFiles]:
         """Return all frames that were made by number, and their files.
 
-        An error on the way ends the node, so that the host does not take a part for the whole. The
-        files and the cache keep what is finished by then.
+        An error in one frame ends the node, so that the host does not take a part of the frames for
+        all of them. The files and the cache keep the frames that are finished by then.
         """
         made: dict[int, Frame] = {}
         progress = FrameProgress(sum(self.work.values()))

@@ -1,4 +1,4 @@
-"""A run's frames as files that the front end shows, told to it as they come."""
+"""Writes the frames of a run as files, and tells the front end of each new one."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ class FrameFiles:
 
     @property
     def missing(self) -> int:
-        """How many frames have not come yet."""
+        """Return how many frames are still missing."""
         return len(self._files) - self._done
 
     def add(self, index: int, picture: Tensor, frame: Frame | None = None) -> None:
-        """Frame number `index` is `picture` `(3, h, w)` in 0..1; `frame` where it was made."""
+        """Add the picture `(3, h, w)` in 0..1 of frame `index`; keyframes have no `frame`."""
         options = {"format": "PNG", "compress_level": 1}
         self._files[index] = self._keep(lambda: to_image(picture), ".png", options)
         if frame is not None:
@@ -115,7 +115,7 @@ class FrameFiles:
         self._tell(index, 0 if frame is None else frame.depth)
 
     def _record(self, frame: Frame) -> dict[str, Any]:
-        """What the front end wants to know of a frame that was made."""
+        """Return what the front end needs to know of a new frame."""
         file = None
         if (small := frame.thumbnails) is not None:
             options = {"format": "JPEG", "quality": 85}
@@ -132,7 +132,7 @@ class FrameFiles:
         }
 
     def ui(self) -> dict[str, list[Any]]:
-        """The frames that there are, and everything about them, for the front end."""
+        """Return the frames so far, and what the front end needs to know of them."""
         shown = [file for file in self._files if file is not None]
         about = {
             "version": VERSION,
@@ -147,13 +147,13 @@ class FrameFiles:
     def _keep(
         self, draw: Callable[[], Image.Image], suffix: str, options: dict[str, Any]
     ) -> str | None:
-        """Put a picture among the kept ones; its name, or None where that is not possible."""
+        """Keep a picture and return its name, or None if it cannot be written."""
         names: list[str] = []
         self._try(lambda: names.append(RUNS.keep(self._run, draw(), suffix, **options)))
         return names[0] if names else None
 
     def _try(self, write: Callable[[], None]) -> bool:
-        """Whether writing went well; the first time it did not was the last."""
+        """Return whether writing succeeded; after a first failure nothing more is written."""
         if not self._works:
             return False
         try:

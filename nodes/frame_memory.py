@@ -1,4 +1,4 @@
-"""What the host keeps of frames between runs, in a share of the memory that is free."""
+"""Keeps frames in ComfyUI between runs, in a fraction of the free memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .running_prompt import running_server
 
 
 def _share(of: int) -> Callable[[int], int]:
-    """A budget of one part in `of` of the memory that would be free without what is held."""
+    """Return 1 / `of` of the memory that would be free if the cache were empty."""
     return lambda held: (memory.get_free_memory(torch.device("cpu")) + held) // of
 
 
@@ -24,11 +24,11 @@ _PICTURES = Store(_share(8))
 _LATENTS = Store(_share(8))
 _ABOUT = Store(_share(32))
 KEYFRAMES = Store(_share(32))
-"""Latents of keyframes: whatever frames need, these stay, since all frames depend on them."""
+"""Latents of keyframes, which are never dropped for frames, as all frames depend on them."""
 
 
 def holds_nothing() -> bool:
-    """Whether the host was told to keep no results, which these would be."""
+    """Return whether ComfyUI was told to keep no results, so that frames are not kept either."""
     return args.cache_none
 
 
@@ -38,13 +38,13 @@ def frame_cache(context: bytes) -> FrameCache | None:
 
 
 def fit() -> None:
-    """Drop what no longer fits since other things have taken memory."""
+    """Drop what no longer fits because other programs or models have taken memory."""
     for store in (_PICTURES, _LATENTS, _ABOUT, KEYFRAMES):
         store.fit()
 
 
 def watch_prompts() -> None:
-    """Have `fit` called whenever the host is given a prompt, of whatever nodes."""
+    """Make the host call `fit` whenever it gets a prompt, even one without our nodes."""
     server = running_server()
     if server is not None:
         server.add_on_prompt_handler(_fit_first)
@@ -70,7 +70,7 @@ def release(size: int, needed: bool = False) -> int:
 def join_memory_pressure() -> None:
     """Have the host ask for this memory, too, when it lacks some before the prompt has ended.
 
-    Newer hosts have one callback for that, which they set anew for every prompt.
+    Newer hosts have one callback for that, which they set again for every prompt.
     """
     state = sys.modules.get("comfy.memory_management")
     hosts = getattr(state, "extra_ram_release_callback", None)

@@ -1,4 +1,4 @@
-"""Networks that are not of the host's classes, under its memory management."""
+"""Puts networks that are not ComfyUI's own under its memory management."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def hosted(network: nn.Module, device: Any, offload_device: Any) -> Callable[[], None]:
-    """What brings `network` to `device`; between uses the host may move it away.
+    """Return a function that brings `network` to `device`; later the host may move it away.
 
     As a whole, since a network that is not of the host's classes cannot be used in part.
     """

@@ -21,15 +21,18 @@ from .images import OTHER_VAE, to_rgb
 from .types import PoseKeypoint
 
 
-def seed_input(what: str, new_each_run: bool = True) -> io.Int.Input:
-    """A seed; `new_each_run` lets the front end offer to change it after every run."""
+def seed_input(what: str, new_each_run: bool = True, more: str = "") -> io.Int.Input:
+    """Return a seed of `what`, in the plural; `more` is added to its tooltip.
+
+    `new_each_run` lets the front end offer to change it after every run.
+    """
     return io.Int.Input(
         "seed",
         default=0,
         min=0,
         max=MOST_SEED,
         control_after_generate=new_each_run,
-        tooltip=f"Another seed gives other {what}; the same seed gives the same ones.",
+        tooltip=f"The same seed gives the same {what}. Another seed gives other {what}.{more}",
     )
 
 
@@ -41,13 +44,14 @@ def cfg_input(more: str = "") -> io.Float.Input:
         max=100.0,
         step=0.1,
         round=0.01,
-        tooltip="How strongly the prompt shapes what is drawn. At 1 the negative prompt is not "
-        f"used and every step is twice as fast.{more}",
+        tooltip="How strongly the prompt shapes the picture. Higher values follow the prompt more "
+        "closely. At 1 the negative prompt is not used, and every step is twice as fast."
+        f"{more}",
     )
 
 
 def level_input(name: str, default: float, tooltip: str) -> io.Float.Input:
-    """A noise level: a share of the schedule."""
+    """Return a denoise: the fraction of the schedule that a latent is sent back to."""
     return io.Float.Input(name, default=default, min=0.01, max=1.0, step=0.01, tooltip=tooltip)
 
 
@@ -67,8 +71,8 @@ def position_input(tooltip: str) -> io.Float.Input:
 def positive_input() -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "positive",
-        tooltip="The prompt that fits all keyframes, or one for each: from Textual Invert, "
-        "Keyframe Conditioning or CLIP Text Encode.",
+        tooltip="The prompt. Connect one prompt that fits all keyframes, or one for each keyframe, "
+        "from Textual Invert, Keyframe Conditioning or CLIP Text Encode.",
     )
 
 
@@ -76,7 +80,8 @@ def negative_input() -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "negative",
         optional=True,
-        tooltip="What the frames should not look like, the same everywhere. Not needed at cfg 1.",
+        tooltip="What the frames should not look like. It is the same for all frames. At cfg 1 it "
+        "is not needed.",
     )
 
 
@@ -87,15 +92,16 @@ def schedule_inputs() -> list[io.Input]:
             "scheduler",
             options=comfy.samplers.SCHEDULER_NAMES,
             default="ddim_uniform",
-            tooltip="Where the sampler's steps lie between pure noise and the finished picture.",
+            tooltip="How the sampler's steps are spread between pure noise and the finished "
+            "picture. ddim_uniform is the paper's choice.",
         ),
         io.Int.Input(
             "steps",
             default=20,
             min=2,
             max=1000,
-            tooltip="Steps of the whole schedule. A frame takes its noise level's share of them: "
-            "at 0.5 half. More steps give finer detail and take longer.",
+            tooltip="Number of steps of the whole schedule. A frame uses the fraction of them that "
+            "is its denoise: half of them at 0.5. More steps give finer detail and take longer.",
         ),
     ]
 
@@ -105,8 +111,10 @@ def blend_input() -> io.Combo.Input:
         "blend",
         options=list(BLENDS),
         default="lerp",
-        tooltip="lerp: keeps the colours that both have, and the strength of the noise. slerp: the "
-        "paper's; stretches both. exact: the noise kept, the pictures stretched.",
+        tooltip="How two noisy neighbours are mixed. lerp keeps the strength of the noise, and the "
+        "colours that both neighbours have. slerp, the paper's choice, makes the noise and these "
+        "colours stronger. exact keeps the strength of the noise and makes these colours stronger. "
+        "The frames differ little.",
     )
 
 
@@ -115,8 +123,8 @@ def pose_inputs() -> list[io.Input]:
         io.ControlNet.Input(
             "control_net",
             optional=True,
-            tooltip="An OpenPose ControlNet of the model's family: people move from one pose to "
-            "the next instead of melting. Wants poses.",
+            tooltip="An OpenPose ControlNet of the model's family. With it, people move from one "
+            "pose to the next instead of melting. It needs the input poses.",
         ),
         PoseKeypoint.Input(
             "poses",
@@ -124,12 +132,16 @@ def pose_inputs() -> list[io.Input]:
             tooltip="A pose for every keyframe, from Pose Extract, DWPose or an OpenPose editor.",
         ),
         _strength_input(
-            "strength_at_keyframes", 1.0, "How strictly frames next to a keyframe hold the pose."
+            "strength_at_keyframes",
+            1.0,
+            "Strength of the ControlNet for frames next to a keyframe. Higher values hold people "
+            "to the pose more strictly.",
         ),
         _strength_input(
             "strength_half_way",
             1.5,
-            "How strictly the frame half-way between two keyframes holds the pose.",
+            "Strength of the ControlNet for the frame half-way between two keyframes. Higher "
+            "values hold people to the pose more strictly.",
         ),
     ]
 
@@ -146,8 +158,9 @@ def pose_motion_input() -> io.Combo.Input:
         options=list(MOTIONS),
         default=MOTIONS[0],
         optional=True,
-        tooltip="swing: arms and legs turn about their joints and keep their length. straight: "
-        "every joint on a straight line, as in the paper.",
+        tooltip="How joints move between two poses. swing turns arms and legs about their joints "
+        "and keeps their length. straight moves every joint on a straight line, as in the paper, "
+        "so that limbs can shrink half-way.",
     )
 
 
@@ -164,7 +177,7 @@ class PoseOptions(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """A guide, and what the two CONDITIONINGs hold beside their states."""
+    """A guide, and what the two CONDITIONINGs hold in addition to their states."""
 
     guide: Guide
     positive: dict[str, Any]
@@ -181,7 +194,7 @@ def read_prompts(
     """The guide of `keyframes`, or of as many as there are rows where that is None.
 
     Raises `ValueError` for rows or poses that do not match the keyframes, a negative that is missed
-    and poses without a ControlNet, or the reverse, and for tensors beside the prompt that have
+    and poses without a ControlNet, or the reverse, and for other tensors than the prompt that have
     several rows but not one for each keyframe.
     """
     pose = pose or PoseOptions()

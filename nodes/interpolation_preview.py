@@ -18,12 +18,13 @@ class InterpolationPreview(io.ComfyNode):
             node_id="InterpolationPreview",
             display_name="Interpolation Preview",
             category=CATEGORY,
-            description="A slider through any frames: drag, and one picture becomes the other.",
+            description="Shows any frames in a slider. When you drag the slider, one picture "
+            "becomes the other.",
             inputs=[
                 io.Image.Input(
                     "images",
-                    tooltip="The frames in order: a batch, or a list of pictures or batches, "
-                    "which need not be of one size.",
+                    tooltip="The frames in order, as a batch or as a list of pictures or batches. "
+                    "They need not have the same size.",
                 ),
             ],
             is_input_list=True,

@@ -35,10 +35,15 @@ class SaveInversion(io.ComfyNode):
             node_id="SaveInversion",
             display_name="Save Inversion",
             category=CATEGORY,
-            description="Saves what Textual Invert learned, so that it need not be learned again.",
+            description="Saves the prompts that Textual Invert learned, so that you need not learn "
+            "them again.",
             inputs=[
-                io.Conditioning.Input("positive", tooltip="From Textual Invert."),
-                io.Conditioning.Input("negative", tooltip="From Textual Invert."),
+                io.Conditioning.Input(
+                    "positive", tooltip="The learned prompts, from Textual Invert."
+                ),
+                io.Conditioning.Input(
+                    "negative", tooltip="The learned negative prompt, from Textual Invert."
+                ),
                 io.String.Input(
                     "filename_prefix",
                     default="inversion",
@@ -72,27 +77,32 @@ class LoadInversion(io.ComfyNode):
             node_id="LoadInversion",
             display_name="Load Inversion",
             category=CATEGORY,
-            description="Loads what Save Inversion or the command saved, for the same model and "
-            "keyframes.",
+            description="Loads the prompts that Save Inversion or the command saved. Use them with "
+            "the same model and keyframes.",
             inputs=[
                 io.Combo.Input(
                     "file",
                     options=loadable(FOLDER),
-                    tooltip=f"A file in output/{FOLDER} or models/{FOLDER}. A new one shows after "
-                    "a refresh (R).",
+                    tooltip=f"A file in output/{FOLDER} or models/{FOLDER}. Press R to "
+                    "list a new file.",
                 )
             ],
             outputs=[
                 io.Conditioning.Output(
-                    "positive", display_name="positive", tooltip="A prompt for each keyframe."
+                    "positive",
+                    display_name="positive",
+                    tooltip="The prompts, one for each keyframe.",
                 ),
                 io.Conditioning.Output(
-                    "negative", display_name="negative", tooltip="The negative prompt of all."
+                    "negative",
+                    display_name="negative",
+                    tooltip="The negative prompt for all keyframes.",
                 ),
                 io.Float.Output(
                     "cfg",
                     display_name="cfg",
-                    tooltip="The cfg it was learned at, and wants; 7.5 if the file does not say.",
+                    tooltip="The cfg at which the prompts were learned. Use it for sampling, too. "
+                    "It is 7.5 if the file does not name a cfg.",
                 ),
             ],
         )

@@ -27,9 +27,9 @@ from ..diffusion_interpolation.fingerprint import fingerprint
 from .running_prompt import RUN_FOLDER, connected_pages
 
 LAST_RUNS = 4
-"""How many runs of a node in a workflow are kept, whoever needs them."""
+"""How many runs of a node in a workflow are kept in any case."""
 LAST_RUNS_WITHOUT_WORKFLOW = 64
-"""As many of a node in prompts without a workflow: what sent them may fetch the frames later."""
+"""The same for prompts without a workflow, whose sender may fetch the frames later."""
 RECORD = "frames.json"
 """Written into a run's folder when the run ends; it lists the frames."""
 MAX_SHOWN = 256
@@ -87,7 +87,7 @@ class KeptRuns:
         return name
 
     def end(self, run: KeptRun) -> None:
-        """Note that a run is over, and remove what is needed no longer."""
+        """Note that a run has ended, and remove files that nobody needs any more."""
         with self._lock:
             self._losses.setdefault(run.cause, 0)
             while len(self._losses) > _MAX_CAUSES:
@@ -137,7 +137,7 @@ class KeptRuns:
                 self._unwanted.discard(name)
 
     def _needed(self) -> set[str]:
-        """The folders of the runs that stay."""
+        """Return the folders of the runs that are kept."""
         of_node = defaultdict(list)
         for run in self._runs.values():
             of_node[run.node].append(run.folder)
@@ -179,5 +179,5 @@ def runs_in_saved_workflows() -> set[str]:
 
 @lru_cache(maxsize=4096)
 def _runs_in_file(file: Path, modified: int, size: int) -> frozenset[str]:
-    """The runs that a file names; it is read again when it has changed."""
+    """Return the runs that a file names; a changed file is read again."""
     return frozenset(RUN_FOLDER.findall(file.read_text(encoding="utf-8", errors="replace")))

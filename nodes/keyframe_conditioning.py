@@ -32,17 +32,20 @@ class KeyframeConditioning(io.ComfyNode):
             node_id="KeyframeConditioning",
             display_name="Keyframe Conditioning",
             category=CATEGORY,
-            description="Puts prompts in a row, one for each keyframe: a prompt of its own for the "
-            "first, the second, and so on. Chain it for more than two.",
+            description="Joins prompts so that each keyframe has its own prompt. The prompts of "
+            "first come before those of second. For more than two keyframes, connect several of "
+            "these nodes in a row.",
             inputs=[
-                io.Conditioning.Input("first", tooltip="Prompts of the earlier keyframes."),
-                io.Conditioning.Input("second", tooltip="Prompts of the keyframes after those."),
+                io.Conditioning.Input("first", tooltip="The prompts of the earlier keyframes."),
+                io.Conditioning.Input(
+                    "second", tooltip="The prompts of the keyframes after those of first."
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(
                     "conditioning",
                     display_name="conditioning",
-                    tooltip="One entry with a row for each keyframe.",
+                    tooltip="One conditioning with a row for each keyframe.",
                 )
             ],
         )

@@ -23,25 +23,27 @@ class LoadPoses(io.ComfyNode):
             node_id="LoadPoses",
             display_name="Load Poses",
             category=CATEGORY,
-            description="Reads OpenPose poses from a JSON file, of one picture or of several, and "
-            "puts them after those of another Load Poses.",
+            description="Reads OpenPose poses of one or several pictures from a JSON file, and "
+            "puts them after the poses of another Load Poses.",
             inputs=[
                 io.Combo.Input(
                     "file",
                     options=_files(),
-                    tooltip=f"A .json in the input or output folder, or in {SUBFOLDER} there, as "
-                    "DWPose, OpenPose and SDPose nodes and pose editors write them. A new one "
-                    "shows after a refresh (R).",
+                    tooltip="A .json file in the input or output folder, or in their subfolder "
+                    f"{SUBFOLDER}. DWPose, OpenPose and SDPose nodes and pose editors write such "
+                    "files. Press R to list a new file.",
                 ),
                 PoseKeypoint.Input(
                     "before",
                     optional=True,
-                    tooltip="The poses of the keyframes that come before those of the file.",
+                    tooltip="The poses of the earlier keyframes, from another Load Poses.",
                 ),
             ],
             outputs=[
                 PoseKeypoint.Output(
-                    "poses", display_name="poses", tooltip="A pose for each keyframe, in a row."
+                    "poses",
+                    display_name="poses",
+                    tooltip="The poses, one for each keyframe, in order.",
                 )
             ],
         )

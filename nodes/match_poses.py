@@ -20,10 +20,12 @@ class MatchPoses(io.ComfyNode):
             node_id="MatchPoses",
             display_name="Match Poses",
             category=CATEGORY,
-            description="Chooses the people of poses that come from other nodes or from files, and "
-            "who becomes whom from one keyframe to the next.",
+            description="Chooses people from the poses of other nodes or files, and pairs each "
+            "person with a person of the next keyframe.",
             inputs=[
-                PoseKeypoint.Input("poses", tooltip="From DWPose, an OpenPose editor, Load Poses."),
+                PoseKeypoint.Input(
+                    "poses", tooltip="The poses, from DWPose, an OpenPose editor or Load Poses."
+                ),
                 people_input(),
                 *matching_inputs(),
             ],
@@ -43,8 +45,9 @@ def people_input() -> io.Input:
         "people",
         options=list(PEOPLE),
         default=PEOPLE[0],
-        tooltip="largest: one person a picture. all: everyone, paired as pairing says; people "
-        "without a partner are left out.",
+        tooltip="Which people are used. largest takes the largest person of each picture. all "
+        "takes everyone and pairs them as the input pairing says. People without a partner are "
+        "left out.",
     )
 
 
@@ -55,17 +58,20 @@ def matching_inputs() -> list[io.Input]:
             options=list(PAIRINGS),
             default=PAIRINGS[0],
             optional=True,
-            tooltip="Who becomes whom where there are several. left to right: in that order, as in "
-            "the paper. distance: so that the joints move least.",
+            tooltip="How the people of one keyframe are paired with those of the next, if there "
+            "are several. left to right pairs them in that order, as in the paper. distance pairs "
+            "them so that their joints move as little as possible.",
         ),
         io.Combo.Input(
             "missing_joints",
             options=[DROP, FILL_IN],
             default=DROP,
             optional=True,
-            tooltip="A joint that only some keyframes have. drop: it is missing beside the others, "
-            "as in the paper. fill in: it is there in all, on a straight way between those that "
-            "have it, at rest beside a single one.",
+            tooltip="What happens to a joint that only some keyframes have. drop leaves it out "
+            "between a keyframe that has it and one that lacks it, as in the paper. fill in adds "
+            "it to every keyframe that lacks it: on a straight line between the nearest keyframes "
+            "that have it on both sides, or at the same place as in the nearest one if only one "
+            "side has it.",
         ),
     ]
 
@@ -77,7 +83,7 @@ def pose_outputs() -> list[io.Output]:
         io.Image.Output(
             "skeletons",
             display_name="skeletons",
-            tooltip="The poses as ControlNets want them drawn.",
+            tooltip="The poses, drawn in the way that ControlNets need.",
         ),
     ]
 

@@ -31,23 +31,24 @@ class NoisyLatentLerp(io.ComfyNode):
             node_id="NoisyLatentLerp",
             display_name="Noisy Latent Lerp",
             category=CATEGORY,
-            description="Pushes the two keyframes beside a position to the same noise level with "
-            "the same noise and mixes them there. Conditioned Denoise, or any sampler without "
-            "added noise, makes the picture in between from it.",
+            description="Adds the same noise to the two keyframes next to a position and mixes "
+            "them. Conditioned Denoise, or any sampler that adds no noise, then makes the picture "
+            "at that position from the mix.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that will denoise the mix."),
                 io.Latent.Input(
-                    "latents", tooltip="The keyframes' latents, one batch: VAE Encode of them."
+                    "latents", tooltip="The latents of the keyframes as one batch, from VAE Encode."
                 ),
                 position_input(
-                    "Where on the path: 0 is the first keyframe, 0.5 half-way to the "
-                    "second, 1 the second, and so on.",
+                    "Place on the path: 0 is the first keyframe, 0.5 is half-way to the second, 1 "
+                    "is the second, and so on.",
                 ),
                 level_input(
                     "noise_level",
                     0.55,
-                    "How freely the model invents. Under 0.25 the result looks like a "
-                    "cross-fade, above 0.65 it drifts away from the keyframes.",
+                    "Denoise of the picture, from 0 to 1 as in KSampler. Higher values let the "
+                    "model invent more. Under 0.25 the picture looks like a cross-fade. Above 0.65 "
+                    "it drifts away from the keyframes.",
                 ),
                 *schedule_inputs(),
                 blend_input(),
@@ -56,8 +57,8 @@ class NoisyLatentLerp(io.ComfyNode):
                     default=1,
                     min=1,
                     max=64,
-                    tooltip="How many versions to make, each from a noise of its own; CLIP Rerank "
-                    "picks among them.",
+                    tooltip="How many versions to make, each from other noise. CLIP Rerank chooses "
+                    "among them. More versions give a better choice and take longer.",
                 ),
                 seed_input("candidates"),
             ],
@@ -65,15 +66,19 @@ class NoisyLatentLerp(io.ComfyNode):
                 io.Latent.Output(
                     "noisy_latent",
                     display_name="noisy_latent",
-                    tooltip="The mixes, one a candidate, for samplers without added noise.",
+                    tooltip="The noisy mixes, one for each candidate. The sampler that takes them "
+                    "must not add noise.",
                 ),
                 io.Sigmas.Output(
                     "sigmas",
                     display_name="sigmas",
-                    tooltip="The rest of the way down to the picture.",
+                    tooltip="The rest of the schedule, from the noise of the mix to the finished "
+                    "picture.",
                 ),
                 io.Float.Output(
-                    "place", display_name="position", tooltip="The position, to hand on."
+                    "place",
+                    display_name="position",
+                    tooltip="The same position, for the next node.",
                 ),
             ],
         )
@@ -119,7 +124,7 @@ class NoisyLatentLerp(io.ComfyNode):
 
 
 def _neighbours(keyframes: Tensor, position: float) -> tuple[Tensor, Tensor, float]:
-    """The keyframes left and right of `position` and the share of the right one."""
+    """The keyframes left and right of `position` and the weight of the right one."""
     last = len(keyframes) - 1
     if last < 1:
         raise ValueError(f"latents: got {len(keyframes)}, want a batch of at least 2 keyframes")

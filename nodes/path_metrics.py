@@ -24,27 +24,30 @@ class PathMetrics(io.ComfyNode):
             node_id="PathMetrics",
             display_name="Path Metrics",
             category=CATEGORY,
-            description="Measures how long and how even the way through some frames is, to the "
-            "eyes of the reranker's CLIP, and draws the steps between them.",
+            description="Measures how long and how even a path of frames is, by the distances that "
+            "the reranker's CLIP sees between them, and plots these distances.",
             inputs=[
                 io.Image.Input(
-                    "images", tooltip="The frames in order, one batch, with both inputs."
+                    "images",
+                    tooltip="The frames in order as one batch, the keyframes at both ends "
+                    "included.",
                 ),
                 Reranker.Input(
                     "reranker",
-                    tooltip="Whose CLIP compares the frames; its prompts do not matter here.",
+                    tooltip="The reranker whose CLIP compares the frames. Its prompts are not "
+                    "used.",
                 ),
             ],
             outputs=[
                 io.String.Output(
                     "measures",
                     display_name="measures",
-                    tooltip="A line for each measure. Preview as Text shows it.",
+                    tooltip="One line for each measure. Preview as Text shows the lines.",
                 ),
                 io.Image.Output(
                     "plot",
                     display_name="plot",
-                    tooltip="The distance of each frame from the one before.",
+                    tooltip="A plot of the distance between each frame and the frame before it.",
                 ),
             ],
             is_output_node=True,
@@ -72,10 +75,11 @@ def _embeddings(scorer: Scorer, pictures: Tensor) -> Tensor:
 
 def _lines(measures: PathMeasures) -> list[str]:
     return [
-        f"PPL {measures.ppl:.4g}: the length of the way",
-        f"rPPD {measures.rppd:.4g}: in straight ways from the first frame to the last",
-        f"PDV {measures.pdv:.4g}: variance of the steps; 0 is constant speed",
-        f"beside the inputs {measures.beside_inputs:.4g}: the larger step there, in median steps",
+        f"PPL {measures.ppl:.4g}: the length of the path",
+        f"rPPD {measures.rppd:.4g}: that length, divided by the distance between the two ends",
+        f"PDV {measures.pdv:.4g}: the variance of the steps; it is 0 at constant speed",
+        f"step next to the inputs {measures.beside_inputs:.4g}: the larger of the two steps at the "
+        "ends, in median steps",
     ]
 
 

@@ -21,18 +21,22 @@ class PoseExtract(io.ComfyNode):
             node_id="PoseExtract",
             display_name="Pose Extract",
             category=CATEGORY,
-            description="Finds the people in each picture and where their joints are, for the "
-            "poses of Frame Bisector and Conditioned Denoise.",
+            description="Finds the people in each picture and the places of their joints. Frame "
+            "Bisector and Conditioned Denoise use these poses.",
             inputs=[
-                io.Image.Input("images", tooltip="The keyframes, or photographs made from them."),
+                io.Image.Input(
+                    "images",
+                    tooltip="The keyframes. For a drawing in which nobody is found, use a "
+                    "photograph made from it.",
+                ),
                 io.Combo.Input(
                     "detector",
                     options=list(DETECTORS),
                     default=DETECTORS[0],
                     tooltip=f"ViTPose needs the folders {VITPOSE.folder} and {RTDETR.folder} in "
-                    f"models/{FOLDER} (Apache-2.0). OpenPose needs {OPENPOSE.files[0]} there (its "
-                    "weights are for non-commercial use) and the package controlnet-aux. The third "
-                    "detector knows only the demo's puppets.",
+                    f"models/{FOLDER} (Apache-2.0). OpenPose needs {OPENPOSE.files[0]} in the "
+                    "same folder (its weights are for non-commercial use) and the package "
+                    "controlnet-aux. The third detector recognises only the demo's puppets.",
                 ),
                 people_input(),
                 *matching_inputs(),
@@ -40,8 +44,8 @@ class PoseExtract(io.ComfyNode):
                     "download",
                     default=False,
                     optional=True,
-                    tooltip="Download the detector's files from the Hugging Face Hub, if they are "
-                    "missing.",
+                    tooltip="Whether to download the detector's files from the Hugging Face Hub if "
+                    "they are missing.",
                 ),
             ],
             outputs=pose_outputs(),

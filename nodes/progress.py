@@ -1,4 +1,4 @@
-"""What the user sees of a node at work: the bar, and a picture in the node."""
+"""Shows the progress of a node: the bar, and a picture in the node."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Progress:
         self._last = 0.0
 
     def step(self, rows: int, denoised: Tensor) -> None:
-        """`rows` more units are done; shows the first of the latents `denoised`."""
+        """Count `rows` more units as done, and show the first of the latents `denoised`."""
         self._done += rows
         preview = self._preview(denoised) if self._previewer and self._due() else None
         self._bar.update_absolute(self._done, self._total, preview)
@@ -50,11 +50,11 @@ class FrameProgress:
         self._done, self._finished = 0, 0
 
     def step(self, rows: int, denoised: Tensor) -> None:
-        """`rows` more units are done."""
+        """Count `rows` more units as done."""
         self._advance(self._done + rows)
 
     def frame_done(self, units: int) -> None:
-        """A frame worth `units` is finished, of which some may have been known before."""
+        """Count a frame of `units` as finished; some of its units may have been counted before."""
         self._finished += units
         self._advance(max(self._done, self._finished))
 

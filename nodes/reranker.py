@@ -50,22 +50,25 @@ def prompt_inputs(
             multiline=True,
             default=positive,
             placeholder="positive",
-            tooltip="What the chosen frames should look like. Several lines are several prompts, "
-            "all of equal weight.",
+            tooltip="What the chosen frames should look like. Each line is a prompt, and all lines "
+            "have equal weight.",
         ),
         io.String.Input(
             "negative",
             multiline=True,
             default=negative,
             placeholder="negative",
-            tooltip="What they should not look like. All lines together are one prompt.",
+            tooltip="What the chosen frames should not look like. All lines together are one "
+            "prompt.",
         ),
     ]
 
 
 def reranker_output() -> io.Output:
     return Reranker.Output(
-        "reranker", display_name="reranker", tooltip="For CLIP Rerank and Frame Bisector."
+        "reranker",
+        display_name="reranker",
+        tooltip="The reranker, for CLIP Rerank, Frame Bisector and Path Metrics.",
     )
 
 
@@ -76,21 +79,21 @@ class LoadReranker(io.ComfyNode):
             node_id="LoadReranker",
             display_name="Load Reranker",
             category=CATEGORY,
-            description="Loads a CLIP that chooses among candidates, from a .safetensors file of "
-            f"open-clip in models/{FOLDER}.",
+            description="Loads a CLIP of open-clip, which chooses among candidates, from a "
+            f".safetensors file in models/{FOLDER}.",
             inputs=[
                 io.Combo.Input(
                     "clip_file",
                     options=loadable(FOLDER),
-                    tooltip=f"A CLIP of open-clip as .safetensors; put it into "
-                    f"models/{FOLDER}. A new one shows after a refresh (R).",
+                    tooltip=f"A CLIP of open-clip, as a .safetensors file in models/{FOLDER}. "
+                    "Press R to list a new file.",
                 ),
                 io.Combo.Input(
                     "architecture",
                     options=list(ARCHITECTURES),
                     default=ARCHITECTURES[0],
-                    tooltip="What the file is. Weights trained by OpenAI need a name with "
-                    "-quickgelu.",
+                    tooltip="The architecture of the model in the file. Weights trained by OpenAI "
+                    "need a name with -quickgelu.",
                 ),
                 *prompt_inputs(),
             ],
@@ -117,12 +120,12 @@ class RerankerFromCLIP(io.ComfyNode):
             node_id="RerankerFromCLIP",
             display_name="Reranker From CLIP",
             category=CATEGORY,
-            description="Makes a reranker of a CLIP and a CLIP Vision that the host has loaded. "
-            "Both must be halves of one CLIP, loaded from one full file: the usual "
-            "clip_l.safetensors lacks the projection.",
+            description="Makes a reranker from a CLIP and a CLIP Vision that ComfyUI has loaded. "
+            "Both must be halves of the same CLIP. The text half must have its projection, which "
+            "the usual clip_l.safetensors lacks.",
             inputs=[
                 io.Clip.Input(
-                    "clip", tooltip="A text encoder with its projection: from a full CLIP file."
+                    "clip", tooltip="The text half, with its projection, from a full CLIP file."
                 ),
                 io.ClipVision.Input("clip_vision", tooltip="The vision half of the same CLIP."),
                 *prompt_inputs(),

@@ -43,21 +43,25 @@ class TextualInvert(io.ComfyNode):
             node_id="TextualInvert",
             display_name="Textual Invert",
             category=CATEGORY,
-            description="Learns a prompt for each keyframe, and a negative prompt for all, under "
-            "which the model draws just these pictures. Frames between them then keep more of "
-            "both. The model itself is not changed.",
+            description="Learns a prompt for each keyframe, and one negative prompt for all "
+            "keyframes, with which the model draws these pictures again. The frames between the "
+            "keyframes then keep more of both. The model itself is not changed.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that will draw the frames."),
                 io.Vae.Input("vae", tooltip="The model's VAE."),
-                io.Image.Input("keyframes", tooltip="The pictures, one batch of at least 2."),
+                io.Image.Input(
+                    "keyframes",
+                    tooltip="The pictures to learn from, in order, as one batch of at least 2.",
+                ),
                 positive_input(),
                 io.Int.Input(
                     "steps",
                     default=100,
                     min=0,
                     max=10000,
-                    tooltip="More steps bring the pictures back more closely and take longer: 100 "
-                    "to 500. 0 learns nothing: every keyframe gets a copy of the prompt.",
+                    tooltip="Number of learning steps; 100 to 500 are usual. More steps bring the "
+                    "pictures back more closely and take longer. At 0 nothing is learned, and "
+                    "every keyframe gets a copy of the prompt.",
                 ),
                 io.Float.Input(
                     "learning_rate",
@@ -66,22 +70,26 @@ class TextualInvert(io.ComfyNode):
                     max=1.0,
                     step=1e-5,
                     round=1e-8,
-                    tooltip="How far each step goes. Too high and the loss curve rises instead of "
-                    "falling; too low and it stays flat. The demo's puppets want 0.25.",
+                    tooltip="Size of each learning step. If it is too high, the loss curve rises. "
+                    "If it is too low, the curve stays flat. The demo's puppets need 0.25.",
                 ),
-                cfg_input(" Use the cfg of the sampling: what is learned is tied to it."),
+                cfg_input(
+                    " Use the same cfg for sampling, because the learned prompts fit only this cfg."
+                ),
                 level_input(
                     "lowest_level",
                     0.33,
-                    "The least noise to learn under. Lower teaches finer detail.",
+                    "Lowest denoise at which the prompts are learned. Lower values teach finer "
+                    "detail.",
                 ),
                 level_input(
                     "highest_level",
                     0.67,
-                    "The most noise to learn under. Higher teaches layout and colours.",
+                    "Highest denoise at which the prompts are learned. Higher values teach layout "
+                    "and colours.",
                 ),
                 # a new one would mean learning again
-                seed_input("details of what is learned", new_each_run=False),
+                seed_input("details of the learned prompts", new_each_run=False),
                 negative_input(),
                 io.Int.Input(
                     "draws",
@@ -89,8 +97,9 @@ class TextualInvert(io.ComfyNode):
                     min=1,
                     max=64,
                     optional=True,
-                    tooltip="Noises tried for each keyframe in a step. More make the loss fall "
-                    "more evenly, each step takes that much longer.",
+                    tooltip="How many times noise is drawn for each keyframe in a learning step. "
+                    "With higher values the loss falls more evenly, and each step takes that many "
+                    "times as long.",
                 ),
                 io.Int.Input(
                     "augmentations",
@@ -98,25 +107,27 @@ class TextualInvert(io.ComfyNode):
                     min=0,
                     max=256,
                     optional=True,
-                    tooltip="Altered copies of each keyframe (colour, crop) to learn from as well, "
-                    "so that not every speck is learned. 0: the keyframe alone.",
+                    tooltip="How many copies of each keyframe, altered in colour and crop, are "
+                    "used for learning. With them, the prompt learns the subject rather than every "
+                    "speck of the picture. At 0 only the keyframe itself is used.",
                 ),
             ],
             outputs=[
                 io.Conditioning.Output(
                     "learned_positive",
                     display_name="positive",
-                    tooltip="A prompt for each keyframe.",
+                    tooltip="The learned prompts, one for each keyframe.",
                 ),
                 io.Conditioning.Output(
                     "learned_negative",
                     display_name="negative",
-                    tooltip="The negative prompt that goes with them, where one was given.",
+                    tooltip="The learned negative prompt, if the input negative is connected.",
                 ),
                 io.Image.Output(
                     "loss_curve",
                     display_name="loss_curve",
-                    tooltip="How far the model was from the keyframes while it learned.",
+                    tooltip="A plot of the loss. It falls while the model comes closer to the "
+                    "keyframes.",
                 ),
             ],
         )

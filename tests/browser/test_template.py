@@ -221,7 +221,7 @@ class Demo:
         assert candidate.get_attribute("aria-pressed") == "true"
         other = int(candidate.get_attribute("title").split(",")[0].removeprefix("Candidate "))
         assert f"{index / 8:g}: {other}" in self.value("picks")
-        self.view.says(self.node, f"The next run makes 3 of {COUNT} frames anew.")
+        self.view.says(self.node, f"The next run makes 3 of {COUNT} frames again.")
         made = self.run(self.preview.locator(".di-status button"))
         self.view.says(self.node, "")
         self.go_to(index)

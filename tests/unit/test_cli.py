@@ -148,7 +148,7 @@ def test_going_on_after_a_stop_gives_the_same_frames(done, tmp_path, monkeypatch
 
     monkeypatch.setattr(run_folder.RunFolder, "save", save_once)
     assert main(command(tmp_path)) == 130
-    assert "interrupted; what is finished is kept" in capsys.readouterr().err
+    assert "interrupted; finished frames are kept" in capsys.readouterr().err
     assert len(list((tmp_path / "out" / "latents").iterdir())) == 1
     monkeypatch.undo()
     (tmp_path / "out" / "frames" / ".003.png.new").write_bytes(b"half a picture")
@@ -194,7 +194,7 @@ def test_ctrl_c_ends_with_one_line_and_keeps_what_is_finished(tmp_path):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert errors.strip().splitlines()[-1].endswith("the same command goes on from it")
+    assert errors.strip().splitlines()[-1].endswith("the same command continues from them")
     assert any(latents.glob("*.safetensors"))
 
 

@@ -1,0 +1,58 @@
+"""The README names what there is: files, nodes, templates and options of the command."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from diffusion_interpolation.cli import _parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = "README.md", "docs/measurements.md"
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return readme().split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_linked_file_is_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", text)
+    files = [one or other for one, other in targets if "://" not in one]
+    assert files and not [
+        name for name in files if not (ROOT / page).parent.joinpath(name).is_file()
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_lines_can_be_read(page):
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 200 and max(map(len, lines)) <= 130
+
+
+def test_all_nodes_are_listed():
+    listed = re.findall(r"js/docs/(\w+)\.md", section("Nodes"))
+    assert sorted(listed) == sorted(page.stem for page in (ROOT / "js" / "docs").glob("*.md"))
+
+
+def test_all_templates_are_listed():
+    listed = re.findall(r"^\| `(\w+)` \|", section("Templates"), re.MULTILINE)
+    assert sorted(listed) == sorted(f.stem for f in (ROOT / "example_workflows").glob("*.json"))
+
+
+def test_options_are_those_of_the_command():
+    known = {
+        option: action.default for action in _parser()._actions for option in action.option_strings
+    }
+    told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", section("The command"))) - {"--help"}
+    assert len(told) > 10 and told <= set(known)
+    for option in ("--frames", "--candidates", "--inversion-steps"):
+        [shown] = re.findall(rf"^\| `{option} N` \|.*\| ([0-9]+) \|$", readme(), re.MULTILINE)
+        assert int(shown) == known[option]
