@@ -297,7 +297,7 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         "--cfg",
         type=float,
         help="scale of guidance; higher values follow the prompt more closely (default: 7.5; 2 for "
-        "the embedded model)",
+        "the embedded models)",
     )
     group.add_argument(
         "--levels",
