@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from diffusion_interpolation import path
 from diffusion_interpolation.bisection import Bisection, Settings
 from diffusion_interpolation.demo import world
+from diffusion_interpolation.demo.networks import TOKENS
 from diffusion_interpolation.diffusers_model import DiffusersModel
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.inversion import InversionSettings, invert
@@ -154,9 +155,12 @@ def test_text_is_what_the_pipeline_makes_of_it(case):
 
 
 def test_a_prompt_that_is_too_long(case):
-    fits = " ".join(["dog"] * 22)
-    assert case.model.encode_text([fits]).states.shape[1] == 24
-    message = "prompt: has 26 tokens, .* reads at most 24; what would be lost is 'red puppet'"
+    fits = " ".join(["dog"] * (TOKENS - 2))
+    assert case.model.encode_text([fits]).states.shape[1] == TOKENS
+    message = (
+        f"prompt: has {TOKENS + 2} tokens, .* reads at most {TOKENS}; "
+        "what would be lost is 'red puppet'"
+    )
     with pytest.raises(ValueError, match=message):
         case.model.encode_text(["a dog", f"{fits} red puppet"])
 
