@@ -25,7 +25,7 @@ def export(shop: Workshop) -> None:
     """
     folder = shop.folder / "weights"
     folder.mkdir(parents=True, exist_ok=True)
-    done = [stage for stage in shop.plans if shop.finished(stage)]
+    done = [stage for stage in shop.plans if shop.completed(stage)]
     for part, needed in PARTS.items():
         if set(needed) <= set(done) and (part is not _vae or (shop.folder / STANDARD).exists()):
             part(shop, folder)

@@ -114,7 +114,7 @@ class Workshop:
         module.load_state_dict(state["average"])
         return module.to(self.device).eval().requires_grad_(False)
 
-    def finished(self, stage: str) -> bool:
+    def completed(self, stage: str) -> bool:
         """Whether a stage has a checkpoint of its end."""
         path = self.folder / f"{stage}.pt"
         return path.exists() and read(path)["finished"]
@@ -141,7 +141,7 @@ class Workshop:
             module.load_state_dict(load_file(self.begin / EXPORTED[stage]))
         training = Training(module, self.plans[stage], path, self.seconds.get(stage))
         clock = _Clock()
-        while not training.finished:
+        while not training.completed:
             with self.reduced(stage):
                 parts = loss(training.step)
             training.advance(parts)
@@ -209,7 +209,7 @@ class Training:
         return self.elapsed / self.limit if self.limit else self.step / self.plan.steps
 
     @property
-    def finished(self) -> bool:
+    def completed(self) -> bool:
         return self.progress >= 1
 
     def advance(self, parts: dict[str, Tensor]) -> None:
@@ -238,7 +238,7 @@ class Training:
         state = {
             "step": self.step,
             "seconds": self.elapsed,
-            "finished": self.finished,
+            "finished": self.completed,
             "figures": self.seen,
             "module": self.module.state_dict(),
             "average": self.average.state_dict(),

@@ -86,7 +86,7 @@ def test_a_limit_of_time_ends_a_stage_and_its_rate(tmp_path):
     plan = Plan(steps=10**9, batch=1, rate=1.0)
     training = Training(nn.Linear(3, 2), plan, tmp_path / "a.pt", seconds=0.2)
     rates = []
-    while not training.finished:
+    while not training.completed:
         training.advance({"loss": training.module(torch.ones(1, 3)).square().mean()})
         rates.append(training.optimizer.param_groups[0]["lr"])
     assert 0.2 < training.elapsed < 1 and len(rates) > 20
