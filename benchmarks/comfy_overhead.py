@@ -16,9 +16,12 @@ from in_host import add_options, load_pack, run_inside
 from report import parser, publish
 from watch import watched
 
+NETWORKS = {"demo": "unet", "demo-flow": "flow"}
+"""PuppetDemo's names of the models that the command has."""
+
 
 def main() -> None:
-    words = parser(__doc__)
+    words = parser(__doc__, list(NETWORKS))
     add_options(words)
     words.add_argument("--frames-per-gap", type=int, default=15)
     words.add_argument("--steps", type=int, default=50)
@@ -57,7 +60,8 @@ def measured(bisect: Any, inputs: dict[str, Any], number: int) -> dict[str, Any]
 
 
 def demo_inputs(nodes: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    demo = nodes["PuppetDemo"].execute("a puppet", "a double exposure")
+    network = NETWORKS[options.model]
+    demo = nodes["PuppetDemo"].execute("a puppet", "a double exposure", network)
     model, clip, vae, control_net, reranker, keyframes, poses = demo.args
     positive, negative = (
         clip.encode_from_tokens_scheduled(clip.tokenize(text))

@@ -14,10 +14,11 @@ from demo_model import HELD_OUT, SIZE, held_out
 from report import parser, publish
 from torch import Tensor
 
-from diffusion_interpolation.cli import EMBEDDED_DEFAULTS
-from diffusion_interpolation.demo import load_model, world
+from diffusion_interpolation.cli import EMBEDDED_DEFAULTS, defaults_of
+from diffusion_interpolation.demo import load_named, world
 from diffusion_interpolation.diffusers_model import DiffusersModel
 from diffusion_interpolation.inversion import InversionSettings, invert
+from diffusion_interpolation.job import EMBEDDED_MODELS
 from diffusion_interpolation.model import Guidance, Text
 from diffusion_interpolation.path import draw_noise
 
@@ -61,9 +62,9 @@ def pair_distances(
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, EMBEDDED_MODELS)
     options.add_argument("--puppets", type=int, default=20)
-    options.add_argument("--level", type=float, default=0.55)
+    options.add_argument("--level", type=float, help="(the highest of a path)")
     options.add_argument("--steps", type=int, default=50)
     options.add_argument("--inversion-steps", type=int, default=100)
     options.add_argument("--noises", type=int, default=4, help="to measure with")
@@ -73,7 +74,8 @@ def main() -> None:
         options.add_argument(flag, type=type(default), default=default)
     options.add_argument("--prompt", default=EMBEDDED_DEFAULTS["prompt"][0])
     args = options.parse_args()
-    model = load_model(steps=args.steps, device=args.device, controlnet=False)
+    args.level = args.level or defaults_of(args.model)["highest"]
+    model = load_named(args.model, steps=args.steps, device=args.device)
     pictures = world.render(held_out(args.puppets, args.seed), SIZE)
     found = [one for two in pictures.split(2) for one in pair_distances(model, two, args)]
     before, after = torch.tensor(found).unbind(1)

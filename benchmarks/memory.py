@@ -14,6 +14,8 @@ from pathlib import Path
 
 from report import parser, publish
 
+from diffusion_interpolation.job import EMBEDDED_MODELS
+
 COMMAND = (
     "import resource, sys; from diffusion_interpolation.cli import main; "
     "status = main(sys.argv[1:]); "
@@ -21,11 +23,11 @@ COMMAND = (
 )
 
 
-def peak(frames: int, steps: int, device: str) -> tuple[float, float]:
+def peak(frames: int, steps: int, device: str, model: str) -> tuple[float, float]:
     """(peak MiB, seconds) of the demo with `frames` frames."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["demo", "--out", folder, "--frames", frames, "--steps", steps]
-        words += ["--inversion-steps", 5, "--device", device]
+        words += ["--inversion-steps", 5, "--device", device, "--model", model]
         begun = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", COMMAND, *map(str, words)], capture_output=True, text=True
@@ -39,11 +41,11 @@ def peak(frames: int, steps: int, device: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, EMBEDDED_MODELS)
     options.add_argument("--frames", type=int, nargs="+", default=[17, 1025])
     options.add_argument("--steps", type=int, default=8)
     args = options.parse_args()
-    found = {frames: peak(frames, args.steps, args.device) for frames in args.frames}
+    found = {n: peak(n, args.steps, args.device, args.model) for n in args.frames}
     first = found[args.frames[0]][0]
     rows = [
         {

@@ -11,14 +11,18 @@ from pathlib import Path
 import torch
 
 
-def parser(doc: str) -> argparse.ArgumentParser:
-    """Options that every benchmark takes."""
+def parser(doc: str, models: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Options that every benchmark takes; one of `models` where it runs on any of several."""
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     made.add_argument("--seed", type=int, default=0)
+    if models:
+        made.add_argument(
+            "--model", choices=models, default=models[0], help=f"which is measured ({models[0]})"
+        )
     return made
 
 

@@ -15,7 +15,8 @@ in it, drawn again; `joints` (picture heights) and `colours` are how far the pup
 straight way between the two. `evals` counts runs of the network on one latent, both halves of
 guidance as one; learning is neither in them nor in the seconds. Means over pairs, with the half
 width of their 95 % interval; for FID it is from resampled pairs, the same ones for all ways, so
-that `less first` has the interval of the difference from the first row.
+that `less first` has the interval of the difference from the first row. With `--model demo-flow`
+no frames have poses, because the flow transformer has no ControlNet.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from report import parser, publish
 from torch import Tensor
 
 from diffusion_interpolation.bisection import PAPER, Bisection, Settings
-from diffusion_interpolation.cli import EMBEDDED_DEFAULTS
-from diffusion_interpolation.demo import load_model, load_reader, reranker, world
+from diffusion_interpolation.cli import EMBEDDED_DEFAULTS, defaults_of
+from diffusion_interpolation.demo import load_named, load_reader, reranker, world
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.inversion import InversionSettings, invert
-from diffusion_interpolation.job import ModelChoice
+from diffusion_interpolation.job import EMBEDDED, EMBEDDED_MODELS, ModelChoice
 from diffusion_interpolation.metrics import (
     Distance,
     feature_distance,
@@ -52,6 +53,7 @@ from diffusion_interpolation.pose_motion import Motion
 from diffusion_interpolation.schemes import SCHEMES, SchemeRun, cross_fade
 
 RESAMPLES = 200
+_COLOURS = (world.BODY, world.LEGS, world.BACK)
 PAPER_CFG = 4.0
 """Guidance of all schemes of the paper. Its 7.5 to 10 are strong for Stable Diffusion; for the
 embedded model 4 is."""
@@ -76,15 +78,27 @@ class Way(NamedTuple):
 
 def ways(args: Namespace) -> dict[str, Way]:
     """All that are compared, by their names in the table: this package's, the paper's, parts."""
-    ours = Way(inversion_steps=args.inversion_steps, posed=args.poses, ranked=args.reranking)
-    paper = ours._replace(settings=PAPER, steps=args.steps, cfg=PAPER_CFG, motion="straight")
+    levels = {name: defaults_of(args.model)[name] for name in ("highest", "lowest")}
+    posed = args.poses and args.model == EMBEDDED
+    ours = Way(
+        settings=Settings(**levels),
+        inversion_steps=args.inversion_steps,
+        posed=posed,
+        ranked=args.reranking,
+    )
+    paper = ours._replace(
+        settings=replace(PAPER, **levels), steps=args.steps, cfg=PAPER_CFG, motion="straight"
+    )
     schemes = {name: paper._replace(scheme=name) for name in (*SCHEMES, "cross-fade", "truth")}
     changed = {
         "straight limbs": ours._replace(motion="straight"),
-        "slerp": ours._replace(settings=Settings(blend="slerp")),
-        "ranked when finished": ours._replace(settings=Settings(rank_after=1.0)),
-        "prompt alone ranks": ours._replace(settings=Settings(closeness=0.0)),
-        **{f"closeness {w}": ours._replace(settings=Settings(closeness=w)) for w in OTHER_WEIGHTS},
+        "slerp": ours._replace(settings=Settings(**levels, blend="slerp")),
+        "ranked when finished": ours._replace(settings=Settings(**levels, rank_after=1.0)),
+        "prompt alone ranks": ours._replace(settings=Settings(**levels, closeness=0.0)),
+        **{
+            f"closeness {w}": ours._replace(settings=Settings(**levels, closeness=w))
+            for w in OTHER_WEIGHTS
+        },
         "one candidate": ours._replace(ranked=False),
         "cfg 4": ours._replace(cfg=PAPER_CFG),
         "no poses": ours._replace(posed=False),
@@ -135,8 +149,14 @@ class Bench:
     """The networks, and paths between pairs of puppets."""
 
     def __init__(
-        self, frames: int, seed: int, device: str, distance: Distance | None = None
+        self,
+        frames: int,
+        seed: int,
+        device: str,
+        distance: Distance | None = None,
+        model: str = EMBEDDED,
     ) -> None:
+        self.name = model
         self.path, self.seed, self.device = Path((frames - 2,)), seed, device
         self.reader, self.clip = load_reader(device), reranker(device)
         self.distance = distance or feature_distance(self.clip.embed_pictures)
@@ -145,7 +165,7 @@ class Bench:
     def model(self, steps: int) -> Counted:
         """The embedded model with so many steps."""
         if steps not in self._models:
-            self._models[steps] = Counted(load_model(steps=steps, device=self.device))
+            self._models[steps] = Counted(load_named(self.name, steps=steps, device=self.device))
         return self._models[steps]
 
     def made(self, way: Way, pair: Tensor) -> Made:
@@ -195,7 +215,7 @@ class Bench:
         truth = self._truth(pair)
         off = (between - world.render(numbers, SIZE)).square().mean((1, 2, 3)).sqrt()
         joints = (world.joints(numbers) - world.joints(truth)).norm(dim=-1)
-        colours = torch.cat([numbers[:, c] - truth[:, c] for c in (world.BODY, world.BACK)])
+        colours = torch.cat([numbers[:, c] - truth[:, c] for c in _COLOURS])
         return {
             "realism": off.mean().item(),
             "joints": joints.mean().item(),
@@ -278,7 +298,7 @@ def save_sheet(rows: list[Tensor], file: File) -> None:
 
 
 def main() -> None:
-    words = parser(__doc__)
+    words = parser(__doc__, EMBEDDED_MODELS)
     words.add_argument("--pairs", type=int, default=50)
     words.add_argument("--frames", type=int, default=17, help="of a path, the inputs among them")
     words.add_argument(
@@ -299,7 +319,7 @@ def main() -> None:
     if unknown := set(args.ways or ()) - set(known):
         words.error(f"--ways: got {min(unknown)!r}, want some of {', '.join(known)}")
     distance = lpips_distance(args.lpips, args.device) if args.lpips else None
-    bench = Bench(args.frames, args.seed, args.device, distance)
+    bench = Bench(args.frames, args.seed, args.device, distance, args.model)
     pairs = held_out(2 * args.pairs, args.seed).split(2)
     rows, shown, first = [], [], None
     for name in args.ways or known:

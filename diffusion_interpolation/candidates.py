@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .path import Slot
 from .ranking import Terms, ranked
+from .resize import resize
 
 
 @dataclass(frozen=True)
@@ -150,5 +150,5 @@ def thumbnails(pictures: Tensor, side: int) -> Tensor:
     """Shrink pictures `(n, 3, h, w)` in 0..1 to a longer side of `side`, uint8 `(n, h', w', 3)`."""
     scale = side / max(pictures.shape[2:])
     size = [max(1, round(length * scale)) for length in pictures.shape[2:]]
-    small = F.interpolate(pictures, size, mode="bilinear", antialias=True)
+    small = resize(pictures, size, "bilinear")
     return (small.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu()

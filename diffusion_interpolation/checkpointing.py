@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import get_device_states, set_device_states
 
 Around = Callable[[], AbstractContextManager]
 
@@ -167,7 +166,8 @@ class _Block:
         self.slots: list[weakref.ref[_Slot]] = []
         self.bytes = 0
         # patches may draw random numbers
-        self.random = torch.get_rng_state(), *get_device_states(*_tensors(given))
+        devices = {tensor.device for tensor in _tensors(given)} | {torch.device("cpu")}
+        self.random = {device: _random_state(device) for device in devices}
 
     def pack(self, tensor: Tensor) -> _Slot:
         slot = _Slot()
@@ -200,11 +200,32 @@ class _Block:
 
     @contextmanager
     def _same_random(self) -> Iterator[None]:
-        state, devices, states = self.random
-        with torch.random.fork_rng(devices=devices):
-            torch.set_rng_state(state)
-            set_device_states(devices, states)
+        before = {device: _random_state(device) for device in self.random}
+        _set_random_states(self.random)
+        try:
             yield
+        finally:
+            _set_random_states(before)
+
+
+def _random_state(device: torch.device) -> Tensor | None:
+    """The state of a device's own generator; None for devices that have none."""
+    module = torch if device.type == "cpu" else getattr(torch, device.type, None)
+    if not hasattr(module, "get_rng_state"):
+        return None
+    return module.get_rng_state(*_of_several(device))
+
+
+def _set_random_states(states: dict[torch.device, Tensor | None]) -> None:
+    for device, state in states.items():
+        if state is not None:
+            module = torch if device.type == "cpu" else getattr(torch, device.type)
+            module.set_rng_state(state, *_of_several(device))
+
+
+def _of_several(device: torch.device) -> list[torch.device]:
+    """The device, for those kinds of which there may be several."""
+    return [device] if device.type in ("cuda", "xpu") else []
 
 
 class _Copies:

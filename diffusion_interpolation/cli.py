@@ -22,8 +22,8 @@ EXAMPLES = f"""examples:
   {PROGRAM} demo
   {PROGRAM} a.png b.png --out out --model path/to/stable-diffusion --prompt "a photo of a dog"
 """
-# Values of options that are not given. The embedded model knows only puppets and the flaws in its
-# training pictures, and it needs a higher learning rate than a large model.
+# Values of options that are not given. The embedded models know only puppets and the flaws in their
+# training pictures, and they need a higher learning rate than large models.
 DEFAULTS = {
     "prompt": [""],
     "negative": "",
@@ -31,6 +31,8 @@ DEFAULTS = {
     "learning_rate": 1e-4,
     "draws": 1,
     "augmentations": 16,
+    "highest": 0.55,
+    "lowest": 0.30,
 }
 EMBEDDED_DEFAULTS = {
     "prompt": ["a puppet"],
@@ -39,7 +41,12 @@ EMBEDDED_DEFAULTS = {
     "learning_rate": 0.25,
     "draws": 4,
     "augmentations": 0,
+    "highest": 0.55,
+    "lowest": 0.30,
 }
+# Levels with as much noise as those of the embedded Stable Diffusion: the shift of a flow model
+# puts more noise at the same place of its schedule.
+FLOW_DEFAULTS = {**EMBEDDED_DEFAULTS, "highest": 0.39, "lowest": 0.22}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,10 +95,13 @@ def _run_images(words: list[str]) -> int:
 def _run_demo(words: list[str]) -> int:
     options = _demo_parser().parse_args(words)
     from .demo.pair import write_pair
+    from .job import EMBEDDED
 
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"out: {options.out} is a file, want a folder")
-    options.images, options.pose = write_pair(options.out / "inputs")
+    options.images, poses = write_pair(options.out / "inputs")
+    if options.model == EMBEDDED:
+        options.pose = poses
     options.out = options.out / "run"
     return _finish(options, _job(options))
 
@@ -108,19 +118,19 @@ def _job(options: argparse.Namespace) -> Job:
     """The job that the options describe, with the defaults that depend on others."""
     from .bisection import Settings
     from .inversion import InversionSettings
-    from .job import EMBEDDED, Job, ModelChoice
+    from .job import EMBEDDED, EMBEDDED_MODELS, Job, ModelChoice
 
-    embedded = options.model == EMBEDDED
+    embedded = options.model in EMBEDDED_MODELS
     given = {name: value for name, value in vars(options).items() if value is not None}
-    values = (EMBEDDED_DEFAULTS if embedded else DEFAULTS) | given
+    values = defaults_of(options.model) | given
     device = values.setdefault("device", _best_device())
     values.setdefault("dtype", "float16" if device.startswith("cuda") else "float32")
     values |= {"prompts": values["prompt"], "poses": values.get("pose", [])}
     if embedded and "controlnet" in values:
         raise ValueError(
-            f"controlnet: got {options.controlnet}, but the embedded model has its own"
+            f"controlnet: got {options.controlnet}, but the embedded models take none from outside"
         )
-    if embedded and values["poses"]:
+    if options.model == EMBEDDED and values["poses"]:
         values["controlnet"] = EMBEDDED
     values["networks"], values["bisection"] = _of(ModelChoice, values), _of(Settings, values)
     values["inversion"] = InversionSettings(
@@ -131,6 +141,13 @@ def _job(options: argparse.Namespace) -> Job:
         },
     )
     return _of(Job, values)
+
+
+def defaults_of(model: str) -> dict[str, Any]:
+    """What is used where an option is not given, by the value of `--model`."""
+    from .job import EMBEDDED, EMBEDDED_FLOW
+
+    return {EMBEDDED: EMBEDDED_DEFAULTS, EMBEDDED_FLOW: FLOW_DEFAULTS}.get(model, DEFAULTS)
 
 
 def _of(kind: Any, values: dict[str, Any]) -> Any:
@@ -170,7 +187,14 @@ def _parser() -> argparse.ArgumentParser:
 def _demo_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} demo",
-        description="Make the frames between two puppets with the embedded model.",
+        description="Make the frames between two puppets with an embedded model. The small Stable "
+        "Diffusion has a ControlNet for their poses; the flow transformer has none.",
+    )
+    parser.add_argument(
+        "--model",
+        choices=("demo", "demo-flow"),
+        default="demo",
+        help="a small Stable Diffusion, or a small flow transformer (default: demo)",
     )
     parser.add_argument(
         "--out",
@@ -183,7 +207,6 @@ def _demo_parser() -> argparse.ArgumentParser:
     _add_path_options(parser)
     _add_output_options(parser)
     _add_machine_options(parser)
-    parser.set_defaults(model="demo")
     return parser
 
 
@@ -225,21 +248,21 @@ def _add_text_options(parser: argparse.ArgumentParser) -> None:
         "--learning-rate",
         type=float,
         metavar="X",
-        help="size of each learning step (default: 1e-4; 0.25 for the embedded model)",
+        help="size of each learning step (default: 1e-4; 0.25 for the embedded models)",
     )
     group.add_argument(
         "--draws",
         type=int,
         metavar="N",
         help="how many times noise is drawn for each image in a learning step; higher values learn "
-        "more evenly and take longer (default: 1; 4 for the embedded model)",
+        "more evenly and take longer (default: 1; 4 for the embedded models)",
     )
     group.add_argument(
         "--augmentations",
         type=int,
         metavar="N",
         help="how many altered copies of each image are used for learning, so that specks are not "
-        "learned (default: 16; 0 for the embedded model)",
+        "learned (default: 16; 0 for the embedded models)",
     )
     group.add_argument(
         "--checkpointing",
@@ -268,7 +291,7 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         "--cfg",
         type=float,
         help="scale of guidance; higher values follow the prompt more closely (default: 7.5; 2 for "
-        "the embedded model)",
+        "the embedded models)",
     )
     group.add_argument(
         "--levels",
@@ -276,8 +299,9 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=("HIGH", "LOW"),
         action=_Levels,
+        default=argparse.SUPPRESS,
         help="denoise of the frame half-way and of the last frames; higher values invent more "
-        "(default: 0.55 0.3)",
+        "(default: 0.55 0.3; 0.39 0.22 for demo-flow)",
     )
     group.add_argument(
         "--curve",
@@ -322,7 +346,6 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="the same seed gives the same frames; another seed gives other frames (default: 0)",
     )
-    parser.set_defaults(highest=0.55, lowest=0.30)
 
 
 class _Levels(argparse.Action):
@@ -351,7 +374,7 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="JSON",
-        help="OpenPose files, one for each image; they need --controlnet or the embedded model",
+        help="OpenPose files, one for each image; they need --controlnet or --model demo",
     )
     group.add_argument(
         "--people",
@@ -402,8 +425,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="demo",
         metavar="PATH",
-        help="a folder in the layout of diffusers, or a .safetensors file together with --config "
-        "(default: demo, the embedded model)",
+        help="a folder in the layout of diffusers, or a .safetensors file together with --config; "
+        "demo and demo-flow are embedded models (default: demo)",
     )
     group.add_argument(
         "--config", metavar="DIR", help="folder with the configurations for a single file"

@@ -72,21 +72,33 @@ class DiffusersModel:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch size: got {batch_size}, it must be at least 1")
         _check_fit(vae, unet, text_encoders, tokenizers)
         if controlnet is not None:
             _check_controlnet(controlnet, unet)
-        self._device, self._dtype = torch.device(device), dtype
         self._scheduler = _ddim(scheduler, steps)
         self._grid = sorted(self._scheduler.timesteps.tolist())
-        # in half precision the autoencoders that say so overflow, XL's above all
-        upcast = dtype == torch.float16 and vae.config.force_upcast
-        self._vae = self._place("vae", vae, torch.float32 if upcast else dtype)
+        self._take(vae, text_encoders, tokenizers, batch_size, device, dtype)
         self._unet = self._place("unet", unet, dtype)
         self._controlnet = controlnet
         if controlnet is not None:
             self._place("controlnet", controlnet, dtype)
+
+    def _take(
+        self,
+        vae: AutoencoderKL,
+        text_encoders: Sequence[TextEncoder],
+        tokenizers: Sequence[CLIPTokenizer],
+        batch_size: int,
+        device: torch.device | str,
+        dtype: torch.dtype,
+    ) -> None:
+        """Take over the parts that models have whatever denoises."""
+        if batch_size < 1:
+            raise ValueError(f"batch size: got {batch_size}, it must be at least 1")
+        self._device, self._dtype = torch.device(device), dtype
+        # in half precision the autoencoders that say so overflow, XL's above all
+        upcast = dtype == torch.float16 and vae.config.force_upcast
+        self._vae = self._place("vae", vae, torch.float32 if upcast else dtype)
         names = ("text_encoder", "text_encoder_2")
         named = zip(names, text_encoders, strict=False)
         self._text_encoders = [self._place(name, encoder, dtype) for name, encoder in named]
@@ -166,6 +178,11 @@ class DiffusersModel:
     def _picture_scale(self) -> int:
         return _shrinking(self._vae)
 
+    @property
+    def _latent_unit(self) -> int:
+        """What both sides of latents must be multiples of."""
+        return _shrinking(self._unet)
+
     def checkpointing(self, on: bool) -> None:
         """Whether `predict_noise` recomputes activations for the backward pass or keeps them."""
         if on:
@@ -222,7 +239,7 @@ class DiffusersModel:
         """
         outputs = []
         for encoder, tokenizer in zip(self._text_encoders, self._tokenizers, strict=True):
-            tokens = _tokens(prompts, tokenizer, encoder.config.max_position_embeddings)
+            tokens = token_ids(prompts, tokenizer, encoder.config.max_position_embeddings)
             outputs.append(encoder(tokens.to(self._device), output_hidden_states=True))
         if len(outputs) == 1:
             return Text(outputs[0].last_hidden_state.float())
@@ -388,7 +405,7 @@ class DiffusersModel:
     def _check_pictures(self, pictures: Tensor) -> None:
         if pictures.ndim != 4 or pictures.shape[1] != 3:
             raise ValueError(f"pictures: got {tuple(pictures.shape)}, want (n, 3, height, width)")
-        unit = self._picture_scale * _shrinking(self._unet)
+        unit = self._picture_scale * self._latent_unit
         height, width = pictures.shape[-2:]
         if height % unit or width % unit:
             raise ValueError(
@@ -460,7 +477,7 @@ def _ddim(scheduler: SchedulerMixin | Mapping[str, Any], steps: int) -> DDIMSche
     return ddim
 
 
-def _tokens(prompts: list[str], tokenizer: CLIPTokenizer, positions: int) -> Tensor:
+def token_ids(prompts: list[str], tokenizer: CLIPTokenizer, positions: int) -> Tensor:
     """Token ids `(n, tokens)`, padded to all that the encoder reads."""
     limit = min(tokenizer.model_max_length, positions)
     for prompt in prompts:

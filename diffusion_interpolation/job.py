@@ -20,7 +20,9 @@ from .pose import Pairing, People
 from .pose_motion import Motion
 from .rerank import ClipPair, open_clip_pair, transformers_pair
 
-EMBEDDED = "demo"
+EMBEDDED, EMBEDDED_FLOW = "demo", "demo-flow"
+EMBEDDED_MODELS = (EMBEDDED, EMBEDDED_FLOW)
+"""The values of `ModelChoice.model` that are no files: a UNet and a flow transformer."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class ModelChoice:
         }
         if self.model == EMBEDDED:
             return demo.load_model(self.controlnet == EMBEDDED, **options)
+        if self.model == EMBEDDED_FLOW:
+            return demo.load_flow(**options)
         if File(self.model).suffix == ".safetensors":
             if not self.config:
                 raise ValueError(
@@ -72,7 +76,7 @@ class ModelChoice:
     def load_reranker(self) -> ClipPair | None:
         """The CLIP that chooses among candidates, if there is one."""
         if self.reranker is None:
-            return demo.reranker(self.device) if self.model == EMBEDDED else None
+            return demo.reranker(self.device) if self.model in EMBEDDED_MODELS else None
         place = File(self.reranker)
         if place.is_dir():
             return transformers_pair(place, self.device)
@@ -122,6 +126,11 @@ class Job:
                 f"prompt: got {len(self.prompts)}, want 1 or as many as images ({len(self.images)})"
             )
         self.bisection.check()
+        if self.poses and self.networks.model == EMBEDDED_FLOW:
+            raise ValueError(
+                f"pose: got poses, but {EMBEDDED_FLOW} has no ControlNet, which takes them; "
+                f"use --model {EMBEDDED}, or no --pose"
+            )
         if self.poses and not self.networks.controlnet:
             raise ValueError("pose: got poses, but no --controlnet, which takes them")
         self._check_numbers()

@@ -64,6 +64,13 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether the error says that a device or the CPU has no memory left."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
-    # neither the CPU's allocator nor every driver has an error class of its own
-    known = ("DefaultCPUAllocator", "out of memory", "not enough GPU video memory")
+    # neither the CPU's allocator nor every driver or library has an error class of its own
+    known = (
+        "DefaultCPUAllocator",
+        "out of memory",
+        "not enough GPU video memory",
+        "OUT_OF_DEVICE_MEMORY",
+        "OUT_OF_HOST_MEMORY",
+        "STATUS_ALLOC_FAILED",
+    )
     return any(words in str(error) for words in known)

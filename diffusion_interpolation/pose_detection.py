@@ -16,6 +16,7 @@ from .extras import OPENPOSE, require
 from .pictures import to_image
 from .pose import Pose
 from .pose_weights import TRANSFORMERS_FILES
+from .resize import resize
 
 Find = Callable[[Tensor], list[Pose]]
 """From a picture `(3, h, w)` in 0..1 to the people in it, in its pixels."""
@@ -97,7 +98,7 @@ def shrunk(picture: Tensor, side: int) -> tuple[Tensor, Callable[[Pose], Pose]]:
     height, width = picture.shape[1:]
     share = min(1.0, side / min(height, width))
     size = round(height * share), round(width * share)
-    small = F.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
+    small = resize(picture[None], size, "bilinear")[0]
     y, x = height / size[0], width / size[1]
     # a whole number is the middle of a pixel
     return small, lambda pose: pose.scaled(x, y, (x - 1) / 2, (y - 1) / 2)

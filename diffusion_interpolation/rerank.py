@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from .extras import OPEN_CLIP, require
 from .memory import Batches
+from .resize import resize
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -87,7 +88,7 @@ def normalise(
     height, width = pictures.shape[2:]
     if (height, width) != (size, size):
         wanted = (size * height // min(height, width), size * width // min(height, width))
-        pictures = F.interpolate(pictures, wanted, mode="bicubic", antialias=True).clamp(0, 1)
+        pictures = resize(pictures, wanted, "bicubic").clamp(0, 1)
     top, left = (round((side - size) / 2) for side in pictures.shape[2:])
     middle = pictures[:, :, top : top + size, left : left + size]
     shift, scale = (torch.tensor(v).to(middle)[:, None, None] for v in (mean, std))
@@ -136,10 +137,13 @@ def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu")
     return ClipPair(embed_pictures, embed_texts, model)
 
 
-def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipPair:
+def transformers_pair(
+    folder: Path, device: torch.device | str = "cpu", tokenizer_folder: Path | None = None
+) -> ClipPair:
     """A CLIP in a local folder as transformers saves it: safetensors, config and tokenizer.
 
-    Raises `ValueError` where the folder holds none, or not all of it.
+    The tokenizer may lie in `tokenizer_folder` instead. Raises `ValueError` where the folder holds
+    no CLIP, or not all of it.
     """
     from transformers import CLIPModel, CLIPTokenizerFast
     from transformers.utils import logging
@@ -149,7 +153,8 @@ def transformers_pair(folder: Path, device: torch.device | str = "cpu") -> ClipP
     try:
         model, report = CLIPModel.from_pretrained(folder, **options)
         # "fast" in version 4 of transformers, where the other one reads no tokenizer.json
-        tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
+        place = tokenizer_folder or folder
+        tokenizer = CLIPTokenizerFast.from_pretrained(place, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _no_clip(folder, "a folder with a CLIP of transformers", error) from error
     if report["missing_keys"]:

@@ -26,7 +26,7 @@ from .diffusers_model import DiffusersModel
 from .files import write_whole
 from .guide import Guide
 from .inversion import Inversion, invert
-from .job import EMBEDDED, Job
+from .job import EMBEDDED_MODELS, Job
 from .page import write_page
 from .pictures import (
     Placement,
@@ -232,9 +232,9 @@ def _fingerprint(content: bytes) -> str:
 
 
 def _check_size(job: Job, size: tuple[int, int]) -> None:
-    if job.networks.model == EMBEDDED and size != (SIZE, SIZE):
+    if job.networks.model in EMBEDDED_MODELS and size != (SIZE, SIZE):
         raise ValueError(
-            f"images: are {size[0]} x {size[1]}, but the embedded demo model draws puppets of "
+            f"images: are {size[0]} x {size[1]}, but the embedded models draw puppets of "
             f"{SIZE} x {SIZE} only; give your own model with --model, or --size {SIZE}x{SIZE}"
         )
 

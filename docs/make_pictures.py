@@ -1,10 +1,11 @@
 """Makes the pictures of the documentation.
 
-    python docs/make_pictures.py [nodes] [graph] [slider] [denoise]
+    python docs/make_pictures.py [nodes] [graph] [slider] [denoise] [puppets]
 
 `nodes` are pictures of every node, `graph` is the graph of the embedded demo, `slider` is its
-slider, and `denoise` is the frame half-way from a low to a high denoise. Without a name the script
-makes all of them. All but `denoise` need a ComfyUI (COMFYUI_PATH, or ~/comfy/ComfyUI) and Chromium.
+slider, `denoise` is the frame half-way from a low to a high denoise, and `puppets` is the moving
+picture. Without a name the script makes all of them. `nodes`, `graph` and `slider` need a ComfyUI
+(COMFYUI_PATH, or ~/comfy/ComfyUI), Chromium and playwright.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ HALF_WAY = 8
 DENOISES = "0.15", "0.3", "0.45", "0.55", "0.7", "0.85"
 TILE, LABEL = 160, 26
 """Pixels of a picture's side in the strip of denoises, and of the height of the text above it."""
+PUPPET_FRAMES, PUPPET_SIDE = 33, 256
 
 _PLACE = """(type) => {
     app.graph.clear();
@@ -141,6 +143,32 @@ def labelled_strip(files: list[Path], labels: list[str]) -> Image.Image:
     return strip
 
 
+def make_puppets() -> None:
+    """The frames of the command's demo, forth and back, each puppet held for a while."""
+    with tempfile.TemporaryDirectory() as folder:
+        if command(["demo", "--out", folder, "--frames", str(PUPPET_FRAMES)]):
+            raise SystemExit("the demo failed")
+        files = sorted((Path(folder) / "run" / "frames").glob("*.png"))
+        frames = [
+            Image.open(file).convert("RGB").resize((PUPPET_SIDE,) * 2, Image.Resampling.LANCZOS)
+            for file in files
+        ]
+    film = [*frames, *frames[-2:0:-1]]
+    durations = [60] * len(film)
+    durations[0] = durations[len(frames) - 1] = 900
+    file = DOCS / "puppets.webp"
+    film[0].save(
+        file,
+        save_all=True,
+        append_images=film[1:],
+        duration=durations,
+        loop=0,
+        quality=85,
+        method=6,
+    )
+    print(_told(file))
+
+
 def _told(file: Path) -> str:
     with Image.open(file) as image:
         return f"{file.name}: {image.width} x {image.height}, {file.stat().st_size} bytes"
@@ -149,7 +177,9 @@ def _told(file: Path) -> str:
 def main(parts: list[str]) -> None:
     if "denoise" in parts or not parts:
         make_denoise()
-    if parts == ["denoise"]:
+    if "puppets" in parts or not parts:
+        make_puppets()
+    if parts and set(parts) <= {"denoise", "puppets"}:
         return
     with running_server() as server:
         if "nodes" in parts or not parts:

@@ -132,7 +132,9 @@ def two_prompts(sheet: Sheet, clip: list, positive: str, negative: str = FAULTS)
 def puppets(sheet: Sheet, note: str, height: int) -> tuple[Node, list[list]]:
     """The embedded demo and its two prompts."""
     sheet.column("Puppets: nothing to download")
-    demo = sheet.put("PuppetDemo", positive="a puppet", negative="a double exposure")
+    demo = sheet.put(
+        "PuppetDemo", positive="a puppet", negative="a double exposure", network="unet"
+    )
     sheet.note(note, height)
     return demo, two_prompts(sheet, demo[1], "a puppet", "a double exposure")
 

@@ -16,6 +16,7 @@ from comfy.clip_vision import Output as VisionOutput
 from comfy.conds import CONDConstant, CONDRegular
 from torch import Tensor
 
+from ..diffusion_interpolation.fingerprint import fingerprint
 from ..diffusion_interpolation.model import check_positions
 from .types import INVERSION_KEY
 
@@ -245,4 +246,5 @@ def _is_equal(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_is_equal, one, other))
     if isinstance(one, (CONDRegular, VisionOutput)):
         return _is_equal(vars(one), vars(other))
-    return bool(one == other)
+    # arrays and objects of other packs may have no plain answer to `one == other`
+    return fingerprint(one) == fingerprint(other)

@@ -45,13 +45,7 @@ def plain_kernels() -> Iterator[None]:
     rotary embeddings and norms have twins in plain PyTorch. Newer hosts leave more aside while
     `in_training`.
     """
-    swaps = [
-        (module, name, plain_attention)
-        for module_name, module in list(sys.modules.items())
-        if module_name.startswith("comfy.")
-        for name in _ATTENTION_NAMES
-        if name in vars(module)
-    ]
+    swaps = [(module, name, plain_attention) for module, name in _places_of_attention()]
     swaps += [(memory, "in_training", True), *_eager_kernels()]
     before = [(module, name, vars(module).get(name)) for module, name, _ in swaps]
     try:
@@ -62,6 +56,17 @@ def plain_kernels() -> Iterator[None]:
         for module, name, value in before:
             # older hosts do not have `in_training`
             setattr(module, name, value or False)
+
+
+def _places_of_attention() -> Iterator[tuple[Any, str]]:
+    """Modules that call the host's attention, and by what name: its own, and those of packs."""
+    for module_name, module in list(sys.modules.items()):
+        for name in _ATTENTION_NAMES:
+            # some modules are objects that import more when they are looked at
+            found = getattr(module, "__dict__", {}).get(name)
+            is_the_hosts = getattr(found, "__module__", None) == attention.__name__
+            if found is not None and (is_the_hosts or module_name.startswith("comfy.")):
+                yield module, name
 
 
 def _eager_kernels() -> list[tuple[Any, str, Any]]:

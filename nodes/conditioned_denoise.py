@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -104,6 +105,7 @@ class ConditionedDenoise(io.ComfyNode):
         if len(sigmas) < 2:
             # there is no step to take, as where a schedule was split at its end
             return io.NodeOutput(noisy_latent)
+        _check_start(model, sigmas[0])
         strengths = strength_at_keyframes, strength_half_way
         size = _picture_size(model, noisy_latent["samples"])
         pose = PoseOptions(control_net, poses, *strengths, pose_motion, size)
@@ -131,6 +133,18 @@ class ConditionedDenoise(io.ComfyNode):
             )
         # sigmas that do not fall to 0 leave noise for another node
         return io.NodeOutput({**noisy_latent, "samples": carry_noisy(model, clean, sigmas[-1])})
+
+
+def _check_start(model: Any, sigma: Tensor) -> None:
+    """Raise `ValueError` for a sigma at which nothing is left of what should be denoised."""
+    latent = torch.ones(1, 1, 1, 1)
+    sampling = model.get_model_object("model_sampling")
+    # nor is NaN above 0
+    if not sampling.noise_scaling(sigma.cpu(), torch.zeros_like(latent), latent).item() > 0:
+        raise ValueError(
+            f"sigmas: got {sigma.item():g} as the first, where this model keeps nothing of "
+            "noisy_latent, want a lower one, such as the sigmas of Noisy Latent Lerp begin with"
+        )
 
 
 def _picture_size(model: Any, latents: Tensor) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from ..diffusion_interpolation.pictures import strip, to_image
 from .kept_runs import RECORD, RUNS, KeptRun
 from .running_prompt import (
     cause_of_output,
+    extra_pnginfo,
     running_node,
     running_server,
     runs_in_workflow,
@@ -189,8 +190,10 @@ def _metadata(hidden: Any) -> dict[str, str]:
     """The prompt and the workflow, as the host's own previews carry them in their texts."""
     if args.disable_metadata or not hidden:
         return {}
-    content = {"prompt": hidden.prompt, **(hidden.extra_pnginfo or {})}
-    return {name: json.dumps(value) for name, value in content.items() if value}
+    content = {"prompt": hidden.prompt, **extra_pnginfo(hidden)}
+    # other nodes leave objects of all kinds there
+    texts = {name: json.dumps(value, default=repr) for name, value in content.items()}
+    return {name: text for name, text in texts.items() if text not in ("null", '""', "{}", "[]")}
 
 
 def _send(state: dict[str, Any]) -> None:

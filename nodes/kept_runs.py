@@ -101,16 +101,18 @@ class KeptRuns:
             self._shown = self._shown_by_connected() | {page: held}
 
     def losses(self, cause: bytes) -> int:
-        """Return how often all runs of a cause lacked files: lost, or not written on a full disk.
+        """Return how often the last run of a cause lacked files: lost, or never written.
+
+        The last run is the one whose output the host has in its cache. An earlier run of the same
+        prompt may have been of other pictures, where a file was replaced under its name.
 
         Nodes that write files have the host look at this before it takes their output from its
         cache, which would otherwise go on to show files that are not there.
         """
         with self._lock:
-            runs = [run for run in self._runs.values() if run.cause == cause]
-            whole = next((run for run in reversed(runs) if self._is_whole(run)), None)
-            if whole is not None:
-                self._runs.move_to_end(whole.folder)
+            last = next((run for run in reversed(self._runs.values()) if run.cause == cause), None)
+            if last is not None and self._is_whole(last):
+                self._runs.move_to_end(last.folder)
             elif cause in self._losses:
                 self._losses[cause] += 1
             return self._losses.get(cause, 0)

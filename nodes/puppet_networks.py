@@ -34,11 +34,11 @@ AUTOENCODER_GROUPS = 8
 AUTOENCODER = {
     "double_z": True,
     "z_channels": 4,
-    "resolution": 64,
+    "resolution": 128,
     "in_channels": 3,
     "out_ch": 3,
     "ch": 32,
-    "ch_mult": [1, 1, 2],
+    "ch_mult": [1, 2, 3, 3],
     "num_res_blocks": 1,
     "attn_resolutions": [],
     "dropout": 0.0,
@@ -67,8 +67,8 @@ _VAE_NAMES: Rules = (
     (r"down_blocks\.(\d)\.resnets\.(\d)", r"down.\1.block.\2"),
     (r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample"),
     # up blocks are counted from the picture's end
-    *((rf"up_blocks\.{i}\.resnets\.(\d)", rf"up.{2 - i}.block.\1") for i in range(3)),
-    *((rf"up_blocks\.{i}\.upsamplers\.0", f"up.{2 - i}.upsample") for i in range(3)),
+    *((rf"up_blocks\.{i}\.resnets\.(\d)", rf"up.{3 - i}.block.\1") for i in range(4)),
+    *((rf"up_blocks\.{i}\.upsamplers\.0", f"up.{3 - i}.upsample") for i in range(4)),
     (r"mid_block\.resnets\.0", "mid.block_1"),
     (r"mid_block\.resnets\.1", "mid.block_2"),
     (r"mid_block\.attentions\.0", "mid.attn_1"),
@@ -94,14 +94,14 @@ class PuppetLatent(comfy.latent_formats.LatentFormat):
     """The demo's latents; the factors fit their colours by least squares, for previews."""
 
     scale_factor = LATENT_SCALE
-    spacial_downscale_ratio = 4
+    spacial_downscale_ratio = 8
     latent_rgb_factors = (
-        (-0.587, -0.315, 0.171),
-        (-0.121, -0.009, 0.169),
-        (-0.130, 0.076, 0.322),
-        (0.121, -0.039, -0.246),
+        (-1.086, -0.623, 0.011),
+        (-0.586, -0.439, -0.127),
+        (0.300, 0.273, 0.096),
+        (1.127, 0.682, 0.071),
     )
-    latent_rgb_factors_bias = (0.367, 0.079, -0.001)
+    latent_rgb_factors_bias = (0.319, 0.120, -0.020)
 
 
 class Puppet(comfy.supported_models.SD15):
@@ -161,29 +161,52 @@ class _TextTower(comfy.sd1_clip.SD1ClipModel):
         super().__init__(device, dtype, model_options or {}, clip_model=PuppetText)
 
 
+class _UnpaddedTextTower(_TextTower):
+    """The states of a caption's own tokens alone, as the flow transformer was trained.
+
+    The host's CLIP reads only captions that are filled up, so the rest is cut off afterwards.
+    """
+
+    def encode_token_weights(self, token_weight_pairs: dict[str, Any]) -> Any:
+        states, *rest = super().encode_token_weights(token_weight_pairs)
+        chunks = token_weight_pairs[self.clip_name]
+        kept = [inside for chunk in chunks for inside in _until_end(chunk)]
+        return (states[:, torch.tensor(kept, device=states.device)], *rest)
+
+
 class _Tokenizer(comfy.sd1_clip.SD1Tokenizer):
     def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
         super().__init__(embedding_directory, tokenizer_data or {}, tokenizer=PuppetTokenizer)
 
 
+def _until_end(chunk: list[tuple[Any, float]]) -> list[bool]:
+    """Which tokens are not padding: those up to the first end of a caption."""
+    end = _config("text_encoder")["eos_token_id"]
+    # an embedding of the user's is a tensor
+    ends = [isinstance(token, int) and token == end for token, _ in chunk]
+    length = ends.index(True) + 1 if any(ends) else len(chunk)
+    return [place < length for place in range(len(chunk))]
+
+
 def load_unet() -> Any:
-    """The denoiser as a MODEL."""
+    """The UNet as a MODEL."""
     device = memory.get_torch_device()
     dtype = memory.unet_dtype(supported_dtypes=[torch.float16, torch.bfloat16, torch.float32])
     config = Puppet(UNET)
     config.set_inference_dtype(dtype, memory.unet_manual_cast(dtype, device))
     model = config.get_model({}, "", device=memory.unet_offload_device())
     names = comfy.utils.unet_to_diffusers(UNET)
-    weights = {names[key]: tensor.to(dtype) for key, tensor in _weights("unet").items()}
+    weights = {names[key]: tensor.to(dtype) for key, tensor in read_weights("unet").items()}
     _load(model.diffusion_model, weights)
     return comfy.model_patcher.ModelPatcher(model, device, memory.unet_offload_device())
 
 
-def load_clip() -> comfy.sd.CLIP:
-    """The text encoder and its tokenizer as a CLIP."""
-    target = comfy.supported_models_base.ClipTarget(_Tokenizer, _TextTower)
+def load_clip(padded: bool = True) -> comfy.sd.CLIP:
+    """The text encoder and its tokenizer as a CLIP; the flow transformer takes unpadded texts."""
+    tower = _TextTower if padded else _UnpaddedTextTower
+    target = comfy.supported_models_base.ClipTarget(_Tokenizer, tower)
     clip = comfy.sd.CLIP(target)
-    weights = {f"text_model.{key}": tensor for key, tensor in _weights("text_encoder").items()}
+    weights = {f"text_model.{key}": tensor for key, tensor in read_weights("text_encoder").items()}
     tower = clip.cond_stage_model.clip_l.transformer
     # Stable Diffusion 1 conditions on states alone; the projection is the reranker's
     weights["text_projection.weight"] = torch.eye(tower.text_projection.in_features)
@@ -192,8 +215,8 @@ def load_clip() -> comfy.sd.CLIP:
 
 
 def load_vae() -> comfy.sd.VAE:
-    """The autoencoder as a VAE, shrinking four times."""
-    weights = _renamed(_weights("vae"), _VAE_NAMES)
+    """The autoencoder as a VAE, shrinking eight times."""
+    weights = _renamed(read_weights("vae"), _VAE_NAMES)
     # the host's attention is written with convolutions of one pixel
     pattern = re.compile(r"attn_1\.(q|k|v|proj_out)\.weight")
     weights = {k: w[:, :, None, None] if pattern.search(k) else w for k, w in weights.items()}
@@ -201,7 +224,6 @@ def load_vae() -> comfy.sd.VAE:
     for module in vae.first_stage_model.modules():
         if isinstance(module, nn.GroupNorm):
             module.num_groups = AUTOENCODER_GROUPS
-    vae.downscale_ratio = vae.upscale_ratio = 4
     return vae
 
 
@@ -215,7 +237,7 @@ def load_control_net() -> comfy.controlnet.ControlNet:
         **UNET, hint_channels=3, num_heads=HEADS, dtype=dtype, operations=operations
     )
     names = comfy.utils.unet_to_diffusers(UNET)
-    weights = {names.get(key, key): w.to(dtype) for key, w in _weights("controlnet").items()}
+    weights = {names.get(key, key): w.to(dtype) for key, w in read_weights("controlnet").items()}
     _load(network, _renamed(weights, _CONTROL_NAMES))
     return comfy.controlnet.ControlNet(network.eval(), load_device=device, manual_cast_dtype=cast)
 
@@ -226,7 +248,8 @@ def _load(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     network.requires_grad_(False)
 
 
-def _weights(part: str) -> dict[str, Tensor]:
+def read_weights(part: str) -> dict[str, Tensor]:
+    """The embedded weights in the folder `part`, in diffusers' names."""
     [file] = (weights_folder() / part).glob("*.safetensors")
     return comfy.utils.load_torch_file(str(file), safe_load=True)
 

@@ -76,5 +76,11 @@ def runs_in_workflow(hidden: Any) -> frozenset[str]:
 
 
 def _workflow(hidden: Any) -> dict[str, Any]:
-    workflow = (getattr(hidden, "extra_pnginfo", None) or {}).get("workflow")
+    workflow = extra_pnginfo(hidden).get("workflow")
     return workflow if isinstance(workflow, dict) else {}
+
+
+def extra_pnginfo(hidden: Any) -> dict[str, Any]:
+    """Return what a page sent beside the prompt; programs may send anything, or nothing."""
+    extra = getattr(hidden, "extra_pnginfo", None)
+    return extra if isinstance(extra, dict) else {}

@@ -1,4 +1,8 @@
-"""The embedded demo: a world of drawn puppets and a small Stable Diffusion trained on it."""
+"""The embedded demo: a world of drawn puppets and two small models trained on it.
+
+One is Stable Diffusion's UNet with a ControlNet, the other Lumina 2's flow transformer; both have
+the same autoencoder and text encoder.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,20 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import Unpack
 
+    from ..diffusers_flow import DiffusersFlow
     from ..diffusers_model import DiffusersModel, Options
     from ..rerank import ClipPair
     from .networks import Reader
 
 
 def weights_folder() -> Path:
-    """A diffusers pipeline folder, with `controlnet/`, `clip/` and `reader.safetensors` added."""
+    """A diffusers pipeline folder, with `controlnet/`, `clip/`, `flow/` and the reader added."""
     return Path(__file__).parent / "weights"
+
+
+def load_named(name: str, **options: Unpack[Options]) -> DiffusersModel:
+    """The model that the command calls `name`: `demo`, with its ControlNet, or `demo-flow`."""
+    return {"demo": load_model, "demo-flow": load_flow}[name](**options)
 
 
 def load_model(controlnet: bool = True, **options: Unpack[Options]) -> DiffusersModel:
@@ -29,11 +39,40 @@ def load_model(controlnet: bool = True, **options: Unpack[Options]) -> Diffusers
     )
 
 
+def load_flow(student: bool = False, **options: Unpack[Options]) -> DiffusersFlow:
+    """The demo's flow transformer; the `student` needs 8 steps and no guidance (cfg 1)."""
+    import json
+
+    from diffusers import AutoencoderKL, Lumina2Transformer2DModel
+    from safetensors.torch import load_file
+    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers.utils import logging
+
+    from ..diffusers_flow import DiffusersFlow
+    from .lora import with_lora
+
+    logging.disable_progress_bar()
+    folder = weights_folder()
+    flow = folder / "flow"
+    transformer = Lumina2Transformer2DModel.from_pretrained(flow / "transformer")
+    if student:
+        lora = load_file(flow / "student_lora.safetensors")
+        transformer.load_state_dict(with_lora(transformer.state_dict(), lora))
+    return DiffusersFlow(
+        AutoencoderKL.from_pretrained(folder / "vae"),
+        transformer,
+        json.loads((flow / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")),
+        CLIPTextModel.from_pretrained(folder / "text_encoder"),
+        CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        **options,
+    )
+
+
 def reranker(device: torch.device | str = "cpu") -> ClipPair:
     """The CLIP pair whose text tower conditions the demo model."""
     from ..rerank import transformers_pair
 
-    return transformers_pair(weights_folder() / "clip", device)
+    return transformers_pair(weights_folder() / "clip", device, weights_folder() / "tokenizer")
 
 
 def load_reader(device: torch.device | str = "cpu") -> Reader:

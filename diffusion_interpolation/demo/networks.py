@@ -1,8 +1,8 @@
-"""The networks of the demo: a Stable Diffusion in miniature, a CLIP pair, and a reader.
+"""The networks of the demo: Stable Diffusion and Lumina 2 in miniature, a CLIP pair, and a reader.
 
 All but the reader are the ordinary classes of diffusers and transformers with small configurations,
-so that the weights load wherever Stable Diffusion weights load. Pictures are 64 x 64, latents `(n,
-4, 16, 16)`.
+so that the weights load wherever weights of those families load. Pictures are 128 x 128, latents
+`(n, 4, 16, 16)`; both denoisers share the autoencoder and the text tower.
 """
 
 from __future__ import annotations
@@ -18,24 +18,34 @@ from torch import Tensor, nn
 from . import world
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        FlowMatchEulerDiscreteScheduler,
+        Lumina2Transformer2DModel,
+        UNet2DConditionModel,
+    )
     from transformers import CLIPModel, CLIPTokenizer
 
-SIZE = 64
-TOKENS = 24
+SIZE = 128
+SHRINK = 8
+GRID = SIZE // SHRINK  # height and width of the latents
+TOKENS = 32
+TEXT_WIDTH = 128
 # Stable Diffusion 1's; the autoencoder is made to fit it, not the reverse
 LATENT_SCALE = 0.18215
+FLOW_SHIFT = 3.0
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def autoencoder() -> AutoencoderKL:
-    """A KL autoencoder that shrinks pictures four times."""
+    """A KL autoencoder that shrinks pictures eight times, as Stable Diffusion's does."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * 3,
-        up_block_types=["UpDecoderBlock2D"] * 3,
-        block_out_channels=(32, 32, 64),
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        block_out_channels=(32, 64, 96, 96),
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=8,
@@ -45,16 +55,16 @@ def autoencoder() -> AutoencoderKL:
 
 
 def unet() -> UNet2DConditionModel:
-    """The denoiser, predicting v, with cross-attention to the caption at 8 x 8 and 4 x 4."""
+    """The first denoiser, predicting v, with cross-attention to the caption at 8 x 8 and 4 x 4."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
-        sample_size=SIZE // 4,
+        sample_size=GRID,
         block_out_channels=(64, 128, 128),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=128,
+        cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=4,
     )
 
@@ -74,12 +84,40 @@ def scheduler() -> DDIMScheduler:
     )
 
 
+def transformer() -> Lumina2Transformer2DModel:
+    """The second denoiser: Lumina 2's NextDiT, predicting `clean - noise` at time `1 - sigma`."""
+    from diffusers import Lumina2Transformer2DModel
+
+    return Lumina2Transformer2DModel(
+        sample_size=GRID,
+        patch_size=2,
+        in_channels=4,
+        hidden_size=192,
+        num_layers=5,
+        num_refiner_layers=1,
+        num_attention_heads=6,
+        num_kv_heads=6,
+        multiple_of=256,
+        ffn_dim_multiplier=0.6667,
+        axes_dim_rope=(8, 12, 12),
+        axes_lens=(80, 64, 64),
+        cap_feat_dim=TEXT_WIDTH,
+    )
+
+
+def flow_scheduler() -> FlowMatchEulerDiscreteScheduler:
+    """The time steps of the flow."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(shift=FLOW_SHIFT)
+
+
 def clip(vocabulary: int) -> CLIPModel:
     """A CLIP pair: the text tower conditions the denoiser, both together rank pictures."""
     from transformers import CLIPConfig, CLIPModel
 
     shared = {
-        "hidden_size": 128,
+        "hidden_size": TEXT_WIDTH,
         "intermediate_size": 512,
         "num_attention_heads": 4,
         "projection_dim": 128,
@@ -93,7 +131,7 @@ def clip(vocabulary: int) -> CLIPModel:
         "eos_token_id": vocabulary - 1,
         "pad_token_id": vocabulary - 1,
     }
-    vision = {**shared, "num_hidden_layers": 4, "image_size": SIZE, "patch_size": 8}
+    vision = {**shared, "num_hidden_layers": 4, "image_size": SIZE, "patch_size": 16}
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
 
 
@@ -145,19 +183,21 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 class Reader(nn.Module):
     """Reads a puppet's numbers off a picture.
 
-    From pictures `(n, 3, 64, 64)` in 0..1 to `(n, len(world.NUMBERS))`.
+    From pictures `(n, 3, 128, 128)` in 0..1 to `(n, len(world.NUMBERS))`.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (32, 64, 96, 128)
+        widths = (24, 48, 80, 112, 112)
         layers: list[nn.Module] = []
         for before, after in zip((3, *widths[:-1]), widths, strict=True):
             layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
             layers += [nn.Conv2d(after, after, 3, 1, 1), nn.GroupNorm(8, after), nn.SiLU()]
         self.picture = nn.Sequential(*layers, nn.Flatten())
         self.numbers = nn.Sequential(
-            nn.Linear(128 * 16, 256), nn.SiLU(), nn.Linear(256, len(world.NUMBERS))
+            nn.Linear(widths[-1] * (SIZE // 32) ** 2, 320),
+            nn.SiLU(),
+            nn.Linear(320, len(world.NUMBERS)),
         )
         middle, spread = _typical_numbers()
         self.register_buffer("middle", middle)

@@ -17,9 +17,10 @@ from .networks import SIZE
 _FIRST = {
     "x": -0.04,
     "lean": -0.08,
+    "turn": -0.35,
     "right_shoulder": 0.45,
     "left_shoulder": 0.75,
-    "right_elbow": -0.2,
+    "right_elbow": -0.3,
     "left_elbow": 0.3,
     "right_hip": 0.15,
     "left_hip": 0.25,
@@ -28,6 +29,7 @@ _SECOND = {
     "x": 0.04,
     "lean": 0.10,
     "head_tilt": 0.1,
+    "turn": 0.35,
     "size": 1.05,
     "right_shoulder": 2.5,
     "left_shoulder": 2.2,
@@ -39,8 +41,20 @@ _SECOND = {
     "left_knee": -0.3,
 }
 _LOOKS = {
-    "first": {"body": "red", "back": "yellow", "hat": "no hat"},
-    "second": {"body": "blue", "back": "pink", "hat": "a top hat"},
+    "first": {
+        "body": "red",
+        "legs": "blue",
+        "back": "yellow",
+        "hat": "no hat",
+        "scene": "a floor",
+    },
+    "second": {
+        "body": "blue",
+        "legs": "white",
+        "back": "pink",
+        "hat": "a top hat",
+        "scene": "hills",
+    },
 }
 
 
@@ -53,7 +67,9 @@ def pair() -> Tensor:
         for name, value in numbers.items():
             row[world.INDEX[name]] = value
         row[world.BODY] = torch.tensor(world.COLOURS[looks["body"]])
+        row[world.LEGS] = torch.tensor(world.COLOURS[looks["legs"]])
         row[world.BACK] = torch.tensor(world.COLOURS[looks["back"]])
+        row[world.SCENE] = torch.tensor(world.SCENES[looks["scene"]])
         row[world.HAT] = world.HATS[looks["hat"]]
         rows.append(row)
     return torch.stack(rows)

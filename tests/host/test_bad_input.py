@@ -62,9 +62,9 @@ def one_keyframe_to_learn(demo: Demo) -> Node:
     return demo.invert(keyframes=one_picture(demo))
 
 
-@mistake("keyframes", "62 x 64", "multiples of 4")
+@mistake("keyframes", "124 x 128", "multiples of 8")
 def sides_the_vae_would_crop(demo: Demo) -> Node:
-    return demo.bisector(keyframes=of_size(demo, 62, 64))
+    return demo.bisector(keyframes=of_size(demo, 124, 128))
 
 
 @mistake("positive", "3 rows", "2 keyframes")

@@ -165,6 +165,23 @@ def test_tokens_are_not_repeated_for_joint_attention(server, kind):
     assert message.startswith("second: got ") and "same number of tokens" in message
 
 
+def test_arrays_and_objects_in_two_prompts_are_compared(server):
+    """They have no plain answer to `==`; those of the same content are alike."""
+    tiny = Tiny("sd15")
+    one, same, other = (
+        tiny.graph.add("TestArrays", conditioning=tiny.positive, number=number)[0]
+        for number in (1.0, 1.0, 2.0)
+    )
+    nodes = {
+        name: tiny.graph.add("KeyframeConditioning", first=one, second=second)
+        for name, second in (("alike", same), ("differs", other))
+    }
+    run, _ = run_with(server, tiny.graph, **{name: node[0] for name, node in nodes.items()})
+    [text] = run.outputs[nodes["differs"].id]["text"]
+    assert "embeds, settings" in text
+    assert nodes["alike"].id not in run.outputs
+
+
 def test_what_two_prompts_do_not_share_is_told(server):
     tiny = Tiny("flux")
     first, second = (

@@ -11,6 +11,7 @@ from demo_graphs import INVERT, Demo, demo_poses, tensors
 from tiny_graphs import KINDS, Tiny, sample
 
 from diffusion_interpolation.demo import reranker, world
+from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import pair
 
 
@@ -130,7 +131,7 @@ def test_poses_of_comfyui_controlnet_aux_are_taken(server):
         for person in picture["people"]:
             flat = person["pose_keypoints_2d"]
             person["pose_keypoints_2d"] = [
-                value if i % 3 == 2 else value / 64 for i, value in enumerate(flat)
+                value if i % 3 == 2 else value / SIZE for i, value in enumerate(flat)
             ]
             for part in ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d"):
                 person[part] = None
@@ -174,7 +175,7 @@ def test_the_hosts_own_clip_ranks_as_the_demos_does(server):
         negative="a red puppet",
     )
     got = scored(server, demo.graph, demo, hosts[0])
-    pictures = (world.render(pair(), 64) * 255).round() / 255
+    pictures = (world.render(pair(), SIZE) * 255).round() / 255
     want = reranker().scorer(["a blue puppet"], "a red puppet")(pictures)
     assert got[0] < got[1]
     for index, score in got.items():

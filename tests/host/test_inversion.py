@@ -13,6 +13,7 @@ from safetensors import safe_open
 from tiny_graphs import KINDS, sample
 
 from diffusion_interpolation.conditioning_file import load_inversion
+from diffusion_interpolation.demo.networks import TEXT_WIDTH, TOKENS
 
 
 def losses(server, file: str) -> dict[int, float]:
@@ -36,8 +37,8 @@ def test_the_loss_falls_and_the_frames_change(server):
         demo.graph.add("TestTensor", any=link, name=name)
     run = server.run(demo.graph.prompt)
     assert run.error is None, run.error["exception_message"]
-    assert server.tensor("rows").shape == (2, 24, 128)
-    assert server.tensor("away").shape == (1, 24, 128)
+    assert server.tensor("rows").shape == (2, TOKENS, TEXT_WIDTH)
+    assert server.tensor("away").shape == (1, TOKENS, TEXT_WIDTH)
     curve = server.tensor("curve")
     assert curve.shape == (1, 400, 640, 3)
     assert 0.001 < (curve > 0.5).float().mean() < 0.5

@@ -16,6 +16,8 @@ import websocket
 from comfy_host import Graph, Run, Server
 from comfy_routes import SHOWN, ask
 from demo_graphs import Demo
+from PIL import Image
+from tiny_graphs import Tiny
 
 LAST, LAST_WITHOUT_WORKFLOW = 4, 64
 
@@ -146,6 +148,23 @@ def test_a_run_that_was_removed_is_made_again(fresh):
     assert slider.run(0.001) == again
 
 
+@pytest.mark.parametrize("extra", [["workflow"], "workflow", {"workflow": None}])
+def test_programs_may_send_anything_beside_a_prompt(fresh, extra):
+    slider = Slider(fresh)
+    told(fresh, fresh.run(slider.graph.prompt, extra_pnginfo=extra), slider.node.id)
+
+
+def test_what_is_no_json_beside_a_prompt_is_written_in_words(fresh):
+    """Other nodes leave there whatever they have."""
+    tiny = Tiny("sd15")
+    held = tiny.graph.add("TestArrays", conditioning=tiny.positive, number=1.0)
+    node = tiny.bisector(positive=held[0], frames_per_gap=1)
+    run = run_in_workflow(fresh, tiny.graph, uuid.uuid4().hex)
+    [record] = run.outputs[node.id]["interpolation"]
+    texts = json.loads((temp(fresh) / record["folder"] / "metadata.json").read_text())
+    assert "array" in texts["seen"] and "nodes" in texts["workflow"]
+
+
 def test_removing_old_runs_makes_no_other_node_run_again(fresh):
     busy, calm = Slider(fresh), Slider(fresh)
     kept = calm.run(0.77)
@@ -162,6 +181,27 @@ def test_removing_old_runs_makes_no_other_node_run_again(fresh):
         told(fresh, run, "12")
         # an unchanged press makes nothing, right after one that removed a run
         assert run_in_workflow(fresh, both, calm.workflow).executed == []
+
+
+def test_the_run_that_the_host_shows_is_the_one_that_needs_its_files(fresh):
+    """An earlier run of the same prompt was of another picture, replaced under its name."""
+    graph, workflow, file = Graph(), uuid.uuid4().hex, fresh.folder / "input" / "replaced.png"
+    file.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (16, 16), "red").save(file)
+    source = graph.add("LoadImage", image=file.name)
+    node = graph.add("InterpolationPreview", images=source[0])
+
+    def press() -> dict[str, Any]:
+        return told(fresh, run_in_workflow(fresh, graph, workflow), node.id)
+
+    red = press()
+    Image.new("RGB", (16, 16), "blue").save(file)
+    blue = press()
+    assert blue["files"] != red["files"]
+    shutil.rmtree(temp(fresh) / blue["folder"])
+    again = press()
+    assert again["files"] == blue["files"] and again["folder"] != blue["folder"]
+    assert press()["folder"] == again["folder"]
 
 
 def test_files_that_were_taken_away_are_written_again(fresh):

@@ -66,6 +66,13 @@ def test_kernels_without_a_way_back_are_put_aside(server, kind, patch):
     assert torch.equal(with_it, learning.learned(server, learning.checkpoint[0]))
 
 
+@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
+def test_kernels_that_a_pack_has_imported_are_put_aside(server, kind):
+    learning = Learning(kind)
+    with_it = learning.learned(server, learning.patched("imported_kernel"))
+    assert torch.equal(with_it, learning.learned(server, learning.checkpoint[0]))
+
+
 @pytest.mark.parametrize("kind", ["sd15", "sdxl", "flux"])
 def test_what_cuts_the_gradient_off_is_named(server, kind):
     learning = Learning(kind)

@@ -144,6 +144,21 @@ def test_sigmas_without_a_step_give_the_latent_back(server, kind):
         assert torch.equal(given[name], given["before"])
 
 
+@pytest.mark.parametrize("kind", ["sd3", "flux"])
+@pytest.mark.parametrize("scheduler", ["BasicScheduler", "KarrasScheduler"])
+def test_sigmas_that_keep_nothing_of_the_latent_are_refused(server, kind, scheduler):
+    """A flow model's whole schedule begins at 1; other schedulers may go far above."""
+    noisy = Noisy(kind)
+    options = {
+        "BasicScheduler": {"model": noisy.model, "scheduler": "simple", "denoise": 1.0},
+        "KarrasScheduler": {"sigma_max": 14.6, "sigma_min": 0.03, "rho": 7.0},
+    }[scheduler]
+    sigmas = noisy.graph.add(scheduler, steps=4, **options)
+    noisy.graph.add("TestEnd", any=noisy.ours(noisy.latent, sigmas[0]))
+    message = server.run(noisy.graph.prompt).error["exception_message"]
+    assert message.startswith("sigmas: got 1") and "keeps nothing of noisy_latent" in message
+
+
 @pytest.mark.parametrize("kind", ["sd15", "flux"])
 def test_a_split_schedule_is_gone_through_in_two(server, kind):
     """What the first part leaves is as noisy as the host's samplers leave it."""

@@ -10,6 +10,8 @@ import torch
 from comfy_host import Graph, Node
 from demo_graphs import BISECTOR, Demo, run_with, tensors
 
+from diffusion_interpolation.demo.networks import GRID, SIZE, TEXT_WIDTH, TOKENS
+
 
 def test_frames_begin_and_end_with_the_keyframes(server):
     demo = Demo(Graph())
@@ -18,7 +20,8 @@ def test_frames_begin_and_end_with_the_keyframes(server):
         server, demo.graph, frames=bisector[0], latents=bisector[1], keyframes=demo.keyframes
     )
     frames = given["frames"]
-    assert frames.shape == (5, 64, 64, 3) and given["latents"].shape == (5, 4, 16, 16)
+    assert frames.shape == (5, SIZE, SIZE, 3)
+    assert given["latents"].shape == (5, 4, GRID, GRID)
     assert torch.equal(frames[[0, -1]], given["keyframes"])
     steps = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
     assert steps.min() > 0.001
@@ -70,7 +73,7 @@ def test_the_parts_make_the_bisectors_middle_frame(server):
     given = tensors(
         server, demo.graph, frames=whole[0], latents=whole[1], picture=best[0], latent=best[1]
     )
-    assert given["picture"].shape == (1, 64, 64, 3)
+    assert given["picture"].shape == (1, SIZE, SIZE, 3)
     assert (given["frames"][1] - given["picture"][0]).abs().max() < 1e-4
     assert (given["latents"][1] - given["latent"][0]).abs().max() < 1e-3
 
@@ -123,8 +126,8 @@ def test_frames_are_those_of_the_command_line(server):
         model.encode_text(["a puppet"]),
         model.encode_text(["a double exposure"]),
         BISECTOR["cfg"],
-        world.poses(pair(), 64),
-        (64, 64),
+        world.poses(pair(), SIZE),
+        (SIZE, SIZE),
     )
     scorer = reranker().scorer(["a puppet"], "a double exposure")
     ours = Bisection(model, Path((3,)), guide, Settings(candidates=3), scorer)
@@ -250,7 +253,7 @@ def test_poses_are_found_and_drawn(server):
         skeletons=found[1],
         **{f"frames{i}": bisector[0] for i, bisector in enumerate(bisectors)},
     )
-    assert given["skeletons"].shape == (2, 64, 64, 3)
+    assert given["skeletons"].shape == (2, SIZE, SIZE, 3)
     assert 0.02 < (given["skeletons"] > 0.2).float().mean() < 0.5
     assert len(run.outputs[found.id]["images"]) == 2
     detected, known, none = (given[f"frames{i}"] for i in range(3))
@@ -260,13 +263,13 @@ def test_poses_are_found_and_drawn(server):
 
 def test_every_keyframe_may_have_its_own_prompt(server):
     demo = Demo(Graph())
-    other = demo.graph.add("CLIPTextEncode", clip=demo.clip, text="a blue puppet, a top hat")
+    other = demo.graph.add("CLIPTextEncode", clip=demo.clip, text="a blue puppet with a top hat")
     both = demo.graph.add("KeyframeConditioning", first=demo.positive, second=other[0])
     bisector = demo.bisector(positive=both[0])
     one = demo.bisector()
     given = tensors(
         server, demo.graph, rows=both[0], other=other[0], frames=bisector[0], plain=one[0]
     )
-    assert given["rows"].shape == (2, 24, 128)
+    assert given["rows"].shape == (2, TOKENS, TEXT_WIDTH)
     assert torch.equal(given["rows"][1], given["other"][0])
     assert (given["frames"] - given["plain"]).abs().max() > 0.05

@@ -113,7 +113,7 @@ from pathlib import Path
 for name in ("diffusers", "accelerate", "open_clip", "controlnet_aux", "cv2", "matplotlib"):
     sys.modules[name] = None  # an import of it raises
 import comfy_overhead, torch
-options = argparse.Namespace(frames_per_gap=1, steps=4, seed=0)
+options = argparse.Namespace(model="demo", frames_per_gap=1, steps=4, seed=0)
 nodes = comfy_overhead.load_pack(Path(sys.argv[1]), "cpu")
 with torch.inference_mode():
     inputs = comfy_overhead.demo_inputs(nodes, options)

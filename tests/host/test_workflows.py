@@ -14,6 +14,8 @@ from comfy_host import CHECKOUT, Node, Prompt, Run, Server
 from PIL import Image
 from workflow import Schemas, Workflow, WorkflowError
 
+from diffusion_interpolation.demo.networks import SIZE
+
 FILES = sorted((CHECKOUT / "example_workflows").glob("*.json"))
 OURS = "Diffusion Interpolation"
 OF_A_MACHINE = {
@@ -180,7 +182,7 @@ def test_embedded_demo(server, schemas):
     steps = (given["frames"][1:] - given["frames"][:-1]).abs().mean((1, 2, 3))
     assert steps.max() < 0.7 * ends
     saved = animation(server, done, prompt)
-    assert [image.size for image in saved] == [(64, 64)] * 5
+    assert [image.size for image in saved] == [(SIZE, SIZE)] * 5
 
 
 def test_one_frame_from_parts(server, schemas):
@@ -188,7 +190,8 @@ def test_one_frame_from_parts(server, schemas):
     best = only(prompt, "CLIPRerank")
     images = prompt[best.id]["inputs"]["images"]
     done, given = run(server, prompt, best=best[0], candidates=images)
-    assert given["candidates"].shape == (8, 64, 64, 3) and given["best"].shape == (1, 64, 64, 3)
+    assert given["candidates"].shape == (8, SIZE, SIZE, 3)
+    assert given["best"].shape == (1, SIZE, SIZE, 3)
     distances = (given["candidates"] - given["best"]).abs().amax((1, 2, 3))
     assert (distances == 0).sum() == 1
     assert given["best"].std() > 0.1
@@ -214,7 +217,7 @@ def test_remix_with_host_nodes(server, schemas):
         for key, node in prompt.items()
         if node["class_type"] == "PreviewImage"
     )
-    assert mixed.shape == polished.shape == (2, 64, 64, 3)
+    assert mixed.shape == polished.shape == (2, SIZE, SIZE, 3)
     assert mixed.std((1, 2, 3)).min() > 0.1 and polished.std((1, 2, 3)).min() > 0.1
     assert (mixed[0] - mixed[1]).abs().mean() > 0.02, "each has a pose of its own"
     assert 0.002 < (mixed - polished).abs().mean() < 0.1

@@ -41,9 +41,9 @@ INVERT = {
 class Demo:
     """The loader of the demo and its two prompts in a graph."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, network: str = "unet") -> None:
         self.graph = graph
-        self.node = graph.add("PuppetDemo", positive=POSITIVE, negative=NEGATIVE)
+        self.node = graph.add("PuppetDemo", positive=POSITIVE, negative=NEGATIVE, network=network)
         self.model, self.clip, self.vae = (self.node[i] for i in range(3))
         self.control_net, self.reranker = self.node[3], self.node[4]
         self.keyframes, self.poses = self.node[5], self.node[6]

@@ -1,7 +1,8 @@
 """A stand-in for a device without float64, as MPS is, for machines that have none.
 
 Tensors say that they are on `mps`, but the CPU computes them. As on the real device, float64 there
-is a `TypeError`, and so is an operation on floating-point tensors of both devices.
+is a `TypeError`, and so is an operation on floating-point tensors of both devices. Resizing with
+antialiasing is a `NotImplementedError`, as in older versions of PyTorch.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -40,6 +42,8 @@ def _run(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     moves = function in (Tensor.to, Tensor.cpu)
     if on_mps and not moves and any(map(_is_on_cpu, leaves)):
         raise TypeError(f"{function}: got tensors on mps and on the CPU")
+    if on_mps and function is interpolate and kwargs.get("antialias"):
+        raise NotImplementedError("aten::_upsample_bicubic2d_aa is not implemented for MPS")
     # of `a.to(b)` it is b that says where to
     stays = on_mps if not moves else isinstance((*args, None)[1], OnMps | torch.dtype) and on_mps
     args, kwargs = tree_map(_without_mps, (args, kwargs))

@@ -23,10 +23,17 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_benchmark(name, tmp_path, monkeypatch, capsys):
+BOTH = ("demo_model", "inversion", "schemes", "memory")
+"""Those that run on the embedded flow transformer, too; the others measure a ControlNet."""
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [*((name, []) for name in RUNS), *((name, ["--model", "demo-flow"]) for name in BOTH)],
+)
+def test_benchmark(name, more, tmp_path, monkeypatch, capsys):
     file = tmp_path / "figures.json"
-    words = [name, *RUNS[name], "--device", "cpu", "--json", str(file)]
+    words = [name, *RUNS[name], *more, "--device", "cpu", "--json", str(file)]
     monkeypatch.setattr(sys, "argv", words)
     importlib.import_module(name).main()
     rows = json.loads(file.read_text())["rows"]

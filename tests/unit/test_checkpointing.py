@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import nn
@@ -57,8 +60,11 @@ def gradient(network: Network, **around: object) -> torch.Tensor:
         loss = network(text).square().sum()
     # what comes between must not change what a block draws when it runs again
     torch.rand(3)
-    [found] = torch.autograd.grad(loss, [text])
-    return found
+    if not around.get("thread"):
+        return torch.autograd.grad(loss, [text])[0]
+    # as on a GPU, whose way back is a thread of autograd's own
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.autograd.grad, loss, [text]).result()[0]
 
 
 def numeric(network: Network) -> torch.Tensor:
@@ -83,14 +89,38 @@ def test_blocks_are_the_highest_modules_that_are_no_lists():
     assert blocks(network) == [network.layers[0], network.layers[1][0], network.layers[2]]
 
 
+@pytest.mark.parametrize("thread", [False, True])
 @pytest.mark.parametrize("change", ["", "in place", "random"])
-def test_blocks_that_run_again_give_the_same_gradient(change):
+def test_blocks_that_run_again_give_the_same_gradient(change, thread):
     """Whatever they do to what they were given, and whatever they draw."""
     network = Network(change)
     with checkpoints(blocks(network)):
-        found = gradient(network, hooks=saving_copies())
+        found = gradient(network, hooks=saving_copies(), thread=thread)
     want = gradient(network) if change == "random" else numeric(network)
     assert torch.allclose(found, want, atol=2e-3 * want.abs().max())
+
+
+def test_running_again_draws_nothing_from_what_comes_after():
+    network = Network("random")
+    with checkpoints(blocks(network)):
+        gradient(network)
+        after = torch.rand(3)
+    gradient(network)
+    assert torch.equal(after, torch.rand(3))
+
+
+def test_what_a_block_runs_within_is_there_when_it_runs_again():
+    entered = []
+
+    @contextmanager
+    def around():
+        entered.append(torch.is_grad_enabled())
+        yield
+
+    network = Network()
+    with checkpoints(blocks(network), around):
+        gradient(network, thread=True)
+    assert entered == [True] * 3
 
 
 def test_copies_are_kept_where_a_network_works_in_place():

@@ -22,6 +22,7 @@ from diffusion_interpolation import diffusers_model, run_folder
 from diffusion_interpolation import run as run_module
 from diffusion_interpolation.cli import main
 from diffusion_interpolation.demo import load_model, weights_folder
+from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import write_pair
 from diffusion_interpolation.files import write_whole
 
@@ -57,7 +58,7 @@ def test_everything_promised_is_written(done):
     inputs = done.parent / "inputs"
     assert (done / "frames" / "000.png").read_bytes() == (inputs / "first.png").read_bytes()
     assert (done / "frames" / "004.png").read_bytes() == (inputs / "second.png").read_bytes()
-    assert pixels(done).shape == (5, 64, 64, 3)
+    assert pixels(done).shape == (5, SIZE, SIZE, 3)
     with Image.open(done / "path.webp") as film:
         assert film.n_frames == 8
     assert (done / "path.mp4").stat().st_size > 1000
@@ -68,6 +69,21 @@ def test_everything_promised_is_written(done):
     assert [len(frame.get("scores", [])) for frame in facts["frames"]] == [0, 3, 4, 3, 0]
     assert {"textual inversion", "frames"} <= set(facts["seconds"])
     assert facts["versions"]["torch"] == metadata.version("torch")
+
+
+def test_the_flow_transformer_makes_the_demos_frames(tmp_path):
+    """Without poses, for which it has no ControlNet; the same by both ways of asking."""
+    assert main(["demo", "--model", "demo-flow", "--out", str(tmp_path / "demo"), *QUICK]) == 0
+    inputs = [str(tmp_path / "demo" / "inputs" / f"{name}.png") for name in ("first", "second")]
+    out = tmp_path / "images"
+    assert main([*inputs, "--model", "demo-flow", "--out", str(out), *QUICK]) == 0
+    frames = pixels(out)
+    assert np.array_equal(frames, pixels(tmp_path / "demo" / "run"))
+    settings = record(out)["settings"]
+    assert settings["model"] == "demo-flow" and settings["highest"] == 0.39
+    assert [len(frame.get("scores", [])) for frame in record(out)["frames"]] == [0, 3, 4, 3, 0]
+    for other in (frames[0], frames[-1], (frames[0].astype(float) + frames[-1]) / 2):
+        assert np.abs(frames[2].astype(float) - other).mean() > 3
 
 
 def test_frames_differ_from_both_inputs_and_from_a_cross_fade(done):
@@ -237,12 +253,12 @@ def test_a_chain_and_other_numbers_of_frames(tmp_path):
 
 def test_pictures_of_another_size_are_fitted_and_that_is_said(tmp_path, caplog):
     (first, second), _ = write_pair(tmp_path)
-    wide = Image.open(second).resize((128, 96))
+    wide = Image.open(second).resize((256, 192))
     wide.save(tmp_path / "wide.jpg")
     words = [first, tmp_path / "wide.jpg", "--out", tmp_path / "out", *QUICK]
     with caplog.at_level("INFO"):
         assert main([str(word) for word in words]) == 0
-    assert "wide.jpg: 128 x 96 is resized to 64 x 64 (--fit cover)" in caplog.text
+    assert "wide.jpg: 256 x 192 is resized to 128 x 128 (--fit cover)" in caplog.text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows allows no such name")
@@ -289,14 +305,14 @@ def _grey(folder: Path, size: tuple[int, int]) -> Path:
 BAD_IMAGES = {
     "not an image": (lambda f: [_text(f, "a.png"), _text(f, "b.png")], "no picture"),
     "missing": (lambda f: [f / "a.png", f / "b.png"], "there is no file"),
-    "a single one": (lambda f: [_grey(f, (64, 64))], "images: got 1"),
+    "a single one": (lambda f: [_grey(f, (SIZE, SIZE))], "images: got 1"),
     "in the output folder": (
-        lambda f: [*[_grey(f, (64, 64))] * 2, "--out", f],
+        lambda f: [*[_grey(f, (SIZE, SIZE))] * 2, "--out", f],
         "lies in the output folder",
     ),
     "another size than the model's": (
         lambda f: [_grey(f, (512, 512))] * 2,
-        "are 512 x 512, but the embedded demo model draws puppets of 64 x 64",
+        "are 512 x 512, but the embedded models draw puppets of 128 x 128",
     ),
 }
 BAD_OPTIONS = {
@@ -317,6 +333,10 @@ BAD_OPTIONS = {
     "no draws": (lambda f: ["--draws", 0], "draws: got 0, want at least 1"),
     "no steps": (lambda f: ["--steps", 0], "steps: got 0"),
     "no batch": (lambda f: ["--batch-size", 0], "batch size: got 0"),
+    "poses without a ControlNet for them": (
+        lambda f: ["--model", "demo-flow", "--pose", *write_pair(f)[1]],
+        "pose: got poses, but demo-flow has no ControlNet",
+    ),
     "a ControlNet beside the embedded one": (lambda f: ["--controlnet", f], "controlnet: got"),
     "a long rerank prompt": (lambda f: ["--rerank-prompt", "puppet " * 40], "rerank prompt: has"),
     "no people": (
@@ -380,9 +400,9 @@ def test_bad_options_get_one_clear_line(case, tmp_path, capsys):
 
 def test_a_model_whose_sides_do_not_fit_names_the_option(tmp_path, capsys):
     model = _weights(tmp_path, lambda tensors: None)
-    words = [*[_grey(tmp_path, (70, 64))] * 2, "--model", model, "--out", tmp_path / "run"]
+    words = [*[_grey(tmp_path, (136, 128))] * 2, "--model", model, "--out", tmp_path / "run"]
     said = _fails(words, capsys)
-    assert "got 70 x 64 pixels, both sides must be multiples of 16; --size" in said
+    assert "got 136 x 128 pixels, both sides must be multiples of 32; --size" in said
 
 
 def test_a_failed_start_does_not_lock_the_folder(tmp_path, capsys):
@@ -395,18 +415,18 @@ def test_a_failed_start_does_not_lock_the_folder(tmp_path, capsys):
 def test_poses_move_with_pictures_that_are_cut(tmp_path):
     """A wide picture loses its sides; the pose of what is left is that of the square one."""
     (first, second), (pose, other) = write_pair(tmp_path / "in")
-    wide = Image.new("RGB", (128, 64))
-    wide.paste(Image.open(second), (32, 0))
+    wide = Image.new("RGB", (256, 128))
+    wide.paste(Image.open(second), (64, 0))
     wide.save(tmp_path / "wide.png")
     data = json.loads(other.read_text())
     person = data[0]["people"][0]
     person["pose_keypoints_2d"] = [
-        value + 32 if index % 3 == 0 else value
+        value + 64 if index % 3 == 0 else value
         for index, value in enumerate(person["pose_keypoints_2d"])
     ]
-    data[0]["canvas_width"] = 128
+    data[0]["canvas_width"] = 256
     (tmp_path / "wide.json").write_text(json.dumps(data))
-    words = ["--size", "64x64", *QUICK, "--pose", pose]
+    words = ["--size", "128x128", *QUICK, "--pose", pose]
     for name, picture, last in (("a", second, other), ("b", "wide.png", "wide.json")):
         line = [first, tmp_path / picture, "--out", tmp_path / name, *words, tmp_path / last]
         assert main([str(word) for word in line]) == 0

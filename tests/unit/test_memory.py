@@ -12,6 +12,10 @@ OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory"),
     RuntimeError("MPS backend out of memory (MPS allocated: 17 GB)"),
     RuntimeError("Could not allocate tensor. There is not enough GPU video memory available!"),
+    RuntimeError(
+        "Native API failed. Native API returns: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)"
+    ),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 ]
 
 

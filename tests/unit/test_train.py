@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion_interpolation.demo import train, world
-from diffusion_interpolation.demo.networks import SIZE
+from diffusion_interpolation.demo import captions, networks, train, world
+from diffusion_interpolation.demo.batches import spoil
+from diffusion_interpolation.demo.flow import velocity
+from diffusion_interpolation.demo.networks import GRID, SIZE
+from diffusion_interpolation.demo.workshop import PLANS, Plan, Training
 from diffusion_interpolation.diffusers_model import DiffusersModel
 from diffusion_interpolation.rerank import transformers_pair
 
@@ -28,14 +31,14 @@ def test_what_is_exported_is_a_model_with_all_its_parts(weights):
     model = DiffusersModel.from_folder(weights, controlnet=weights / "controlnet", steps=2)
     pictures = world.render(world.sample(2, torch.Generator().manual_seed(0)), SIZE)
     latents = model.encode(pictures)
-    assert latents.shape == (2, 4, SIZE // 4, SIZE // 4)
+    assert latents.shape == (2, 4, GRID, GRID)
     assert model.decode(latents).shape == pictures.shape
     assert model.encode_text(["a red puppet"]).states.isfinite().all()
-    pair = transformers_pair(weights / "clip")
+    pair = transformers_pair(weights / "clip", tokenizer_folder=weights / "tokenizer")
     assert pair.embed_pictures(pictures).shape == pair.embed_texts(["a", "b"]).shape
     record = json.loads((weights / "training.json").read_text())
     assert record["seed"] == 0
-    assert record["stages"]["unet"]["steps"] == int(SCALE * train.PLANS["unet"].steps)
+    assert record["stages"]["unet"]["steps"] == int(SCALE * PLANS["unet"].steps)
     assert record["stages"]["vae"]["figures"]["psnr"] > 0
 
 
@@ -48,9 +51,9 @@ def test_latents_are_standardised(weights):
 
 
 def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
-    plan = train.Plan(steps=6, batch=4, rate=1e-2)
+    plan = Plan(steps=6, batch=4, rate=1e-2)
 
-    def advance(training: train._Training, until: int) -> None:
+    def advance(training: Training, until: int) -> None:
         while training.step < until:
             generator = torch.Generator().manual_seed(training.step)
             pictures = torch.randn(4, 3, generator=generator)
@@ -60,35 +63,61 @@ def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
         torch.manual_seed(0)
         return nn.Linear(3, 2)
 
-    unbroken = train._Training(module(), plan, tmp_path / "a.pt")
+    unbroken = Training(module(), plan, tmp_path / "a.pt")
     advance(unbroken, 6)
-    first = train._Training(module(), plan, tmp_path / "b.pt")
+    first = Training(module(), plan, tmp_path / "b.pt")
     advance(first, 3)
     first.save()
-    second = train._Training(module(), plan, tmp_path / "b.pt")
+    second = Training(module(), plan, tmp_path / "b.pt")
     assert second.step == 3
     advance(second, 6)
     assert torch.equal(unbroken.module.weight, second.module.weight)
-    assert torch.equal(unbroken.average.module.weight, second.average.module.weight)
+    assert torch.equal(unbroken.average.weight, second.average.weight)
     assert unbroken.seen == second.seen
 
 
 def test_the_rate_rises_holds_and_falls():
-    plan = train.Plan(steps=1000, batch=1, rate=1.0)
+    plan = Plan(steps=1000, batch=1, rate=1.0)
     assert plan.rate_at(0) == 0.01 and plan.rate_at(99) == 1 and plan.rate_at(600) == 1
-    assert plan.rate_at(800) == 0.5 and plan.rate_at(1000) == 0
+    assert plan.rate_at(800) == pytest.approx(0.5) and plan.rate_at(1000) == 0
+
+
+def test_a_limit_of_time_ends_a_stage_and_its_rate(tmp_path):
+    plan = Plan(steps=10**9, batch=1, rate=1.0)
+    training = Training(nn.Linear(3, 2), plan, tmp_path / "a.pt", seconds=0.2)
+    rates = []
+    while not training.finished:
+        training.advance({"loss": training.module(torch.ones(1, 3)).square().mean()})
+        rates.append(training.optimizer.param_groups[0]["lr"])
+    assert 0.2 < training.elapsed < 1 and len(rates) > 20
+    assert rates[-1] < 0.3 * max(rates)
 
 
 def test_flawed_copies_are_flawed_as_they_say():
     generator = torch.Generator().manual_seed(0)
     pictures = world.render(world.sample(30, generator), SIZE)
-    spoiled, words = train.spoil(pictures, generator)
-    assert set(words) == set(train.FLAWS)
+    spoiled, kinds = spoil(pictures, generator)
+    assert set(kinds.tolist()) == set(range(len(captions.FLAWS)))
     assert ((spoiled - pictures).abs().mean((1, 2, 3)) > 0.005).all()
 
 
-def test_loose_captions_leave_parts_out():
+def test_captions_by_number_say_what_the_puppet_is():
     generator = torch.Generator().manual_seed(0)
-    words = train.loose_captions(world.sample(400, generator), generator)
+    puppets = world.sample(400, generator)
+    texts = list(captions.all_captions())
+    words = [texts[i] for i in captions.loose_numbers(puppets, generator).tolist()]
     with_arms = sum("arms" in text for text in words) / len(words)
     assert 0.4 < with_arms < 0.6 and all("puppet" in text for text in words)
+    for text, full in zip(words, world.captions(puppets), strict=True):
+        said = set(text.replace(",", "").split()) - {"a", "an"}
+        assert said <= set(full.replace(",", "").split())
+
+
+def test_the_fast_velocity_is_the_transformers_own():
+    torch.manual_seed(0)
+    model = networks.transformer().eval().requires_grad_(False)
+    noisy, sigma = torch.randn(3, 4, GRID, GRID), torch.tensor([0.9, 0.5, 0.1])
+    text = torch.randn(3, 23, networks.TEXT_WIDTH)
+    mask = torch.arange(23)[None] < torch.tensor([23, 9, 2])[:, None]
+    own = model(noisy, 1 - sigma, text, mask, return_dict=False)[0]
+    assert torch.allclose(velocity(model, noisy, sigma, text, mask), -own, atol=1e-5)

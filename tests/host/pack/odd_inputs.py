@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from comfy_api.latest import io
 
@@ -54,6 +56,33 @@ class TestExtras(io.ComfyNode):
         return io.NodeOutput([[states, {**rest, **extras}] for states, rest in conditioning])
 
 
+class TestArrays(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestArrays",
+            category=_CATEGORY,
+            description="Puts into a prompt, and into what is saved beside pictures, things of "
+            "packs that have no plain answer to `==`, or no JSON.",
+            inputs=[io.Conditioning.Input("conditioning"), io.Float.Input("number")],
+            outputs=[io.Conditioning.Output()],
+            hidden=[io.Hidden.extra_pnginfo],
+        )
+
+    @classmethod
+    def execute(cls, conditioning: Any, number: float) -> io.NodeOutput:
+        array = np.full(3, number)
+        if isinstance(cls.hidden.extra_pnginfo, dict):
+            cls.hidden.extra_pnginfo["seen"] = array
+        held = {"embeds": array, "settings": Settings(torch.full((2,), number))}
+        return io.NodeOutput([[states, {**rest, **held}] for states, rest in conditioning])
+
+
+@dataclass
+class Settings:
+    weights: torch.Tensor
+
+
 class TestExtra(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -99,4 +128,4 @@ class TestClipFolder(io.ComfyNode):
         return io.NodeOutput(name)
 
 
-NODES = [TestChannels, TestExtras, TestExtra, TestClipFolder]
+NODES = [TestChannels, TestExtras, TestArrays, TestExtra, TestClipFolder]

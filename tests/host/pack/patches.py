@@ -50,6 +50,26 @@ def global_kernel(model: Any) -> None:
     model.add_callback(CallbacksMP.ON_CLEANUP, take)
 
 
+def optimized_attention(*args: Any, **options: Any) -> torch.Tensor:
+    """What `from comfy.ldm.modules.attention import optimized_attention` may bring here: a kernel
+    that a flag has chosen for all models, such as --use-sage-attention."""
+    return _without_way_back(*args, **options)
+
+
+optimized_attention.__module__ = attention.__name__
+
+
+def imported_kernel(model: Any) -> None:
+    """Attend to the prompt in a module of their own, as adapters for pictures do."""
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, told: Any) -> torch.Tensor:
+        return optimized_attention(q, k, v, told["n_heads"])
+
+    for place in ("input", "middle", "output"):
+        for number in range(12):
+            model.set_model_attn2_replace(attend, place, number)
+
+
 def no_grad(model: Any) -> None:
     def wrapper(executor: Callable[..., Any], *args: Any, **options: Any) -> Any:
         with torch.no_grad():
@@ -146,6 +166,7 @@ _PATCHES = {
     for patch in (
         kernel,
         global_kernel,
+        imported_kernel,
         no_grad,
         cached,
         told,
