@@ -51,7 +51,8 @@ def sample(model: DiffusersModel, puppets: Tensor, cfg: float, seed: int, posed:
             guidance = Guidance(
                 guidance.positive, guidance.negative, cfg, hint, torch.ones(len(part)).to(hint)
             )
-        pictures.append(model.decode(model.denoise(noise, 1.0, guidance)).cpu())
+        latents = model.sample(noise, model.schedule(1.0), guidance).latents
+        pictures.append(model.decode(latents).cpu())
     return torch.cat(pictures)
 
 

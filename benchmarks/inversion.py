@@ -28,13 +28,13 @@ def distance(
 ) -> float:
     """RMSE between a picture `(3, h, w)` and what it comes back as from `args.noises` noises."""
     latent = model.encode(picture[None])
-    signal, sigma = model.scales(args.level)
+    schedule = model.schedule(args.level)
+    signal, sigma = model.scales(schedule)
     noise = torch.stack(
         [draw_noise(latent.shape[1:], args.seed + HELD_OUT, 0.0, n) for n in range(args.noises)]
     ).to(latent)
-    back = model.denoise(
-        signal * latent + sigma * noise, args.level, Guidance(positive, negative, args.cfg)
-    )
+    guidance = Guidance(positive, negative, args.cfg)
+    back = model.sample(signal * latent + sigma * noise, schedule, guidance).latents
     return (model.decode(back).cpu() - picture).square().mean().sqrt().item()
 
 

@@ -23,13 +23,15 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path as File
 from typing import Any, NamedTuple
 
 import torch
 from demo_model import SIZE, held_out
+from distances import frechet_distance, lpips_distance
+from other_schemes import SCHEMES, SchemeRun, cross_fade
 from report import parser, publish
 from torch import Tensor
 
@@ -39,18 +41,11 @@ from diffusion_interpolation.demo import load_named, load_reader, reranker, worl
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.inversion import InversionSettings, invert
 from diffusion_interpolation.job import EMBEDDED, EMBEDDED_MODELS, ModelChoice
-from diffusion_interpolation.metrics import (
-    Distance,
-    feature_distance,
-    frechet_distance,
-    lpips_distance,
-    measure_path,
-)
-from diffusion_interpolation.model import Begun, steps_to_begin
+from diffusion_interpolation.metrics import Distance, feature_distance, measure_path
+from diffusion_interpolation.model import Guidance, LatentDiffusionModel, Sampled, Schedule
 from diffusion_interpolation.path import Path
 from diffusion_interpolation.pictures import to_image
 from diffusion_interpolation.pose_motion import Motion
-from diffusion_interpolation.schemes import SCHEMES, SchemeRun, cross_fade
 
 RESAMPLES = 200
 _COLOURS = (world.BODY, world.LEGS, world.BACK)
@@ -64,7 +59,7 @@ OTHER_WEIGHTS = (1, 2, 8)
 
 
 class Way(NamedTuple):
-    """How a path is made: by `SCHEMES`, `cross-fade`, `truth` or `bisection`, and under what."""
+    """How a path is made: by which of `MAKERS`, and under what."""
 
     scheme: str = "bisection"
     settings: Settings = Settings()
@@ -123,26 +118,24 @@ class Made(NamedTuple):
 class Counted:
     """A model that counts the latents its network is run on."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: LatentDiffusionModel) -> None:
         self._model, self.evaluations = model, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def denoise(
-        self, noisy: Tensor, level: float, guidance: Any, until: float | None = None
-    ) -> Tensor:
-        self.evaluations += len(noisy) * len(self._model.timesteps(level, until))
-        return self._model.denoise(noisy, level, guidance, until)
+    def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
+        self.evaluations += len(noisy) * len(schedule)
+        return self._model.sample(noisy, schedule, guidance)
 
-    def begin(self, noisy: Tensor, level: float, guidance: Any, share: float) -> Begun:
-        self.evaluations += len(noisy) * steps_to_begin(self._model.steps(level), share)
-        return self._model.begin(noisy, level, guidance, share)
 
-    def finish(self, begun: Tensor, level: float, guidance: Any, share: float) -> Tensor:
-        steps = self._model.steps(level)
-        self.evaluations += len(begun) * (steps - steps_to_begin(steps, share))
-        return self._model.finish(begun, level, guidance, share)
+class Task(NamedTuple):
+    """A path to be made between a `pair` of puppets, whose `pictures` are `(2, 3, h, w)`."""
+
+    way: Way
+    guide: Guide
+    pair: Tensor
+    pictures: Tensor
 
 
 class Bench:
@@ -173,7 +166,7 @@ class Bench:
         model, pictures = self.model(way.steps), world.render(pair, SIZE)
         guide = self._guide(way, pair, pictures)
         begun, before = time.perf_counter(), model.evaluations
-        between = self._between(way, guide, pair, pictures)
+        between = MAKERS[way.scheme](self, Task(way, guide, pair, pictures))
         frames = torch.cat([pictures[:1], between.cpu(), pictures[1:]])
         return Made(frames, model.evaluations - before, time.perf_counter() - begun)
 
@@ -189,22 +182,6 @@ class Bench:
             texts = learned.positive, learned.negative
         poses = world.poses(pair, SIZE) if way.posed else None
         return Guide(*texts, way.cfg, poses, (SIZE, SIZE), motion=way.motion)
-
-    def _between(self, way: Way, guide: Guide, pair: Tensor, pictures: Tensor) -> Tensor:
-        if way.scheme == "truth":
-            return self.drawn(pair)
-        if way.scheme == "cross-fade":
-            return cross_fade(pictures, self.path)[1:-1]
-        model, settings = self.model(way.steps), replace(way.settings, seed=self.seed)
-        keyframes = model.encode(pictures)
-        if way.scheme != "bisection":
-            run = SchemeRun(model, self.path, guide, settings)
-            return model.decode(run.latents(way.scheme, keyframes)[1:-1])
-        words = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative"]
-        scorer = self.clip.scorer(*words) if way.ranked else None
-        bisection = Bisection(model, self.path, guide, settings, scorer)
-        frames = sorted(bisection.frames(keyframes), key=lambda frame: frame.index)
-        return torch.stack([frame.picture for frame in frames])
 
     @torch.no_grad()
     def measured(self, made: Made, pair: Tensor) -> dict[str, float]:
@@ -245,6 +222,32 @@ class Bench:
     @torch.no_grad()
     def features(self, pictures: Tensor) -> Tensor:
         return self.clip.embed_pictures(pictures).cpu()
+
+
+def by_bisection(bench: Bench, task: Task) -> Tensor:
+    """The frames in between as this package makes them."""
+    model, settings = bench.model(task.way.steps), replace(task.way.settings, seed=bench.seed)
+    words = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative"]
+    scorer = bench.clip.scorer(*words) if task.way.ranked else None
+    bisection = Bisection(model, bench.path, task.guide, settings, scorer)
+    made = bisection.frames(model.encode(task.pictures))
+    return torch.stack([frame.picture for frame in sorted(made, key=lambda frame: frame.index)])
+
+
+def by_scheme(bench: Bench, task: Task) -> Tensor:
+    """The frames in between as one of the paper's other schemes makes them."""
+    model, settings = bench.model(task.way.steps), replace(task.way.settings, seed=bench.seed)
+    run = SchemeRun(model, bench.path, task.guide, settings)
+    return model.decode(run.latents(task.way.scheme, model.encode(task.pictures))[1:-1])
+
+
+MAKERS: dict[str, Callable[[Bench, Task], Tensor]] = {
+    "bisection": by_bisection,
+    "cross-fade": lambda bench, task: cross_fade(task.pictures, bench.path)[1:-1],
+    "truth": lambda bench, task: bench.drawn(task.pair),
+    **dict.fromkeys(SCHEMES, by_scheme),
+}
+"""The frames `(n, 3, h, w)` between both inputs, by the name of what makes them."""
 
 
 def summary(values: list[float]) -> str:

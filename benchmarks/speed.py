@@ -52,7 +52,7 @@ class Reference:
             tries = []
             for candidate in range(b.count(slot)):
                 noise = draw_noise(keyframes.shape[1:], b.settings.seed, slot.position, candidate)
-                a, s = b.model.scales(b.level(slot))
+                a, s = b.model.scales(b.model.schedule(b.level(slot)))
                 ends = (a * latents[i][None] + s * noise for i in (slot.left, slot.right))
                 latent = self.denoise(slerp(*ends, slot.weight), slot.position, b.level(slot))
                 picture = (
@@ -67,7 +67,7 @@ class Reference:
         """DDIM, one half of guidance after the other."""
         model, guide = self.bisection.model, self.bisection.guide
         guidance = guide.at([position], model, tuple(x.shape[2:]))
-        for timestep in model.timesteps(level):
+        for timestep in model.schedule(level).points[:-1]:
             halves = []
             for text in (guidance.negative, guidance.positive):
                 down, middle = self.controlnet(

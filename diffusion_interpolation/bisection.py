@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from .blend import Blend, noisy_blend
-from .candidates import Candidate, Candidates, Frame, thumbnails
+from .candidates import Candidate, Candidates, Frame, steps_before_ranking, thumbnails
 from .frame_cache import FrameCache, once_finished
 from .guide import Guide
-from .model import Begun, Guidance, LatentDiffusionModel, steps_to_begin
+from .model import Guidance, LatentDiffusionModel, Sampled, Schedule
 from .path import (
     Curve,
     Path,
@@ -43,7 +43,7 @@ class Settings:
     standard deviations of the frame's candidates (`ranking.py`). `rank_after` is the share of
     their steps, in (0, 1], after which candidates are ranked by what the model then thinks they
     will be; only the best takes the rest. Frames of very few steps are finished first
-    (`steps_to_begin`).
+    (`steps_before_ranking`).
     """
 
     highest: float = 0.55
@@ -163,17 +163,21 @@ class Bisection:
 
         Of samplers that run it several times a step, steps.
         """
-        count, steps = self.count(slot), self.model.steps(self.level(slot))
-        first = self._begun(slot) or steps
-        return count * first + steps - first
+        before, after = self._schedules(slot)
+        return self.count(slot) * len(before) + len(after)
 
-    def _begun(self, slot: Slot) -> int:
-        """The steps after which candidates are ranked on the way; 0: they are finished first."""
-        if self.settings.rank_after == 1 or self.count(slot) == 1:
-            return 0
-        steps = self.model.steps(self.level(slot))
-        first = steps_to_begin(steps, self.settings.rank_after)
-        return first if first < steps else 0
+    def _schedules(self, slot: Slot) -> tuple[Schedule, Schedule]:
+        """The steps before candidates are ranked, and those that only the best takes after that."""
+        schedule = self.model.schedule(self.level(slot))
+        ranked = len(schedule)
+        if self.settings.rank_after < 1 and self.count(slot) > 1:
+            ranked = steps_before_ranking(ranked, self.settings.rank_after)
+        return schedule[:ranked], schedule[ranked:]
+
+    def _ranked_after(self, slot: Slot) -> int:
+        """The steps after which candidates are ranked early; 0: they are finished first."""
+        before, after = self._schedules(slot)
+        return len(before) if after else 0
 
     def level(self, slot: Slot) -> float:
         """The level a frame is noised to."""
@@ -183,15 +187,15 @@ class Bisection:
     def _depth(self, slots: list[Slot], finished: _Finished) -> Iterator[Frame]:
         """Frames of one depth, whose neighbours are all `finished`; known ones come first."""
         ready, jobs = self._open(slots, finished.latents)
-        yield from self._finish(ready)
+        yield from self._finished(ready)
         ready = []
         while jobs:
             # the model's batch may shrink on the way
             batch = [jobs.popleft() for _ in range(min(self.model.batch_size, len(jobs)))]
             ready += self._make(batch, finished)
-            # those that were ranked on the way go on together
-            if not self._begun(slots[0]) or len(ready) >= self.model.batch_size or not jobs:
-                yield from self._finish(ready)
+            # the best of an early ranking go on together
+            if not self._ranked_after(slots[0]) or len(ready) >= self.model.batch_size or not jobs:
+                yield from self._finished(ready)
                 ready = []
 
     def _open(
@@ -214,8 +218,8 @@ class Bisection:
         group = Candidates(slot, numbers, choice.candidate, self.settings.closeness)
         if self.cache is not None:
             ends = latents[slot.left], latents[slot.right]
-            level, begun = self.level(slot), self._begun(slot)
-            group.keys = self.cache.keys(slot, level, begun, ends, group.numbers)
+            level, ranked_after = self.level(slot), self._ranked_after(slot)
+            group.keys = self.cache.keys(slot, level, ranked_after, ends, group.numbers)
             for number, key in group.keys.items():
                 candidate = self.cache.find(key)
                 # one that was made alone, and so not looked at, cannot be ranked beside others
@@ -227,8 +231,8 @@ class Bisection:
     def _leave_out_lost(self, group: Candidates) -> None:
         """Have those made again whose latents the cache has dropped, where they are needed."""
         if group.complete:
-            begun = group.made[group.chosen]
-            if begun.latent is not None or (begun.begun and self._kept(group) is not None):
+            chosen = group.made[group.chosen]
+            if chosen.latent is not None or (chosen.partial and self._kept(group) is not None):
                 return
             if group.picked is not None:
                 del group.made[group.picked]
@@ -243,45 +247,47 @@ class Bisection:
     def _key(self, group: Candidates) -> bytes:
         """Where the chosen candidate is kept once it is finished."""
         key = group.keys[group.chosen]
-        return once_finished(key) if self._begun(group.slot) else key
+        return once_finished(key) if self._ranked_after(group.slot) else key
 
     def _make(self, batch: list[_Job], finished: _Finished) -> list[Candidates]:
         """Make a batch of candidates; the frames that they complete."""
-        made = self._denoise(batch, finished.latents)
-        pictures = self._decode(_finite(made.clean))
+        made = self._sample(batch, finished.latents)
+        pictures = self._decode(_finite(made.denoised))
         terms, seen = self._terms(batch, pictures, finished)
-        small, begun = self._thumbnails(pictures), self._begun(batch[0][0].slot) > 0
+        small, partial = self._thumbnails(pictures), self._ranked_after(batch[0][0].slot) > 0
         for (group, number), latent, picture, *told in zip(
             batch, made.latents.cpu(), pictures.cpu(), terms, small, seen, strict=True
         ):
-            candidate = Candidate(latent, *told, begun).copy()
-            group.add(number, candidate, None if begun else picture)
+            candidate = Candidate(latent, *told, partial).copy()
+            group.add(number, candidate, None if partial else picture)
             if self.cache is not None:
                 self.cache.keep(group.keys[number], candidate)
         groups = {group.slot.index: group for group, _ in batch}
         return [group for group in groups.values() if group.complete]
 
-    def _finish(self, groups: list[Candidates]) -> Iterator[Frame]:
+    def _finished(self, groups: list[Candidates]) -> Iterator[Frame]:
         """The chosen candidates of frames that are complete, in batches of the model's size."""
         size = self.model.batch_size
         for start in range(0, len(groups), size):
             batch = groups[start : start + size]
-            self._go_on([group for group in batch if group.made[group.chosen].begun])
+            self._complete([group for group in batch if group.made[group.chosen].partial])
             for group, picture in zip(batch, self._pictures(batch), strict=True):
                 if self.cache is not None:
                     self.cache.keep(self._key(group), group.made[group.chosen], needed=True)
                     self.cache.pictures.put(group.keys[group.chosen], picture, needed=True)
                 yield group.frame(picture)
 
-    def _go_on(self, groups: list[Candidates]) -> None:
-        """Finish the chosen candidates of frames that were ranked on the way."""
+    def _complete(self, groups: list[Candidates]) -> None:
+        """Take the chosen candidates of frames that were ranked early down to clean latents."""
         batch = [(group, group.chosen) for group in groups if not self._recall(group)]
         if not batch:
             return
-        begun = torch.stack([group.made[number].latent for group, number in batch])
-        level, guidance = self.level(batch[0][0].slot), self._guidance(batch, begun)
-        begun, share = begun.to(self.model.device), self.settings.rank_after
-        latents = _finite(self.model.finish(begun, level, guidance, share))
+        partial = torch.stack([group.made[number].latent for group, number in batch])
+        guidance, (_, schedule) = self._guidance(batch, partial), self._schedules(batch[0][0].slot)
+        # a sampler that adds noise would draw what it drew in the steps before the ranking
+        guidance = replace(guidance, seeds=[(seed + 1) % 2**64 for seed in guidance.seeds])
+        sampled = self.model.sample(partial.to(self.model.device), schedule, guidance)
+        latents = _finite(sampled.latents)
         pictures = self._decode(latents)
         seen, small = self.scorer.embed(pictures).cpu(), self._thumbnails(pictures)
         for (group, number), latent, picture, *shown in zip(
@@ -359,23 +365,22 @@ class Bisection:
             seen = self.scorer.embed(self._decode(latents.to(self.model.device)))
             finished.embeddings.update(zip(part, seen.cpu(), strict=True))
 
-    def _denoise(self, batch: list[_Job], latents: Mapping[int, Tensor]) -> Begun:
+    def _sample(self, batch: list[_Job], latents: Mapping[int, Tensor]) -> Sampled:
         """Candidates, all of one depth, denoised until they are ranked."""
         slots = [(group.slot, number) for group, number in batch]
-        level = self.level(slots[0][0])
+        schedule, after = self._schedules(slots[0][0])
         left = torch.stack([latents[slot.left] for slot, _ in slots])
         right = torch.stack([latents[slot.right] for slot, _ in slots])
         noise = [
             draw_noise(left.shape[1:], self.settings.seed, slot.position, n) for slot, n in slots
         ]
         weights = torch.tensor([slot.weight for slot, _ in slots])
-        scales = self.model.scales(level)
+        scales = self.model.scales(schedule)
         noisy = noisy_blend(left, right, torch.stack(noise), weights, scales, self.settings.blend)
         noisy, guidance = noisy.to(self.model.device), self._guidance(batch, left)
-        if self._begun(slots[0][0]):
-            return self.model.begin(noisy, level, guidance, self.settings.rank_after)
-        clean = self.model.denoise(noisy, level, guidance)
-        return Begun(clean, clean)
+        sampled = self.model.sample(noisy, schedule, guidance)
+        # candidates that are finished are ranked by what they are, not by a prediction
+        return sampled if after else Sampled(sampled.latents, sampled.latents)
 
     def _guidance(self, batch: list[_Job], like: Tensor) -> Guidance:
         """What candidates are denoised under, whose latents are of the size of `like`."""

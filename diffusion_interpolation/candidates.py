@@ -13,6 +13,19 @@ from .path import Slot
 from .ranking import Terms, ranked
 from .resize import resize
 
+MIN_STEPS = 2
+"""Before and after candidates are ranked: samplers such as UniPC do nothing in a single step."""
+
+
+def steps_before_ranking(steps: int, fraction: float) -> int:
+    """How many of `steps` come before candidates are ranked, about a `fraction` in (0, 1] of them.
+
+    `MIN_STEPS` at least are before and after; all of them are before where there are not so many.
+    """
+    if steps < 2 * MIN_STEPS:
+        return steps
+    return min(max(MIN_STEPS, int(fraction * steps)), steps - MIN_STEPS)
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -45,8 +58,8 @@ class Candidate(NamedTuple):
 
     `latent` is `(c, h', w')`, or None if a cache had no room for it. `terms` are the numbers that
     rank it, or None if the frame has only one candidate. `thumbnail` is a small picture, uint8
-    `(h, w, 3)`, and `embedding` is the scorer's embedding of the picture. If `begun` is true, the
-    candidate is partially denoised: its latent is still noisy, and its terms, thumbnail and
+    `(h, w, 3)`, and `embedding` is the scorer's embedding of the picture. A `partial` candidate is
+    denoised only as far as the ranking: its latent is still noisy, and its terms, thumbnail and
     embedding are those of the denoised prediction (x0).
     """
 
@@ -54,7 +67,7 @@ class Candidate(NamedTuple):
     terms: Terms | None
     thumbnail: Tensor | None = None
     embedding: Tensor | None = None
-    begun: bool = False
+    partial: bool = False
 
     def copy(self) -> Candidate:
         """Return a copy whose tensors do not keep the memory of the whole batch."""

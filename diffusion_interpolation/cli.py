@@ -110,8 +110,14 @@ def _finish(options: argparse.Namespace, job: Job) -> int:
     from .run import run
 
     page = run(job)
-    print(f"{job.frames} frames in {job.out / 'frames'}; open {page}")
+    _print(f"{job.frames} frames in {job.out / 'frames'}; open {page}")
     return 0
+
+
+def _print(text: str) -> None:
+    """Print text with paths, of which the encoding of a Windows pipe may lack characters."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _job(options: argparse.Namespace) -> Job:

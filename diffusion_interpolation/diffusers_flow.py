@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .diffusers_model import DiffusersModel, token_ids
-from .model import Begun, Guidance, Text, stack
+from .diffusers_model import DiffusersModel
+from .diffusers_parts import placed, placed_codec, placed_encoders
+from .diffusers_sampler import DiffusersSampler, check_rows
+from .diffusers_text import token_ids
+from .model import Guidance, Sampled, Schedule, Text, stack
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, Lumina2Transformer2DModel
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
 class DiffusersFlow(DiffusersModel):
     """A flow transformer on latents `(1 - sigma) x + sigma noise`, sampled with Euler steps.
 
-    A noise level is a time of flow matching before its shift, as it is in ComfyUI. `scheduler` is
-    the configuration of a `FlowMatchEulerDiscreteScheduler` with a fixed shift. There is one text
+    `denoise` is a time of flow matching before its shift, as it is in ComfyUI. `scheduler` is the
+    configuration of a `FlowMatchEulerDiscreteScheduler` with a fixed shift. There is one text
     encoder and no ControlNet. Everything else is as in `DiffusersModel`.
     """
 
@@ -38,38 +41,16 @@ class DiffusersFlow(DiffusersModel):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._check_parts(vae, transformer, text_encoder)
-        self._shift_of_time = float(scheduler.get("shift", 1.0))
-        self._sigmas = _sigmas(scheduler, steps)
-        self._take(vae, [text_encoder], [tokenizer], batch_size, device, dtype)
-        self._transformer = self._place("transformer", transformer, dtype)
-        self._controlnet = None
-
-    @staticmethod
-    def _check_parts(
-        vae: AutoencoderKL, transformer: Lumina2Transformer2DModel, text_encoder: CLIPTextModel
-    ) -> None:
-        for got, want, what in (
-            (
-                transformer.config.in_channels,
-                vae.config.latent_channels,
-                "number of channels of the vae",
-            ),
-            (transformer.config.cap_feat_dim, text_encoder.config.hidden_size, "width of the text"),
-        ):
-            if got != want:
-                raise ValueError(f"transformer: takes {got}, but the {what} is {want}")
-
-    @property
-    def _latent_unit(self) -> int:
-        return self._transformer.config.patch_size
-
-    def checkpointing(self, on: bool) -> None:
-        """Whether `predict_noise` recomputes activations for the backward pass or keeps them."""
-        if on:
-            self._transformer.enable_gradient_checkpointing()
-        else:
-            self._transformer.disable_gradient_checkpointing()
+        _check_parts(vae, transformer, text_encoder)
+        self._device, self._schedule = torch.device(device), FlowSchedule(scheduler, steps)
+        patch = transformer.config.patch_size
+        self._codec = placed_codec(vae, patch, batch_size, self._device, dtype)
+        self._text_encoders = placed_encoders([text_encoder], self._device, dtype)
+        self._tokenizers = [tokenizer]
+        self._network = FlowNetwork(placed("transformer", transformer, self._device, dtype))
+        steps_of_batch = EulerSteps(self._network)
+        self._sampler = DiffusersSampler(steps_of_batch, self._device, batch_size, None)
+        self.hint_scale = self._codec.scale
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Text:
@@ -86,53 +67,6 @@ class DiffusersFlow(DiffusersModel):
         inside = torch.arange(int(lengths.max())) < lengths[:, None]
         return Text(states[:, : inside.shape[1]] * inside[:, :, None].to(states))
 
-    def scales(self, level: float) -> tuple[float, float]:
-        """`(1 - sigma, sigma)` at the last sigma of the schedule not above that of `level`.
-
-        Below the lowest sigma it is the lowest. Raises `ValueError` outside (0, 1].
-        """
-        sigma = self._sigmas[self._timestep(level)].item()
-        return 1 - sigma, sigma
-
-    def timesteps(self, level: float, until: float | None = None) -> list[int]:
-        """The places in the schedule that `denoise` visits from `level` on, down to `until`."""
-        last = len(self._sigmas) - 1 if until is None else self._timestep(until)
-        return list(range(self._timestep(level), last))
-
-    def _timestep(self, level: float) -> int:
-        if not 0 < level <= 1:
-            raise ValueError(f"noise level: got {level}, it must be above 0 and at most 1")
-        sigma = _shifted(level, self._shift_of_time)
-        # a level that went through float32 stays where it was
-        above = self._sigmas > sigma * (1 + 1e-5)
-        return min(int(above.sum()), len(self._sigmas) - 2)
-
-    def _sample(self, latents: Tensor, timesteps: list[int], guidance: Guidance) -> Begun:
-        """`latents` taken down all of `timesteps`, both halves of guidance in one forward pass."""
-        clean = latents
-        halves = 1 if guidance.cfg == 1 else 2
-        text = _stacked([guidance.negative, guidance.positive][-halves:])
-        for place in timesteps:
-            sigma, lower = self._sigmas[place].item(), self._sigmas[place + 1].item()
-            sigmas = latents.new_full((halves * len(latents),), sigma)
-            way = self._velocity(latents.repeat(halves, 1, 1, 1), sigmas, text)
-            if halves == 2:
-                negative, positive = way.chunk(2)
-                way = negative + guidance.cfg * (positive - negative)
-            clean = latents - sigma * way
-            latents = latents + (lower - sigma) * way
-        return Begun(latents, clean)
-
-    def _velocity(self, noisy: Tensor, sigmas: Tensor, text: Text) -> Tensor:
-        """`d latents / d sigma` at `sigmas` `(n,)`; Lumina's time runs from noise to picture."""
-        states = text.states.to(self._device, self._dtype)
-        seen = states.detach().ne(0).any(-1)
-        latents = noisy.to(self._dtype)
-        output = self._transformer(
-            latents, (1 - sigmas).to(latents), states, seen, return_dict=False
-        )
-        return -output[0].float()
-
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
     ) -> Tensor:
@@ -140,15 +74,94 @@ class DiffusersFlow(DiffusersModel):
 
         It is `x + (1 - sigma) v` of the velocity `v`; `negatives` changes nothing.
         """
-        if len(text) not in (1, len(noisy)):
-            raise ValueError(
-                f"text: has {len(text)} rows, {len(noisy)} latents want {len(noisy)} or 1"
-            )
+        check_rows("text", text, len(noisy))
         noisy = noisy.to(self._device, torch.float32)
-        places = [self._timestep(level) for level in levels.tolist()]
-        sigmas = self._sigmas[places].to(self._device)
-        way = self._velocity(noisy, sigmas, text.rows(range(len(noisy))))
+        points = [self.schedule(level).points[0] for level in levels.tolist()]
+        sigmas = torch.tensor(points, device=self._device)
+        way = self._network.velocity(noisy, sigmas, text.rows(range(len(noisy))))
         return noisy + (1 - sigmas)[:, None, None, None] * way
+
+
+class FlowSchedule:
+    """`steps` of Euler, evenly over time, shifted as the `scheduler` shifts them."""
+
+    def __init__(self, scheduler: Mapping[str, Any], steps: int) -> None:
+        self._shift, self._sigmas = float(scheduler.get("shift", 1.0)), _sigmas(scheduler, steps)
+
+    def schedule(self, denoise: float) -> Schedule:
+        """The sigmas from the last one not above that of `denoise`, or the lowest, down to 0.
+
+        Raises `ValueError` outside of (0, 1].
+        """
+        if not 0 < denoise <= 1:
+            raise ValueError(f"noise level: got {denoise}, it must be above 0 and at most 1")
+        sigma = self._shift * denoise / (1 + (self._shift - 1) * denoise)
+        # a number that went through float32 stays where it was
+        above = self._sigmas > sigma * (1 + 1e-5)
+        first = min(int(above.sum()), len(self._sigmas) - 2)
+        return Schedule(tuple(self._sigmas[first:].tolist()))
+
+    def scales(self, schedule: Schedule) -> tuple[float, float]:
+        """`(1 - sigma, sigma)` at the first sigma."""
+        sigma = schedule.points[0]
+        return 1 - sigma, sigma
+
+
+class FlowNetwork:
+    """A transformer that predicts the velocity of flow matching."""
+
+    def __init__(self, transformer: Lumina2Transformer2DModel) -> None:
+        self.transformer = transformer
+
+    def checkpointing(self, on: bool) -> None:
+        """Whether activations are recomputed for the backward pass or kept."""
+        if on:
+            self.transformer.enable_gradient_checkpointing()
+        else:
+            self.transformer.disable_gradient_checkpointing()
+
+    def velocity(self, noisy: Tensor, sigmas: Tensor, text: Text) -> Tensor:
+        """`d latents / d sigma` at `sigmas` `(n,)`; Lumina's time runs from noise to picture."""
+        like = self.transformer
+        states = text.states.to(like.device, like.dtype)
+        seen = states.detach().ne(0).any(-1)
+        latents = noisy.to(like.dtype)
+        output = like(latents, (1 - sigmas).to(latents), states, seen, return_dict=False)
+        return -output[0].float()
+
+
+class EulerSteps:
+    """Euler steps of flow matching for one batch of latents."""
+
+    def __init__(self, network: FlowNetwork) -> None:
+        self._network = network
+
+    def __call__(self, latents: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
+        """All steps of `schedule`, both halves of guidance in one forward pass."""
+        denoised, halves = latents, 1 if guidance.cfg == 1 else 2
+        text = _stacked([guidance.negative, guidance.positive][-halves:])
+        for sigma, lower in zip(schedule.points, schedule.points[1:], strict=False):
+            sigmas = latents.new_full((halves * len(latents),), sigma)
+            way = self._network.velocity(latents.repeat(halves, 1, 1, 1), sigmas, text)
+            if halves == 2:
+                negative, positive = way.chunk(2)
+                way = negative + guidance.cfg * (positive - negative)
+            denoised = latents - sigma * way
+            latents = latents + (lower - sigma) * way
+        return Sampled(latents, denoised)
+
+
+def _check_parts(
+    vae: AutoencoderKL, transformer: Lumina2Transformer2DModel, text_encoder: CLIPTextModel
+) -> None:
+    """Raise `ValueError` unless the parts are of one model."""
+    takes, text = transformer.config, text_encoder.config
+    for got, want, what in (
+        (takes.in_channels, vae.config.latent_channels, "number of channels of the vae"),
+        (takes.cap_feat_dim, text.hidden_size, "width of the text"),
+    ):
+        if got != want:
+            raise ValueError(f"transformer: takes {got}, but the {what} is {want}")
 
 
 def _sigmas(config: Mapping[str, Any], steps: int) -> Tensor:
@@ -162,10 +175,6 @@ def _sigmas(config: Mapping[str, Any], steps: int) -> Tensor:
     scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(config))
     scheduler.set_timesteps(sigmas=torch.linspace(1, 0, steps + 1)[:-1].tolist())
     return scheduler.sigmas
-
-
-def _shifted(time: float, shift: float) -> float:
-    return shift * time / (1 + (shift - 1) * time)
 
 
 def _stacked(texts: list[Text]) -> Text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 UNFINISHED = ".new"
@@ -22,7 +22,9 @@ def replacing(file: Path) -> Iterator[Path]:
     except BaseException as error:
         unfinished.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename = str(file)
+            # those of PyAV keep a name that cannot be changed
+            with suppress(AttributeError):
+                error.filename = str(file)
         raise
 
 

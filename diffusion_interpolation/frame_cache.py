@@ -139,18 +139,18 @@ class FrameCache:
         self,
         slot: Slot,
         level: float,
-        begun: int,
+        ranked_after: int,
         ends: tuple[Tensor, Tensor],
         numbers: Iterable[int],
     ) -> dict[int, bytes]:
         """The key of every candidate of a frame between the latents `ends`, by its number.
 
-        The candidates are ranked after `begun` steps; 0 means that they are finished first.
+        The candidates are ranked after `ranked_after` steps; 0 means that they are finished first.
         """
-        frame = fingerprint(self.context, slot.position, level, begun, slot.weight, ends)
+        frame = fingerprint(self.context, slot.position, level, ranked_after, slot.weight, ends)
         return {number: fingerprint(frame, number) for number in numbers}
 
 
 def once_finished(key: bytes) -> bytes:
-    """Return the key of the finished candidate, if `key` is that of the partial sample."""
+    """Return the key of the finished candidate, if `key` is that of the partial candidate."""
     return fingerprint(key, "finished")

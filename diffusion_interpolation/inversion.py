@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +13,16 @@ from torch import Tensor
 from .augmentation import augment
 from .gradient_scale import GradientScale
 from .memory import Batches, out_of_memory
-from .model import LatentDiffusionModel, Text, move, stack
+from .model import LearnableModel, Text, move, stack
 from .path import draw_noise
 
 log = logging.getLogger(__name__)
+
+Fitting = Callable[[Sequence[int], Text, int], int]
+"""How many latents of a shape `(N, c, h', w')` a step of learning takes at once under a text.
+
+Each is as many rows as the last number says, one for each half of guidance. 0: these rows do not
+fit together."""
 
 
 class NoGradientError(ValueError):
@@ -84,12 +90,13 @@ class Inverter:
 
     def __init__(
         self,
-        model: LatentDiffusionModel,
+        model: LearnableModel,
         pictures: Tensor,
         positive: Text,
         negative: Text,
         settings: InversionSettings,
         clean: Tensor | None = None,
+        fitting: Fitting | None = None,
     ) -> None:
         self.model, self.settings = model, settings
         self.count = len(pictures)
@@ -102,7 +109,11 @@ class Inverter:
         self.clean = clean.detach().clone()
         self.latents = torch.stack([self.clean, *self._augmented(pictures)], dim=1)
         self.guided = settings.guided and settings.cfg != 1
-        fits = model.learning_batch(self.clean.shape, self.positive, 1 + self.guided)
+        halves = 1 + self.guided
+        if fitting is None:
+            fits = max(1, model.batch_size // halves)
+        else:
+            fits = fitting(self.clean.shape, self.positive, halves)
         # both halves of guidance go in one forward pass, or one after the other as a last resort
         self.batches, self.apart = Batches(max(1, fits)), fits == 0 and self.guided
         self.scale, self.checked = GradientScale(), False
@@ -122,9 +133,12 @@ class Inverter:
         """Latents with noise at `places` in 0..1 from the lowest to the highest level; levels."""
         s = self.settings
         levels = s.lowest + (s.highest - s.lowest) * places
-        scales = torch.tensor([self.model.scales(level) for level in levels.tolist()]).to(latents)
+        scales = torch.tensor([self._scales(level) for level in levels.tolist()]).to(latents)
         signal, sigma = scales[:, :, None, None, None].unbind(1)
         return signal * latents + sigma * noise, levels
+
+    def _scales(self, level: float) -> tuple[float, float]:
+        return self.model.scales(self.model.schedule(level))
 
     def loss(self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int]) -> Tensor:
         """`|| eps_hat - noise ||^2` per element, `(n,)`, for latents `(n, c, h', w')`.
@@ -287,22 +301,24 @@ class Inverter:
 
 
 def invert(
-    model: LatentDiffusionModel,
+    model: LearnableModel,
     pictures: Tensor,
     positive: Text,
     negative: Text,
     settings: InversionSettings | None = None,
     on_step: Callable[[int, float], None] | None = None,
     latents: Tensor | None = None,
+    fitting: Fitting | None = None,
 ) -> Inversion:
     """Learn the conditioning of all keyframes `(N, 3, h, w)` in 0..1 together.
 
     `positive` has N rows or one, `negative` one. `on_step(step, loss)` is called after every step
     with the latest loss of the fixed evaluation batch; what it raises ends the optimisation.
-    `latents` are those of the pictures, where they are known already. 0 steps give the prompts
-    back, without a loss. Raises `ValueError` for settings out of range and for a model that cannot
-    be differentiated, and `FloatingPointError` where its numbers are not finite before anything
-    has been learned; later, what was learned is kept.
+    `latents` are those of the pictures, where they are known already. Without `fitting` a step
+    takes the model's batch, in which each latent counts once for each half of guidance. 0 steps
+    give the prompts back, without a loss. Raises `ValueError` for settings out of range and for a
+    model that cannot be differentiated, and `FloatingPointError` where its numbers are not finite
+    before anything has been learned; later, what was learned is kept.
     """
     settings = settings or InversionSettings()
     settings.check()
@@ -310,7 +326,7 @@ def invert(
     if not settings.steps:
         return Inversion(positive.rows(range(len(pictures))), negative.rows([0]), {})
     with torch.enable_grad():
-        inverter = Inverter(model, pictures, positive, negative, settings, latents)
+        inverter = Inverter(model, pictures, positive, negative, settings, latents, fitting)
         return _learn(inverter, on_step)
 
 

@@ -92,49 +92,66 @@ class Guidance:
         return groups
 
 
-class Begun(NamedTuple):
-    """Latents on the way from noise, and what they will be clean as far as the model knows by then.
+@dataclass(frozen=True)
+class Schedule:
+    """The noise points that a sampler visits, noisiest first.
 
-    Both are `(n, c, h', w')`.
+    A whole schedule ends clean. The points are numbers of the sampler that made them: timesteps, or
+    sigmas. `len` is the number of steps, which lead from each point to the next one. A slice takes
+    some of the steps, so that `s[:k]` and then `s[k:]` are all steps of `s`.
+    """
+
+    points: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.points) - 1
+
+    def __getitem__(self, steps: slice) -> Schedule:
+        start, stop, stride = steps.indices(len(self))
+        if stride != 1:
+            raise ValueError(f"schedule: got a slice with a stride of {stride}, want 1")
+        return Schedule(self.points[start : max(start, stop) + 1])
+
+
+class Sampled(NamedTuple):
+    """Latents at the last point of a schedule, and the denoised prediction of the last step.
+
+    Both are `(n, c, h', w')`. At the end of a whole schedule the two are the same, but for samplers
+    that do something else in their last step.
     """
 
     latents: Tensor
-    clean: Tensor
+    denoised: Tensor
 
 
-LEAST_STEPS = 2
-"""Before and after candidates are ranked: samplers such as UniPC do nothing in a single step."""
+class Sampler(Protocol):
+    """Takes noise off latents under a guidance. Latents are in the model's own scale.
 
-
-def steps_to_begin(steps: int, share: float) -> int:
-    """How many of `steps` are the first `share` of them, in (0, 1].
-
-    `LEAST_STEPS` at least are before and after; all of them where there are not so many.
-    """
-    if steps < 2 * LEAST_STEPS:
-        return steps
-    return min(max(LEAST_STEPS, int(share * steps)), steps - LEAST_STEPS)
-
-
-class LatentDiffusionModel(Protocol):
-    """A latent diffusion model with its sampler.
-
-    A noise *level* is a place on the schedule in (0, 1]; the model may move it to the nearest place
-    its sampler visits, in `scales`, `denoise` and `predict_noise` alike. Latents are in the model's
-    own scale.
+    `denoise`, in (0, 1], is the share of the schedule that a latent is sent back to; the sampler
+    may move it to the nearest point that it visits. Latents go to `device` and come from it.
+    `batch_size` is how many of them `sample` should get at once; it may shrink while memory runs
+    out. `hint_scale` is the pixels of a ControlNet hint for each step of the latent grid.
     """
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model wants its inputs and leaves its results."""
+    device: torch.device
+    batch_size: int
+    hint_scale: int
 
-    @property
-    def batch_size(self) -> int:
-        """How many latents `denoise` should be given at once."""
+    def schedule(self, denoise: float) -> Schedule:
+        """The steps from `denoise` to clean latents."""
 
-    @property
-    def hint_scale(self) -> int:
-        """Pixels of a ControlNet hint for each step of the latent grid."""
+    def scales(self, schedule: Schedule) -> tuple[float, float]:
+        """`(a, s)` such that `a * latent + s * noise` is a latent at the first point."""
+
+    def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
+        """Take all steps of `schedule` from `noisy` `(n, c, h', w')` at its first point.
+
+        A row's result does not depend on the others.
+        """
+
+
+class Codec(Protocol):
+    """Makes latents of pictures, and pictures of latents."""
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents `(n, c, h', w')` of pictures `(n, 3, h, w)` in 0..1."""
@@ -142,38 +159,27 @@ class LatentDiffusionModel(Protocol):
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`."""
 
-    def scales(self, level: float) -> tuple[float, float]:
-        """`(a, s)` such that `a * latent + s * noise` is a latent at `level`."""
 
-    def denoise(self, noisy: Tensor, level: float, guidance: Guidance) -> Tensor:
-        """Clean latents from noisy ones `(n, c, h', w')` at `level`.
-
-        A row's result does not depend on the others.
-        """
-
-    def steps(self, level: float) -> int:
-        """How many steps `denoise` takes from `level`."""
-
-    def begin(self, noisy: Tensor, level: float, guidance: Guidance, share: float) -> Begun:
-        """As `denoise`, but only the first `share` of the steps (`steps_to_begin`)."""
-
-    def finish(self, begun: Tensor, level: float, guidance: Guidance, share: float) -> Tensor:
-        """Clean latents from what `begin` left at the same `level` and `share`."""
-
-    def learning_batch(self, latent_shape: Sequence[int], text: Text, halves: int) -> int:
-        """How many latents of `latent_shape` a step of learning under `text` takes at once.
-
-        Each is `halves` rows, one for each half of guidance; 0: these do not fit together.
-        """
+class NoisePredictor(Protocol):
+    """The network alone, which inversion differentiates."""
 
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
     ) -> Tensor:
-        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
+        """The noise in `(n, c, h', w')`, unguided, differentiable in `text`.
 
-        The first `negatives` rows are those under the negative prompt, for models to which the two
-        halves of guidance differ in more than their text.
+        `levels` `(n,)` are values of `denoise`, which `schedule` moves alike. The first `negatives`
+        rows are those under the negative prompt, for models to which the two halves of guidance
+        differ in more than their text.
         """
+
+
+class LatentDiffusionModel(Sampler, Codec, Protocol):
+    """What frames are made with."""
+
+
+class LearnableModel(LatentDiffusionModel, NoisePredictor, Protocol):
+    """What inversion works on. It calls `schedule`, `scales`, `encode` and `predict_noise`."""
 
 
 def check_positions(positions: Sequence[float], rows: int) -> None:

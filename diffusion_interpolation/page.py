@@ -64,7 +64,8 @@ def write_page(
         facts["positions"] = [float(position) for position in positions]
     with (
         replacing(file) as unfinished,
-        unfinished.open("w", encoding="utf-8", newline="\n") as page,
+        # a title may hold a file's name, which need not be Unicode
+        unfinished.open("w", encoding="utf-8", errors="replace", newline="\n") as page,
     ):
         page.writelines(_page(title, prompts, settings or {}, facts, urls))
 

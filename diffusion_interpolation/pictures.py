@@ -157,7 +157,7 @@ def _write_film(
             film.mux(stream.encode())
     except av.error.FFmpegError as error:
         if isinstance(error, OSError):
-            raise
+            raise OSError(error.errno, error.strerror, str(file)) from error
         raise ValueError(f"film: {file} cannot be written ({error})") from error
 
 

@@ -53,7 +53,7 @@ def run(job: Job) -> File:
     If the folder has a part of the very same run, the run continues from it. Raises `ValueError`
     for what the user can mend.
     """
-    return _Run(job).finish()
+    return _Run(job).make()
 
 
 class Stages:
@@ -123,10 +123,10 @@ class _Run:
             return None
         return pair.scorer(positives, negative)
 
-    def finish(self) -> File:
+    def make(self) -> File:
         """Make what is not made yet; returns the page."""
         self._open_folder()
-        finished = self.folder.finished()
+        finished = self.folder.latents()
         if len(finished) < self.path.frames - len(self.path.keyframes):
             try:
                 self._make_frames(finished)

@@ -36,6 +36,13 @@ class RunFolder:
         Raises `ValueError` for a folder of another run that has made something, or with other
         things in it.
         """
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            # safetensors opens no other names, and would say so after the first frame
+            raise ValueError(
+                f"out: {str(self.path)!a} is not Unicode, want a name that is"
+            ) from None
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"out: {self.path} is a file, want a folder")
         if not self._record_of_this_run():
@@ -123,7 +130,7 @@ class RunFolder:
         content = safetensors.torch.save(tensors, {"frame": json.dumps(facts)})
         write_whole(self._latent(frame.index), content)
 
-    def finished(self) -> dict[int, Tensor]:
+    def latents(self) -> dict[int, Tensor]:
         """The latents of the frames that are finished, by number."""
         found = {}
         for index in range(self.frames):

@@ -1,4 +1,4 @@
-"""Gives each frame what a CONDITIONING holds in addition to its prompt, by its place on the path.
+"""Reads and writes a CONDITIONING; everything but its prompt goes to each frame by its place.
 
 The host repeats tensors of several rows over the rows of a sampling batch, whatever frames these
 are. A tensor with a row for each keyframe is therefore given to the host with a row for each frame.
@@ -17,7 +17,7 @@ from comfy.conds import CONDConstant, CONDRegular
 from torch import Tensor
 
 from ..diffusion_interpolation.fingerprint import fingerprint
-from ..diffusion_interpolation.model import check_positions
+from ..diffusion_interpolation.model import Text, check_positions
 from .types import INVERSION_KEY
 
 # The host merges what they hold into one row, or keeps the lengths of lists in them.
@@ -36,6 +36,29 @@ CONTROL_TENSORS = {
 WITHOUT_EFFECT = (INVERSION_KEY,)
 
 Change = Callable[[str, Tensor], Tensor]
+Conditioning = list[list[Any]]
+
+
+def read_conditioning(name: str, conditioning: Conditioning) -> tuple[Text, dict[str, Any]]:
+    """The states of a CONDITIONING of one entry, and what else it holds.
+
+    Raises `ValueError` for several entries: regions or a schedule have no row for each keyframe.
+    """
+    if len(conditioning) != 1:
+        raise ValueError(
+            f"{name}: got {len(conditioning)} entries (regions, a schedule, or a combination), "
+            "want one; KeyframeConditioning gives every keyframe a prompt of its own"
+        )
+    [[states, rest]] = conditioning
+    rest = dict(rest)
+    pooled = rest.pop("pooled_output", None)
+    return Text(states.float(), None if pooled is None else pooled.float()), rest
+
+
+def write_conditioning(text: Text, rest: dict[str, Any]) -> Conditioning:
+    """A CONDITIONING of one entry with a row for each of `text`."""
+    pooled = {} if text.pooled is None else {"pooled_output": text.pooled}
+    return [[text.states, {**rest, **pooled}]]
 
 
 class Places:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ..diffusion_interpolation.checkpointing import Kept, blocks, checkpoints, plan, saving_copies
 from ..diffusion_interpolation.inversion import NoGradientError
-from ..diffusion_interpolation.model import Text
+from ..diffusion_interpolation.model import Schedule, Text
+from .comfy_codec import ComfyCodec
 from .comfy_differentiable import (
     NormalTensors,
     leave_inference,
@@ -27,8 +28,8 @@ from .comfy_differentiable import (
     plain_kernels,
     unpack_quantised,
 )
-from .comfy_model import ComfyModel
 from .comfy_patches import names_of_patches, without_shortcuts
+from .comfy_schedule import ComfySchedule
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,17 @@ _NO_WAY_BACK = (
 """Of PyTorch's messages about what cannot be differentiated."""
 
 
-class LearningModel(ComfyModel):
-    """A `ComfyModel` whose predictions can be differentiated in their conditioning.
+class LearningModel:
+    """What inversion asks of a `LearnableModel`, for what ComfyUI has loaded.
 
-    Within `gradients` only. The model is the same afterwards.
+    Its predictions can be differentiated in their conditioning, within `gradients` only; the model
+    is the same afterwards. `rest` is what a CONDITIONING holds beside its token and pooled states.
     """
 
-    def __init__(self, model: Any, sigmas: Tensor, **options: Any) -> None:
-        super().__init__(model, sigmas, sampler=None, **options)
+    def __init__(
+        self, model: Any, schedule: ComfySchedule, codec: ComfyCodec, rest: dict[str, Any]
+    ) -> None:
+        self._model, self._schedule, self._codec, self._rest = model, schedule, codec, rest
         self._held = self._checkpointed = False
         self._kept: Kept | None = None
         self._normal: NormalTensors | None = None
@@ -66,10 +70,21 @@ class LearningModel(ComfyModel):
         # the sampler names the two halves of guidance so
         self._uuids = uuid.uuid4(), uuid.uuid4()
 
+    @property
+    def device(self) -> torch.device:
+        """Latents wait where the host keeps its results."""
+        return memory.intermediate_device()
+
+    def schedule(self, denoise: float) -> Schedule:
+        return self._schedule.schedule(denoise)
+
+    def scales(self, schedule: Schedule) -> tuple[float, float]:
+        return self._schedule.scales(schedule)
+
     def encode(self, pictures: Tensor) -> Tensor:
-        """As in `ComfyModel`; the VAE may take the network's place in memory."""
+        """As the codec does; the VAE may take the network's place in memory."""
         self._held = False
-        return super().encode(pictures)
+        return self._codec.encode(pictures)
 
     @contextmanager
     def gradients(self, latent_shape: Sequence[int], halves: int = 2) -> Iterator[None]:
@@ -113,7 +128,7 @@ class LearningModel(ComfyModel):
             return f"model: its gradients cannot be computed ({first}); {way_out}"
         return None
 
-    def learning_batch(self, latent_shape: Sequence[int], text: Text, halves: int) -> int:
+    def rows_that_fit(self, latent_shape: Sequence[int], text: Text, halves: int) -> int:
         """How many latents a step takes at once, from what the network keeps of one row.
 
         Each latent is `halves` rows. The network keeps less, and takes longer, where not even one
@@ -152,8 +167,9 @@ class LearningModel(ComfyModel):
         self._hold()
         device = self._model.load_device
         noisy = noisy.to(device)
-        sigmas = torch.stack([self.sigmas(level)[0] for level in levels.tolist()]).to(device)
-        scales = torch.tensor([self._scales(sigma) for sigma in sigmas.cpu()], device=device)
+        schedules = [self.schedule(level) for level in levels.tolist()]
+        sigmas = torch.tensor([schedule.points[0] for schedule in schedules], device=device)
+        scales = torch.tensor([self.scales(schedule) for schedule in schedules], device=device)
         signal, sigma = scales[:, :, None, None, None].unbind(1)
         try:
             denoised = self._denoised(noisy, sigmas, text, negatives)
@@ -201,7 +217,7 @@ class LearningModel(ComfyModel):
 
     def _conditions(self, noisy: Tensor, text: Text) -> dict[str, Any]:
         """What the network takes in addition to latents and sigmas."""
-        rest = {key: value for key, value in self._rest[0].items() if key != "control"}
+        rest = {key: value for key, value in self._rest.items() if key != "control"}
         text = text.map(lambda tensor: tensor.to(noisy.device))
         entry = {**rest, "cross_attn": text.states, "model_conds": {}}
         if text.pooled is not None:
@@ -227,7 +243,7 @@ class LearningModel(ComfyModel):
             "cond_or_uncond": halves,
             "uuids": [self._uuids[half] for half in halves],
             "sigmas": sigmas,
-            "sample_sigmas": self._sigmas.to(sigmas.device),
+            "sample_sigmas": self._schedule.sigmas.to(sigmas.device),
             "optimized_attention_override": override_attention,
         }
         # older hosts take no options

@@ -11,7 +11,10 @@ from torch import Tensor
 
 from ..diffusion_interpolation.path import row_seed
 from ..diffusion_interpolation.pose_motion import MOTIONS
-from .comfy_model import ComfyModel, carry_noisy, check_channels, take_noisy
+from .comfy_codec import carry_noisy, check_channels, take_noisy
+from .comfy_control import PoseControl
+from .comfy_sampler import ComfySampler
+from .comfy_schedule import as_schedule
 from .inputs import (
     PoseOptions,
     cfg_input,
@@ -102,7 +105,7 @@ class ConditionedDenoise(io.ComfyNode):
     ) -> io.NodeOutput:
         check_channels("noisy_latent", noisy_latent["samples"], model)
         check_latents("noisy_latent", noisy_latent["samples"])
-        if len(sigmas) < 2:
+        if len(sigmas) < 2 or not sigmas.any():
             # there is no step to take, as where a schedule was split at its end
             return io.NodeOutput(noisy_latent)
         _check_start(model, sigmas[0])
@@ -112,27 +115,26 @@ class ConditionedDenoise(io.ComfyNode):
         prompts = read_prompts(positive, negative, cfg, None, pose)
         noisy = take_noisy(model, noisy_latent["samples"], sigmas[0])
         progress = Progress(model, len(noisy) * (len(sigmas) - 1))
-        wrapped = ComfyModel(
+        denoiser = ComfySampler(
             model,
-            sigmas,
             sampler,
-            vae=vae,
-            control_net=control_net,
+            PoseControl(control_net, model, vae),
             positive=prompts.positive,
             negative=prompts.negative,
+            mask=noisy_latent.get("noise_mask"),
             on_step=progress.step,
         )
-        guidance = prompts.guide.at([position] * len(noisy), wrapped, tuple(noisy.shape[2:]))
+        guidance = prompts.guide.at([position] * len(noisy), denoiser, tuple(noisy.shape[2:]))
         seeds = [row_seed(seed, position, candidate) for candidate in range(len(noisy))]
-        guidance, mask = replace(guidance, seeds=seeds), noisy_latent.get("noise_mask")
-        clean = wrapped.denoise_from(noisy, sigmas, guidance, mask)
-        if not clean.isfinite().all():
+        sampled = denoiser.sample(noisy, as_schedule(sigmas), replace(guidance, seeds=seeds))
+        if not sampled.latents.isfinite().all():
             raise FloatingPointError(
                 "model: it gave numbers that are not finite, want finite ones; "
                 "try another precision, or a lower cfg"
             )
         # sigmas that do not fall to 0 leave noise for another node
-        return io.NodeOutput({**noisy_latent, "samples": carry_noisy(model, clean, sigmas[-1])})
+        carried = carry_noisy(model, sampled.latents, sigmas[-1])
+        return io.NodeOutput({**noisy_latent, "samples": carried})
 
 
 def _check_start(model: Any, sigma: Tensor) -> None:

@@ -16,7 +16,11 @@ from ..diffusion_interpolation.path import CURVES, Path
 from ..diffusion_interpolation.picks import Picks
 from ..diffusion_interpolation.pose_motion import MOTIONS
 from ..diffusion_interpolation.rerank import Scorer
-from .comfy_model import ComfyModel, check_channels, from_network, whole_schedule
+from .comfy_codec import ComfyCodec, check_channels, from_network
+from .comfy_control import PoseControl
+from .comfy_model import ComfyModel
+from .comfy_sampler import ComfySampler
+from .comfy_schedule import ComfySchedule, host_sigmas
 from .frame_files import THUMBNAIL, FrameFiles, lost_runs
 from .frame_memory import KEYFRAMES, frame_cache, holds_nothing, join_memory_pressure
 from .inputs import (
@@ -231,16 +235,16 @@ class FrameBisector(io.ComfyNode):
             rank_after=rank_after,
         )
         settings.check()
-        wrapped = ComfyModel(
+        schedule = ComfySchedule(model, host_sigmas(model, scheduler, steps))
+        sampler = ComfySampler(
             model,
-            whole_schedule(model, scheduler, steps),
             comfy.samplers.sampler_object(sampler_name),
-            vae=vae,
-            control_net=control_net,
+            PoseControl(control_net, model, vae),
             positive=prompts.positive,
             negative=prompts.negative,
             rows=batch_size,
         )
+        wrapped = ComfyModel(schedule, sampler, ComfyCodec(model, vae))
         drawing = (model, scheduler, steps, sampler_name, cfg, blend, seed, vae, reranker)
         bisection = Bisection(
             wrapped,
@@ -296,7 +300,7 @@ class _Run:
         """
         made: dict[int, Frame] = {}
         progress = FrameProgress(sum(self.work.values()))
-        self.bisection.model.on_step = progress.step
+        self.bisection.model.sampler.on_step = progress.step
         gaps, seed = list(self.path.between), self.bisection.settings.seed
         with FrameFiles(self.path.frames, hidden, gaps, self.path.depths, seed) as files:
             for index, picture in zip(self.path.keyframes, self.pictures, strict=True):
@@ -305,7 +309,7 @@ class _Run:
             for frame in self.bisection.frames(self.keyframes):
                 files.add(frame.index, frame.picture, frame)
                 made[frame.index] = replace(frame, thumbnails=None)
-                progress.finish(self.work[frame.index])
+                progress.frame_done(self.work[frame.index])
             self.warning = files.failure = files.failure or self._forgotten()
         return made, files
 

@@ -82,7 +82,7 @@ class FrameFiles:
         self._done, self._works = 0, True
 
     def __enter__(self) -> FrameFiles:
-        RUNS.begin(self._run)
+        RUNS.start(self._run)
         self._try(lambda: self._run.path.mkdir(parents=True))
         self._tell(None, 0)
         return self

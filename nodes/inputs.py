@@ -16,8 +16,7 @@ from ..diffusion_interpolation.path import MOST_SEED
 from ..diffusion_interpolation.pose import match_people
 from ..diffusion_interpolation.pose_format import are_paired, read_poses
 from ..diffusion_interpolation.pose_motion import MOTIONS
-from .comfy_conditioning import check_rows, count_rows
-from .comfy_model import Conditioning, read_conditioning
+from .comfy_conditioning import Conditioning, check_rows, count_rows, read_conditioning
 from .images import OTHER_VAE, to_rgb
 from .types import PoseKeypoint
 
@@ -258,7 +257,12 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
 
 
 def check_latents(name: str, latents: Tensor) -> None:
-    """Raise `ValueError` for latents that are not finite, whatever made them."""
+    """Raise `ValueError` for no latents, or such that are not finite, whatever made them."""
+    # newer hosts put pictures and sound side by side in an object of their own
+    if not isinstance(latents, Tensor):
+        raise ValueError(f"{name}: got a latent of several parts, want one of pictures alone")
+    if not len(latents):
+        raise ValueError(f"{name}: got an empty batch, want at least 1 latent")
     check_finite(name, latents, f"if a VAE made them, {OTHER_VAE}; if a sampler did, lower its cfg")
 
 

@@ -16,7 +16,7 @@ from ..diffusion_interpolation.conditioning_file import (
     save_inversion,
 )
 from ..diffusion_interpolation.inversion import Inversion
-from .comfy_model import read_conditioning, write_conditioning
+from .comfy_conditioning import read_conditioning, write_conditioning
 from .model_files import file_state, loadable
 from .types import CATEGORY, INVERSION_KEY
 

@@ -67,7 +67,7 @@ class KeptRuns:
         self._losses: OrderedDict[bytes, int] = OrderedDict()
         self._unwanted: set[str] = set()
 
-    def begin(self, run: KeptRun) -> None:
+    def start(self, run: KeptRun) -> None:
         with self._lock:
             self._runs[run.folder] = run
 

@@ -9,8 +9,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.model import Text, stack
-from .comfy_conditioning import differences
-from .comfy_model import Conditioning, read_conditioning, write_conditioning
+from .comfy_conditioning import (
+    Conditioning,
+    differences,
+    read_conditioning,
+    write_conditioning,
+)
 from .types import CATEGORY
 
 MOST_REPEATS = 4

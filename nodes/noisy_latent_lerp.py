@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..diffusion_interpolation.blend import noisy_blend
 from ..diffusion_interpolation.path import draw_noise
-from .comfy_model import ComfyModel, carry_noisy, check_channels, to_network, whole_schedule
+from .comfy_codec import carry_noisy, check_channels, to_network
+from .comfy_schedule import ComfySchedule, as_sigmas, host_sigmas
 from .inputs import (
     blend_input,
     check_latents,
@@ -103,7 +104,8 @@ class NoisyLatentLerp(io.ComfyNode):
                 "behind it, where it keeps a part of the mix from being denoised"
             )
         left, right, weight = _neighbours(to_network(model, latents["samples"]), position)
-        wrapped = ComfyModel(model, whole_schedule(model, scheduler, steps), sampler=None)
+        schedules = ComfySchedule(model, host_sigmas(model, scheduler, steps))
+        schedule = schedules.schedule(noise_level)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
         shape = candidates, *left.shape
         noisy = noisy_blend(
@@ -111,10 +113,10 @@ class NoisyLatentLerp(io.ComfyNode):
             right.expand(shape),
             torch.stack(noise).to(left),
             weight,
-            wrapped.scales(noise_level),
+            schedules.scales(schedule),
             blend,
         )
-        sigmas = wrapped.sigmas(noise_level)
+        sigmas = as_sigmas(schedule)
         # it has a number for each keyframe, not for each candidate
         kept = {key: value for key, value in latents.items() if key != "batch_index"}
         carried = {**kept, "samples": carry_noisy(model, noisy, sigmas[0])}

@@ -53,7 +53,7 @@ class FrameProgress:
         """Count `rows` more units as done."""
         self._advance(self._done + rows)
 
-    def finish(self, units: int) -> None:
+    def frame_done(self, units: int) -> None:
         """Count a frame of `units` as finished; some of its units may have been counted before."""
         self._finished += units
         self._advance(max(self._done, self._finished))

@@ -16,9 +16,10 @@ from ..diffusion_interpolation.inversion import Inversion, InversionSettings, in
 from ..diffusion_interpolation.model import Text
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import SIZE, line_plot
-from .comfy_conditioning import check_single
+from .comfy_codec import ComfyCodec, check_channels
+from .comfy_conditioning import check_single, write_conditioning
 from .comfy_gradients import LearningModel
-from .comfy_model import check_channels, whole_schedule, write_conditioning
+from .comfy_schedule import ComfySchedule, host_sigmas
 from .inputs import (
     cfg_input,
     level_input,
@@ -166,9 +167,9 @@ class TextualInvert(io.ComfyNode):
             log.warning("TextualInvert: positive's scheduled LoRAs are left out of the learning")
         wrapped = LearningModel(
             model,
-            whole_schedule(model, "simple", STEPS_OF_SCHEDULE),
-            vae=vae,
-            positive=prompts.positive,
+            ComfySchedule(model, host_sigmas(model, "simple", STEPS_OF_SCHEDULE)),
+            ComfyCodec(model, vae),
+            prompts.positive,
         )
         latents = wrapped.encode(pictures)
         check_channels("vae", latents, model)
@@ -204,7 +205,16 @@ def _invert(
     with model.gradients(latents.shape, 1 if settings.cfg == 1 else 2):
         # what comes in was made under inference_mode, which autograd cannot save
         positive, negative = _copy(guide.positive), _copy(guide.negative)
-        return invert(model, pictures.clone(), positive, negative, settings, show, latents.clone())
+        return invert(
+            model,
+            pictures.clone(),
+            positive,
+            negative,
+            settings,
+            show,
+            latents.clone(),
+            model.rows_that_fit,
+        )
 
 
 def _copy(text: Text) -> Text:

@@ -21,7 +21,7 @@ def test_frames_appear_while_it_works_and_stay_when_it_is_stopped(view):
     prompt = view.queue()
     view.says(node, "Making frames: depth 1 of 2, 3 of 5")
     view.server.interrupt()
-    view.finish(prompt)
+    view.outcome(prompt)
     view.says(node, "Stopped at 3 of 5 frames; Run goes on there.")
     said = view.evaluate("() => said")
     assert said[:4] == [
@@ -38,7 +38,7 @@ def test_frames_appear_while_it_works_and_stay_when_it_is_stopped(view):
         view.page.keyboard.press("ArrowRight")
     with view.page.expect_response(lambda answer: answer.url.endswith("/prompt")) as answer:
         view.preview(node).locator(".di-status button").click()
-    assert view.finish(answer.value.json()["prompt_id"])["status"]["status_str"] == "success"
+    assert view.outcome(answer.value.json()["prompt_id"])["status"]["status_str"] == "success"
     view.says(node, "")
     assert view.evaluate("() => said.at(-2)") == "Making frames: depth 2 of 2, 5 of 5"
 

@@ -215,7 +215,7 @@ def test_another_workflow_and_back(view):
     )
     prompt = view.queue()
     view.load(other)
-    assert view.finish(prompt)["status"]["status_str"] == "success"
+    assert view.outcome(prompt)["status"]["status_str"] == "success"
     view.settle(60)  # the page asks the server whose run that was
     assert "No frames yet" in view.preview(node).inner_text()
     view.command("Workspace.PreviousOpenedWorkflow")

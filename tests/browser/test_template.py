@@ -106,7 +106,7 @@ class Demo:
 
     def run(self, button: Any = None) -> list[Image.Image]:
         """Run the graph, with the button that is given or the front end's; its frames."""
-        outcome = self.view.finish(self.view.queue(button.click if button else None))
+        outcome = self.view.outcome(self.view.queue(button.click if button else None))
         assert outcome["status"]["status_str"] == "success", outcome["status"]["messages"]
         output = outcome["outputs"][self.node]
         folder = output["interpolation"][0]["folder"]

@@ -82,6 +82,21 @@ def test_the_hint_half_way_is_between_those_of_the_keyframes(server):
     assert (given["rows"] - given["first"]).abs().max() > 0.05
 
 
+def test_a_hint_for_both_prompts_is_followed_by_the_poses_once(server):
+    """Apply ControlNet on the positive alone reaches the negative, too."""
+    demo = Demo(Graph())
+    hint = one_hint(demo, skeletons(demo), 0)
+    words = {"control_net": demo.control_net, "image": hint, "strength": 1.0}
+    on_positive = demo.graph.add("ControlNetApply", conditioning=demo.positive, **words)[0]
+    more = {"reranker": None, "frames_per_gap": 1}
+    nodes = {
+        "both": demo.bisector(**controlled(demo, hint), **more)[0],
+        "positive": demo.bisector(positive=on_positive, **more)[0],
+    }
+    given = tensors(server, demo.graph, **nodes)
+    assert (given["both"] - given["positive"]).abs().max() < 2e-3
+
+
 def test_a_reference_for_each_keyframe_goes_by_place(server):
     """Flux sees reference latents; a batch of two is one for each keyframe."""
     tiny = Tiny("flux")

@@ -34,7 +34,7 @@ def offered(server: Server, node_id: str, name: str) -> list[str]:
     return kind if isinstance(kind, list) else more[0]["options"]
 
 
-def finished(server: Server, graph: Graph) -> Run:
+def completed(server: Server, graph: Graph) -> Run:
     run = server.run(graph.prompt)
     assert not run.node_errors, run.node_errors
     assert run.error is None, run.error["exception_message"]
@@ -114,7 +114,7 @@ def test_the_file_of_a_node_is_loaded_by_the_library(server):
     made = demo.invert(steps=1, seed=9)
     ends = {"positive": made[0], "negative": made[1]}
     saved = demo.graph.add("SaveInversion", **ends, filename_prefix="for_library")
-    name = finished(server, demo.graph).outputs[saved.id]["text"][0]
+    name = completed(server, demo.graph).outputs[saved.id]["text"][0]
     found, made_for = load_inversion(server.folder / "output" / "inversions" / name)
     assert len(found.positive) == 2 and len(found.negative) == 1 and set(found.losses) == {0, 1}
     assert made_for == MadeFor(cfg=4.0)
@@ -128,14 +128,14 @@ def test_a_file_keeps_all_that_goes_with_a_prompt(server):
     before = [demo.graph.add("TestExtra", conditioning=words[0], key=key) for key in keys]
     ends = {"positive": words[0], "negative": demo.negative}
     saved = demo.graph.add("SaveInversion", **ends, filename_prefix="extras")
-    run = finished(server, demo.graph)
+    run = completed(server, demo.graph)
     name, line = run.outputs[saved.id]["text"]
     assert line.startswith("positive: control cannot be saved in a file; add it again")
     assert f"SaveInversion: {line}" in server.log
     graph = Graph()
     loaded = graph.add("LoadInversion", file=name)
     after = [graph.add("TestExtra", conditioning=loaded[0], key=key) for key in keys]
-    again = finished(server, graph)
+    again = completed(server, graph)
     want = [run.outputs[node.id]["text"] for node in before[:-1]]
     got = [again.outputs[node.id]["text"] for node in after]
     assert got == [*want, ["None"]]
@@ -147,10 +147,10 @@ def test_a_file_keeps_all_that_goes_with_a_prompt(server):
 
 def executed_again(server: Server, graph: Graph, node: Node, replace: Any) -> bool:
     """Whether a node runs again when its file is replaced, and only then."""
-    finished(server, graph)
-    assert node.id not in finished(server, graph).executed
+    completed(server, graph)
+    assert node.id not in completed(server, graph).executed
     replace()
-    return node.id in finished(server, graph).executed
+    return node.id in completed(server, graph).executed
 
 
 def test_a_replaced_inversion_is_read_again(server):
@@ -192,7 +192,7 @@ def test_a_replaced_reranker_is_read_again(server, tmp_path, by_wire):
     )
     best = graph.add("CLIPRerank", images=demo.keyframes, reranker=loaded[0], keep=1)
     shown = graph.add("PreviewAny", source=best[2])
-    before = finished(server, graph).outputs[shown.id]["text"]
+    before = completed(server, graph).outputs[shown.id]["text"]
     assert executed_again(server, graph, loaded, lambda: write(1))
     assert server.run(graph.prompt).outputs[shown.id]["text"] != before
 

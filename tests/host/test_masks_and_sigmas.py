@@ -130,6 +130,7 @@ def test_sigmas_without_a_step_give_the_latent_back(server, kind):
         "BasicScheduler", model=noisy.model, scheduler="simple", steps=10, denoise=0.0
     )
     one = noisy.graph.add("SplitSigmas", sigmas=noisy.sigmas, step=0)
+    zeros = noisy.graph.add("TestSigmas", numbers="0, 0")
     given = tensors(
         server,
         noisy.graph,
@@ -138,10 +139,25 @@ def test_sigmas_without_a_step_give_the_latent_back(server, kind):
         after=noisy.ours(noisy.latent, none[0]),
         theirs=noisy.theirs(noisy.latent, none[0]),
         also=noisy.ours(noisy.latent, one[0]),
+        still=noisy.ours(noisy.latent, zeros[0]),
     )
     assert len(given["sigmas"]) == 0
-    for name in ("after", "theirs", "also"):
+    for name in ("after", "theirs", "also", "still"):
         assert torch.equal(given[name], given["before"])
+
+
+@pytest.mark.parametrize(
+    ("what", "want"), [("empty", "got an empty batch"), ("parts", "got a latent of several parts")]
+)
+def test_latents_that_are_no_pictures_are_refused(server, what, want):
+    if what == "parts" and not (server.host / "comfy" / "nested_tensor.py").is_file():
+        pytest.skip("this host has no latents of several parts")
+    noisy = Noisy("sd15")
+    odd = noisy.graph.add("TestOddLatent", what=what)[0]
+    for latent in (noisy.lerp(odd)[0], noisy.ours(odd, noisy.sigmas)):
+        end = noisy.graph.add("TestEnd", any=latent)
+        assert want in server.run(noisy.graph.prompt).error["exception_message"]
+        del noisy.graph.prompt[end.id]
 
 
 @pytest.mark.parametrize("kind", ["sd3", "flux"])

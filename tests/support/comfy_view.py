@@ -171,7 +171,7 @@ class View:
         """
         self.wait(_STORED, _id(node))
 
-    def finish(self, prompt_id: str, timeout: float = 120) -> dict[str, Any]:
+    def outcome(self, prompt_id: str, timeout: float = 120) -> dict[str, Any]:
         """Wait until a prompt has ended; what the history says of it."""
         for _ in range(round(timeout / 0.1)):
             history = self.server.get(f"/history/{prompt_id}")
@@ -182,7 +182,7 @@ class View:
 
     def run(self, timeout: float = 120) -> dict[str, Any]:
         """Press Run and wait for the end; what the history says of it."""
-        return self.finish(self.queue(), timeout)
+        return self.outcome(self.queue(), timeout)
 
     def show(self, node: Node | str, scale: float = 1) -> None:
         """Bring a node into view, its upper left corner near that of the canvas."""

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from analytic import GaussianModel
+from analytic import CLEAN, GaussianModel
 
 from diffusion_interpolation.bisection import PAPER, Bisection, DecodeError, Settings
-from diffusion_interpolation.candidates import Frame
+from diffusion_interpolation.candidates import Frame, steps_before_ranking
 from diffusion_interpolation.frame_cache import FrameCache, Store
 from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.model import Text, steps_to_begin
+from diffusion_interpolation.model import Text
 from diffusion_interpolation.path import Path, draw_noise, row_seed
 from diffusion_interpolation.picks import Picks
 from diffusion_interpolation.rerank import Scorer
@@ -25,7 +25,7 @@ ANGLES = Scorer(
 )
 """Sees unit vectors."""
 LATE, EARLY = (Settings(rank_after=share) for share in (1.0, 0.5))
-"""Candidates ranked when they are finished, and on the way."""
+"""Candidates ranked when they are finished, and early."""
 
 
 def _texts() -> tuple[Text, Text]:
@@ -246,10 +246,10 @@ def test_another_number_of_keyframes_is_refused():
 
 def test_a_batch_that_shrinks_on_the_way_loses_nothing():
     class Shrinking(GaussianModel):
-        def denoise(self, noisy, level, guidance):
+        def sample(self, noisy, schedule, guidance):
             if len(noisy) > 12:
                 self.batch_size = 8
-            return super().denoise(noisy, level, guidance)
+            return super().sample(noisy, schedule, guidance)
 
     keyframes = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(2))
     positive, negative = _texts()
@@ -268,18 +268,19 @@ def test_numbers_that_are_not_finite_end_the_run():
 
 
 def test_every_row_has_its_own_seed_for_the_sampler():
-    seen = []
-
-    class Watched(GaussianModel):
-        def denoise(self, noisy, level, guidance):
-            seen.extend(guidance.seeds)
-            return super().denoise(noisy, level, guidance)
-
-    settings = replace(LATE, candidates=2, seed=7)
-    bisection = _bisection(Watched(batch_size=3), settings=settings, scorer=BRIGHTEST)
-    list(bisection.frames(_keyframes()))
+    model, settings = GaussianModel(batch_size=3), replace(LATE, candidates=2, seed=7)
+    list(_bisection(model, settings=settings, scorer=BRIGHTEST).frames(_keyframes()))
     want = [row_seed(7, slot / 8, n) for slot in (4, 2, 6, 1, 3, 5, 7) for n in range(2)]
-    assert seen == want
+    assert [seed for seeds in model.seeds for seed in seeds] == want
+
+
+def test_the_best_goes_on_after_an_early_ranking_with_another_seed():
+    """The noise that a sampler adds would be the same as before otherwise."""
+    model = _Soft()
+    frames, _ = _run(settings=EARLY, model=model)
+    first, second = model.seeds[:2]
+    assert first == [row_seed(0, 0.5, n) for n in range(4)]
+    assert second == [(row_seed(0, 0.5, frames[4].candidate) + 1) % 2**64]
 
 
 def test_what_was_made_before_a_decoder_failed_is_not_lost():
@@ -343,6 +344,19 @@ def _cache(pictures: int = 10**7, latents: int = 10**7) -> FrameCache:
     return FrameCache(b"", Store(10**7), Store(latents), Store(pictures))
 
 
+_SEEDS = {row_seed(0, place / 64, number) for place in range(65) for number in range(20)}
+
+
+def _first(model: GaussianModel) -> list[int]:
+    """The rows of each call of the sampler that starts at a blend of two frames."""
+    return [rows for rows, seeds in zip(model.rows, model.seeds, strict=True) if _SEEDS & {*seeds}]
+
+
+def _second(model: GaussianModel) -> list[int]:
+    """The rows of each call that goes on after an early ranking."""
+    return [n for n, seeds in zip(model.rows, model.seeds, strict=True) if not _SEEDS & {*seeds}]
+
+
 def _run(
     picks: str = "", cache: FrameCache | None = None, candidates: int = 4, **more: object
 ) -> tuple[dict[int, Frame], int]:
@@ -351,7 +365,8 @@ def _run(
     settings = replace(LATE, candidates=candidates)
     more = {"settings": settings, "scorer": _Likes().scorer, **more}
     bisection = _bisection(model, picks=Picks.parse(picks), cache=cache, **more)
-    return {frame.index: frame for frame in bisection.frames(_keyframes())}, sum(model.rows)
+    frames = {frame.index: frame for frame in bisection.frames(_keyframes())}
+    return frames, sum(_first(model))
 
 
 def _changed(frames: dict[int, Frame], others: dict[int, Frame]) -> list[int]:
@@ -517,13 +532,13 @@ def _long(
     more = {"settings": LATE, "scorer": likes.scorer, **more}
     bisection = _bisection(model, 65, picks=Picks.parse(picks), cache=cache, **more)
     frames = {frame.index: frame for frame in bisection.frames(_keyframes())}
-    return frames, sum(model.rows), bisection
+    return frames, sum(_first(model)), bisection
 
 
 @pytest.mark.parametrize("settings", [LATE, EARLY])
 @pytest.mark.parametrize("latents", [70, 190, 256, 400])
 def test_a_long_path_is_made_again_only_where_a_pick_changed_it(latents, settings):
-    """All 190 candidates, and the chosen ones once more where they were ranked on the way."""
+    """All 190 candidates, and the chosen ones once more where they were ranked early."""
     plain, rows, bisection = _long(latents, settings=settings)
     assert rows == 4 + 62 * 3 and len(bisection.known(_keyframes())) == 65
     cache = bisection.cache
@@ -619,11 +634,11 @@ def test_thumbnails_of_all_candidates():
     assert {frame.thumbnails for frame in alone.values()} == {None}
 
 
-def test_of_candidates_ranked_on_the_way_only_the_best_goes_on():
+def test_of_candidates_ranked_early_only_the_best_goes_on():
     model = _Soft(batch_size=5)
-    frames, begun = _run(settings=EARLY, model=model)
-    assert begun == 4 + 2 * 3 + 4 * 3
-    assert model.finished == [1, 2, 4], "those of a depth together"
+    frames, rows = _run(settings=EARLY, model=model)
+    assert rows == 4 + 2 * 3 + 4 * 3
+    assert _second(model) == [1, 2, 4], "those of a depth together"
     assert all(len(frame.scores) == {1: 4}.get(frame.depth, 3) for frame in frames.values())
 
 
@@ -635,17 +650,19 @@ def test_a_candidate_is_the_same_whenever_it_is_ranked():
     assert all(torch.allclose(early[i].picture, late[i].picture, atol=1e-5) for i in late)
 
 
-def test_ranking_on_the_way_is_by_what_the_model_then_thinks_candidates_will_be():
+def test_early_ranking_is_by_the_denoised_prediction():
     said = []
 
     class Watched(_Soft):
-        def begin(self, noisy, level, guidance, share):
-            begun = super().begin(noisy, level, guidance, share)
-            said.append(_Likes().rank(self.decode(begun.clean).flatten(1)))
-            assert share == 0.5 and not torch.allclose(begun.latents, begun.clean)
-            return begun
+        def sample(self, noisy, schedule, guidance):
+            sampled = super().sample(noisy, schedule, guidance)
+            if schedule.points[-1] != CLEAN:
+                said.append(_Likes().rank(self.decode(sampled.denoised).flatten(1)))
+                assert not torch.allclose(sampled.latents, sampled.denoised)
+            return sampled
 
     frames, _ = _run(settings=replace(EARLY, closeness=0.0), model=Watched(batch_size=32))
+    assert len(said) == 3
     assert frames[4].scores == pytest.approx(_standardised(said[0]).tolist(), rel=0.01)
     for frame in frames.values():
         assert frame.scores[frame.candidate] == max(frame.scores)
@@ -655,9 +672,9 @@ def test_evaluations_are_counted_as_they_are_made():
     class Counting(_Soft):
         evaluations = 0
 
-        def _run(self, noisy, steps, guidance):
-            self.evaluations += len(noisy) * (len(steps) - 1)
-            return super()._run(noisy, steps, guidance)
+        def sample(self, noisy, schedule, guidance):
+            self.evaluations += len(noisy) * len(schedule)
+            return super().sample(noisy, schedule, guidance)
 
     for rank_after in (0.01, 0.5, 1.0):
         model, settings = Counting(), replace(EARLY, rank_after=rank_after)
@@ -667,7 +684,7 @@ def test_evaluations_are_counted_as_they_are_made():
         assert model.evaluations == sum(map(bisection.evaluations, slots))
 
 
-def test_one_candidate_is_not_ranked_on_the_way():
+def test_one_candidate_is_not_ranked_early():
     likes = _Likes()
     for more in (
         {"scorer": None},
@@ -675,42 +692,42 @@ def test_one_candidate_is_not_ranked_on_the_way():
     ):
         model = _Soft()
         frames, rows = _run(model=model, **{"settings": EARLY, **more})
-        assert (rows, model.finished) == (7, [])
+        assert (rows, _second(model)) == (7, [])
         assert _changed(frames, _run(scorer=None)[0]) == []
         assert {frame.scores for frame in frames.values()} == {()}
     assert likes.calls == 0
 
 
-def test_what_was_ranked_on_the_way_is_kept_and_so_is_what_was_finished():
+def test_partial_candidates_are_kept_and_so_are_finished_ones():
     cache = _cache()
 
     def run(picks: str = "") -> tuple[dict[int, Frame], int, list[int]]:
         model = _Soft(batch_size=5)
-        frames, begun = _run(picks, cache, settings=EARLY, model=model, thumbnail=4)
-        return frames, begun, model.finished
+        frames, rows = _run(picks, cache, settings=EARLY, model=model, thumbnail=4)
+        return frames, rows, _second(model)
 
     plain, _, _ = run()
-    again, begun, finished = run()
-    assert (begun, finished) == (0, []) and _same(again, plain)
+    again, first, second = run()
+    assert (first, second) == (0, []) and _same(again, plain)
     worst = min(range(3), key=lambda n: plain[2].scores[n])
-    picked, begun, finished = run(f"0.25: {worst}")
-    assert (begun, finished) == (2 * 3, [1, 2]), "it, and the two frames beside it"
+    picked, first, second = run(f"0.25: {worst}")
+    assert (first, second) == (2 * 3, [1, 2]), "it, and the two frames beside it"
     assert _same(picked, _run(f"0.25: {worst}", settings=EARLY)[0])
     for text, before in (("", plain), (f"0.25: {worst}", picked)):
-        again, begun, finished = run(text)
-        assert (begun, finished) == (0, []) and _same(again, before)
+        again, first, second = run(text)
+        assert (first, second) == (0, []) and _same(again, before)
         assert all(torch.equal(again[i].thumbnails, before[i].thumbnails) for i in before)
 
 
-def test_what_was_finished_alone_is_not_ranked_beside_what_has_only_begun():
+def test_what_was_finished_alone_is_not_ranked_with_partial_candidates():
     cache = _cache()
     one = replace(EARLY, candidates=1, least_candidates=1)
     _run(cache=cache, settings=one)
     more, _ = _run(cache=cache, settings=EARLY)
     fresh, _ = _run(settings=EARLY)
     assert _same(more, fresh)
-    again, begun = _run(cache=cache, settings=one)
-    assert begun == 0 and _same(again, _run(settings=one)[0])
+    again, rows = _run(cache=cache, settings=one)
+    assert rows == 0 and _same(again, _run(settings=one)[0])
 
 
 def test_what_was_made_alone_is_ranked_with_the_others():
@@ -722,23 +739,27 @@ def test_what_was_made_alone_is_ranked_with_the_others():
 
 
 def test_samplers_get_two_steps_before_and_after_the_ranking_or_all_at_once():
-    got = {n: [steps_to_begin(n, share) for share in (0.01, 0.5, 0.99)] for n in (1, 3, 4, 11)}
+    got = {
+        n: [steps_before_ranking(n, share) for share in (0.01, 0.5, 0.99)] for n in (1, 3, 4, 11)
+    }
     assert got == {1: [1, 1, 1], 3: [3, 3, 3], 4: [2, 2, 2], 11: [2, 5, 9]}
     model = _Soft(stride=150)
     frames, rows = _run(model=model, settings=EARLY)
-    assert rows == 4 + 2 * 3 + 4 * 3 and model.finished == [1], "three steps, then two"
+    assert rows == 4 + 2 * 3 + 4 * 3 and _second(model) == [1], "three steps, then two"
     assert len(frames) == 7
 
 
 def test_a_run_that_ended_before_the_best_was_finished_goes_on_there():
     class Failing(_Soft):
-        def finish(self, begun, level, guidance, share):
-            raise RuntimeError("no memory")
+        def sample(self, noisy, schedule, guidance):
+            if not _SEEDS & {*guidance.seeds}:
+                raise RuntimeError("no memory")
+            return super().sample(noisy, schedule, guidance)
 
     cache, model = _cache(), Failing(batch_size=5)
     with pytest.raises(RuntimeError, match="no memory"):
         _run(cache=cache, model=model, settings=EARLY)
     assert model.rows == [4]
-    frames, begun = _run(cache=cache, settings=EARLY)
-    assert begun == 2 * 3 + 4 * 3, "the candidates of the frame half-way are known"
+    frames, rows = _run(cache=cache, settings=EARLY)
+    assert rows == 2 * 3 + 4 * 3, "the candidates of the frame half-way are known"
     assert _same(frames, _run(settings=EARLY)[0])

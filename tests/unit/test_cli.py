@@ -270,6 +270,33 @@ def test_a_folder_named_after_the_time_of_day(tmp_path, monkeypatch):
     assert (tmp_path / "12:30" / "path.mp4").stat().st_size > 1000
 
 
+def test_names_of_other_alphabets_in_the_pipe_of_an_old_code_page(tmp_path):
+    """As on Windows, where what is printed into a pipe must fit in it."""
+    pictures, _ = write_pair(tmp_path / "inputs")
+    words = [*pictures, "--out", tmp_path / "日本", *QUICK, "--inversion-steps", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "diffusion_interpolation.cli", *map(str, words)],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252:strict"},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"5 frames in" in done.stdout and b"\\u65e5" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others allow only Unicode in names")
+def test_names_that_are_not_unicode(tmp_path, capsys):
+    """Of pictures they are fine; a folder of such a name is refused before anything is made."""
+    pictures, _ = write_pair(tmp_path / "inputs")
+    odd = pictures[0].with_name(os.fsdecode(b"f\xe4.png"))
+    pictures[0].rename(odd)
+    words = [odd, pictures[1], *QUICK, "--inversion-steps", "0", "--out"]
+    assert main([*map(str, words), str(tmp_path / "out")]) == 0
+    assert "f? → second" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert main([*map(str, words), str(tmp_path / os.fsdecode(b"o\xe4"))]) == 1
+    assert "is not Unicode" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"inputs", "out"}
+
+
 def _pose(folder: Path, change) -> Path:
     """The first puppet's pose file, changed."""
     _, (file, _) = write_pair(folder / "inputs")

@@ -64,7 +64,8 @@ def _latents(model: DiffusersModel, hinted: bool = False) -> Tensor:
     noisy = clean + torch.randn(clean.shape, generator=generator)
     hint = torch.rand(2, 3, 2 * SIDE, 2 * SIDE, generator=generator) if hinted else None
     positive, negative = model.encode_text(["a red puppet", "a dog!"]), model.encode_text([""])
-    return model.denoise(noisy, 0.3, Guidance(positive, negative, 4.0, hint))
+    guidance = Guidance(positive, negative, 4.0, hint)
+    return model.sample(noisy, model.schedule(0.3), guidance).latents
 
 
 def _refused(message: str) -> Any:

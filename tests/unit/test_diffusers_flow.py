@@ -29,23 +29,28 @@ def guidance(model: DiffusersFlow, prompts: list[str], cfg: float = 3.0) -> Guid
     return Guidance(model.encode_text(prompts), model.encode_text([""]), cfg)
 
 
+def denoised(model: DiffusersFlow, noisy: Tensor, denoise: float, given: Guidance) -> Tensor:
+    """Clean latents of `noisy` at `denoise`."""
+    return model.sample(noisy, model.schedule(denoise), given).latents
+
+
 def test_levels_are_times_that_the_family_shifts(model):
     for level, time in ((1.0, 1.0), (0.75, 0.75), (0.6, 0.5), (0.5, 0.5), (0.1, 0.25)):
         sigma = FLOW_SHIFT * time / (1 + (FLOW_SHIFT - 1) * time)
-        assert model.scales(level) == pytest.approx((1 - sigma, sigma))
-        assert model.steps(level) == round(STEPS * time)
-    assert model.timesteps(1.0, until=0.5) == [0, 1]
+        schedule = model.schedule(level)
+        assert model.scales(schedule) == pytest.approx((1 - sigma, sigma))
+        assert len(schedule) == round(STEPS * time) and schedule.points[-1] == 0
     for level in (0.0, 1.1, -1.0):
         with pytest.raises(ValueError, match="noise level: got"):
-            model.scales(level)
+            model.schedule(level)
 
 
 def test_it_samples_as_diffusers_scheduler_steps(model):
     """Row by row, each half of guidance by itself and nothing padded."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    given = model.denoise(noise(), 1.0, guidance(model, PROMPTS))
-    transformer, empty = model._transformer, model.encode_text([""]).states
+    given = denoised(model, noise(), 1.0, guidance(model, PROMPTS))
+    transformer, empty = model._network.transformer, model.encode_text([""]).states
     for row, prompt in enumerate(PROMPTS):
         scheduler = FlowMatchEulerDiscreteScheduler(shift=FLOW_SHIFT)
         scheduler.set_timesteps(sigmas=[1 - step / STEPS for step in range(STEPS)])
@@ -74,29 +79,28 @@ def test_texts_are_not_padded_and_padding_is_not_seen(model):
     assert (both[:1] - first).abs().max() < 1e-4
 
 
-def test_begin_and_finish_are_denoise(model):
-    given = guidance(model, PROMPTS)
-    whole = model.denoise(noise(), 1.0, given)
-    begun = model.begin(noise(), 1.0, given, 0.5)
-    finished = model.finish(begun.latents, 1.0, given, 0.5)
-    assert torch.allclose(whole, finished, atol=1e-5)
-    half = model.denoise(noise(), 1.0, given, until=0.5)
-    assert torch.allclose(half, begun.latents, atol=1e-5)
-    # what it will be lies on the straight way that the model sees at that place
-    assert (begun.clean - whole).abs().mean() < (begun.latents - whole).abs().mean()
+def test_the_steps_of_a_schedule_can_be_taken_in_parts(model):
+    given, schedule = guidance(model, PROMPTS), model.schedule(1.0)
+    whole = model.sample(noise(), schedule, given)
+    half = model.sample(noise(), schedule[:2], given)
+    assert torch.equal(whole.latents, model.sample(half.latents, schedule[2:], given).latents)
+    assert torch.equal(whole.latents, whole.denoised)
+    # the prediction is nearer to what it becomes than the latents on the way are
+    away = [(x - whole.latents).abs().mean() for x in (half.denoised, half.latents)]
+    assert away[0] < away[1]
 
 
 def test_a_frame_does_not_depend_on_its_batch(model):
     given = guidance(model, PROMPTS)
-    one = torch.cat([model.denoise(noise()[[i]], 0.5, given.rows([i])) for i in range(2)])
-    assert (one - model.denoise(noise(), 0.5, given)).abs().max() < 1e-4
+    one = torch.cat([denoised(model, noise()[[i]], 0.5, given.rows([i])) for i in range(2)])
+    assert (one - denoised(model, noise(), 0.5, given)).abs().max() < 1e-4
 
 
 def test_the_noise_is_the_one_that_is_in_there(model):
     """Of a puppet under its caption, and better than noise of another seed."""
     puppets = world.sample(8, torch.Generator().manual_seed(3))
     clean = model.encode(world.render(puppets, SIZE))
-    a, s = model.scales(0.5)
+    a, s = model.scales(model.schedule(0.5))
     text = model.encode_text(world.captions(puppets))
     with torch.no_grad():
         found = model.predict_noise(a * clean + s * noise(8), torch.full((8,), 0.5), text)
@@ -129,7 +133,7 @@ def test_what_does_not_fit_is_refused(model):
     hint = torch.zeros(2, 3, SIZE, SIZE)
     given = guidance(model, ["a puppet"])
     with pytest.raises(ValueError, match="has no ControlNet"):
-        model.denoise(noise(), 0.5, Guidance(given.positive, given.negative, 2.0, hint))
+        denoised(model, noise(), 0.5, Guidance(given.positive, given.negative, 2.0, hint))
     with pytest.raises(ValueError, match="text: has 3 rows"):
         model.predict_noise(noise(), torch.tensor([0.5, 0.5]), Text(torch.zeros(3, 4, 128)))
     with pytest.raises(ValueError, match="multiples of 16"):
@@ -138,12 +142,13 @@ def test_what_does_not_fit_is_refused(model):
         model.encode_text(["puppet " * 40])
     with pytest.raises(ValueError, match="steps: got 0"):
         load_flow(steps=0)
-    parts = {"vae": model._vae, "transformer": model._transformer}
+    vae = model._codec.vae
+    parts = {"vae": vae, "transformer": model._network.transformer}
     texts = {"text_encoder": model._text_encoders[0], "tokenizer": model._tokenizers[0]}
     scheduler = {**networks.flow_scheduler().config, "use_dynamic_shifting": True}
     with pytest.raises(ValueError, match="want a fixed shift"):
         DiffusersFlow(**parts, scheduler=scheduler, **texts)
-    parts["vae"] = type(model._vae)(latent_channels=16, norm_num_groups=1)
+    parts["vae"] = type(vae)(latent_channels=16, norm_num_groups=1)
     with pytest.raises(
         ValueError, match="transformer: takes 4, but the number of channels of the vae is 16"
     ):

@@ -267,8 +267,9 @@ def test_a_negative_of_another_length_goes_in_a_pass_of_its_own():
             rows.append((len(noisy), text.states.shape[1], negatives))
             return super().predict_noise(noisy, levels, text)
 
-    pictures = torch.rand(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    positive, negative = Text(torch.randn(1, 6, 5)), Text(torch.randn(1, 3, 5))
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(2, 4, 4, 4, generator=generator)
+    positive, negative = (Text(torch.randn(1, n, 5, generator=generator)) for n in (6, 3))
     settings = InversionSettings(steps=3, augmentations=0, learning_rate=0.05)
     learned = invert(Watched(batch_size=16), pictures, positive, negative, settings)
     assert learned.positive.states.shape == (2, 6, 5)

@@ -153,3 +153,14 @@ def test_films_are_written_into_folders_of_any_name(tmp_path, monkeypatch, folde
     assert {file.name for file in place.iterdir()} == {"path.mp4", "path.webp"}
     with Image.open(place / "path.webp") as film:
         assert film.n_frames == 8
+
+
+@pytest.mark.parametrize("write", [write_mp4, write_webp])
+def test_a_film_that_cannot_be_written_is_named(tmp_path, write):
+    """As in a folder that is read-only or gone, or on a full disk: PyAV has errors of its own."""
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (16, 16)).save(picture)
+    film = tmp_path / "gone" / "film"
+    with pytest.raises(FileNotFoundError) as caught:
+        write(film, [picture, picture], 12)
+    assert caught.value.filename == str(film) and caught.value.strerror

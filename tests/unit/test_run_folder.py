@@ -37,8 +37,8 @@ def test_what_is_saved_is_found_again(tmp_path):
     first.save(_frame(2))
     again = _folder(tmp_path)
     again.open()
-    assert list(again.finished()) == [2]
-    assert torch.equal(again.finished()[2], _frame(2).latent)
+    assert list(again.latents()) == [2]
+    assert torch.equal(again.latents()[2], _frame(2).latent)
     facts = {"position": 0.5, "depth": 1, "candidate": 1, "scores": [0.25, 0.5]}
     assert again.facts(2) == facts
     assert again.frame(2).name == "002.png"
@@ -50,7 +50,7 @@ def test_a_frame_without_its_picture_is_not_finished(tmp_path):
     folder.open()
     folder.save(_frame(2))
     folder.frame(2).unlink()
-    assert folder.finished() == {}
+    assert folder.latents() == {}
 
 
 def test_the_record_of_a_finished_run_survives_going_on(tmp_path):
@@ -70,7 +70,7 @@ def test_other_settings_are_named_with_both_values(tmp_path):
         ValueError, match=r"\(seed: 1 there, 2 now\); choose another --out, or --ov"
     ):
         _folder(tmp_path, seed=2).open()
-    assert list(first.finished()) == [2]
+    assert list(first.latents()) == [2]
 
 
 def test_a_run_that_made_nothing_yet_may_change_its_settings(tmp_path):
@@ -107,7 +107,7 @@ def test_clearing_removes_a_run_and_nothing_else(tmp_path):
     other.clear()
     other.open()
     assert mine.read_text() == "kept" and not folder.frame(2).exists()
-    assert other.finished() == {}
+    assert other.latents() == {}
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "path.json").write_text('{"path": "not ours"}')
     with pytest.raises(ValueError, match="is no record of a run"):
@@ -134,7 +134,7 @@ def test_a_damaged_latent_is_named(tmp_path):
     file = folder.path / "latents" / "002.safetensors"
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(ValueError, match=r"002\.safetensors cannot be read; remove it"):
-        folder.finished()
+        folder.latents()
 
 
 def test_numbers_are_wide_enough_to_sort(tmp_path):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from analytic import GaussianModel
+from other_schemes import SCHEMES, SchemeRun, cross_fade
 from torch import Tensor
 
 from diffusion_interpolation.bisection import Settings
@@ -12,7 +13,6 @@ from diffusion_interpolation.blend import slerp
 from diffusion_interpolation.guide import Guide
 from diffusion_interpolation.model import Text
 from diffusion_interpolation.path import Path, draw_noise
-from diffusion_interpolation.schemes import SCHEMES, SchemeRun, cross_fade
 
 SHAPE = 3, 6, 6
 PATH = Path((3, 3))
@@ -32,7 +32,8 @@ def run(model: GaussianModel | None = None, path: Path = PATH, **settings: objec
 
 def denoised(noisy: Tensor, level: float, model: GaussianModel) -> Tensor:
     """By the model alone, under what every place of the guide of `run` is."""
-    return model.denoise(noisy, level, run().guide.at([0.5] * len(noisy), model, SHAPE[1:]))
+    guidance = run().guide.at([0.5] * len(noisy), model, SHAPE[1:])
+    return model.sample(noisy, model.schedule(level), guidance).latents
 
 
 def test_a_cross_fade_is_straight_in_every_gap():
@@ -72,7 +73,7 @@ def test_interpolate_denoise_uses_one_noise_and_most_of_it_half_way():
     frames = run(model, Path((3,))).latents("interpolate-denoise", ends)
     noise = draw_noise(SHAPE, 0, 0, 0)
     for index, level in ((1, 0.425), (2, 0.55), (3, 0.425)):
-        a, s = model.scales(level)
+        a, s = model.scales(model.schedule(level))
         noisy = slerp(a * ends[:1] + s * noise, a * ends[1:] + s * noise, index / 4)
         assert torch.allclose(frames[[index]], denoised(noisy, level, model), atol=1e-5)
 
@@ -83,16 +84,18 @@ def test_did_denoises_all_frames_of_a_depth_together_from_level_to_level():
     assert model.rows == [1, 3]
     noise = draw_noise(SHAPE, 0, 0, 0)
     at = run().guide.at([0.5], model, SHAPE[1:])
+    whole, rest = model.schedule(0.55), model.schedule(0.3)
+    assert whole.points[-len(rest.points) :] == rest.points
 
     def noised(level: float) -> Tensor:
-        a, s = model.scales(level)
+        a, s = model.scales(model.schedule(level))
         return a * ends + s * noise
 
     high = noised(0.55)
-    middle = model.denoise(slerp(high[:1], high[1:], 0.5), 0.55, at, until=0.3)
+    middle = model.sample(slerp(high[:1], high[1:], 0.5), whole[: -len(rest)], at).latents
     low = noised(0.3)
-    quarter = model.denoise(slerp(low[:1], middle, 0.5), 0.3, at)
-    assert torch.allclose(frames[[2]], model.denoise(middle, 0.3, at), atol=1e-5)
+    quarter = model.sample(slerp(low[:1], middle, 0.5), rest, at).latents
+    assert torch.allclose(frames[[2]], model.sample(middle, rest, at).latents, atol=1e-5)
     assert torch.allclose(frames[[1]], quarter, atol=1e-5)
 
 
@@ -101,7 +104,7 @@ def test_separate_noise_is_less_alike():
     ends = keyframes(1).expand(2, *SHAPE)
     path = Path((1,))
     model = GaussianModel()
-    a, s = model.scales(0.55)
+    a, s = model.scales(model.schedule(0.55))
     shared = run(model, path).latents("DID", ends)[1]
     alone = denoised(a * ends[:1] + s * draw_noise(SHAPE, 0, 0, 0), 0.55, model)[0]
     assert torch.allclose(shared, alone, atol=1e-4)

@@ -83,6 +83,43 @@ class Settings:
     weights: torch.Tensor
 
 
+class TestSigmas(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestSigmas",
+            category=_CATEGORY,
+            description="Sigmas as they are typed, with a comma between.",
+            inputs=[io.String.Input("numbers")],
+            outputs=[io.Sigmas.Output()],
+        )
+
+    @classmethod
+    def execute(cls, numbers: str) -> io.NodeOutput:
+        return io.NodeOutput(torch.tensor([float(number) for number in numbers.split(",")]))
+
+
+class TestOddLatent(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestOddLatent",
+            category=_CATEGORY,
+            description="No latents, or on newer hosts those of a picture with sound.",
+            inputs=[io.Combo.Input("what", options=["empty", "parts"])],
+            outputs=[io.Latent.Output()],
+        )
+
+    @classmethod
+    def execute(cls, what: str) -> io.NodeOutput:
+        if what == "empty":
+            return io.NodeOutput({"samples": torch.zeros(0, 4, 8, 8)})
+        from comfy.nested_tensor import NestedTensor
+
+        parts = torch.zeros(2, 4, 8, 8), torch.zeros(2, 4, 8)
+        return io.NodeOutput({"samples": NestedTensor(parts)})
+
+
 class TestExtra(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -128,4 +165,4 @@ class TestClipFolder(io.ComfyNode):
         return io.NodeOutput(name)
 
 
-NODES = [TestChannels, TestExtras, TestArrays, TestExtra, TestClipFolder]
+NODES = [TestChannels, TestExtras, TestArrays, TestSigmas, TestOddLatent, TestExtra, TestClipFolder]
