@@ -55,7 +55,7 @@ embedded model 4 is."""
 EQUAL_STEPS = {"paper": 7, "interpolate-denoise": 33, "DID": 41, "DID, separate noise": 41}
 """Steps with which they evaluate the network about as often as the default does."""
 OTHER_WEIGHTS = (1, 2, 8)
-"""Of the similarity to the neighbours, beside the default's 4."""
+"""Weights of similarity to the neighbours that are compared with the default's 4."""
 
 
 class Way(NamedTuple):
@@ -200,7 +200,7 @@ class Bench:
             "PPL": path.ppl,
             "rPPD": path.rppd,
             "PDV x 1000": 1000 * path.pdv,
-            "beside inputs": path.beside_inputs,
+            "step next to inputs": path.beside_inputs,
             "evals": float(made.evaluations),
             "seconds": made.seconds,
         }

@@ -88,8 +88,8 @@ def _common_length(first: Text, second: Text) -> int:
     if length > MOST_REPEATS * min(lengths):
         raise ValueError(
             f"second: got {lengths[1]} tokens, first {lengths[0]}; both would be repeated to "
-            f"{length} tokens, and {MOST_REPEATS * min(lengths)} are the most, so shorten the "
-            "longer prompt"
+            f"{length} tokens, but at most {MOST_REPEATS * min(lengths)} are allowed, so shorten "
+            "the longer prompt"
         )
     return length
 
