@@ -58,8 +58,8 @@ class Candidate(NamedTuple):
 
     `latent` is `(c, h', w')`, or None if a cache had no room for it. `terms` are the numbers that
     rank it, or None if the frame has only one candidate. `thumbnail` is a small picture, uint8
-    `(h, w, 3)`, and `embedding` is the scorer's embedding of the picture. A `partial` candidate is
-    denoised only as far as the ranking: its latent is still noisy, and its terms, thumbnail and
+    `(h, w, 3)`, and `embedding` is the scorer's embedding of the picture. If `partial` is true, the
+    candidate is partially denoised: its latent is still noisy, and its terms, thumbnail and
     embedding are those of the denoised prediction (x0).
     """
 

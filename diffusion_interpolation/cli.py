@@ -193,8 +193,8 @@ def _parser() -> argparse.ArgumentParser:
 def _demo_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} demo",
-        description="Make the frames between two puppets with an embedded model. The small Stable "
-        "Diffusion has a ControlNet for their poses; the flow transformer has none.",
+        description="Make the frames between two puppets with an embedded model. The UNet has a "
+        "ControlNet, which follows their poses. The flow transformer has none.",
     )
     parser.add_argument(
         "--model",
@@ -432,7 +432,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         default="demo",
         metavar="PATH",
         help="a folder in the layout of diffusers, or a .safetensors file together with --config; "
-        "demo and demo-flow are embedded models (default: demo)",
+        "demo and demo-flow are embedded (default: demo)",
     )
     group.add_argument(
         "--config", metavar="DIR", help="folder with the configurations for a single file"

@@ -152,5 +152,5 @@ class FrameCache:
 
 
 def once_finished(key: bytes) -> bytes:
-    """Return the key of the finished candidate, if `key` is that of the partial candidate."""
+    """Return the key of the finished candidate, if `key` is that of the partial sample."""
     return fingerprint(key, "finished")

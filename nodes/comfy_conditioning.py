@@ -1,4 +1,4 @@
-"""Reads and writes a CONDITIONING; everything but its prompt goes to each frame by its place.
+"""Reads and writes a CONDITIONING, and gives each frame what it holds beside its prompt.
 
 The host repeats tensors of several rows over the rows of a sampling batch, whatever frames these
 are. A tensor with a row for each keyframe is therefore given to the host with a row for each frame.

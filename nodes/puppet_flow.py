@@ -11,7 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import comfy.conds
 import comfy.ldm.lumina.model
+import comfy.model_base
 import comfy.model_management as memory
 import comfy.model_patcher
 import comfy.supported_models
@@ -55,6 +57,16 @@ _NAMES = (
 )
 
 
+class _FlowModel(comfy.model_base.Lumina2):
+    """Lumina 2 under texts without a mask, of which older hosts do not count the tokens."""
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        conds, text = super().extra_conds(**kwargs), kwargs.get("cross_attn")
+        if text is not None and "num_tokens" not in conds:
+            conds["num_tokens"] = comfy.conds.CONDConstant(text.shape[1])
+        return conds
+
+
 class PuppetFlow(comfy.supported_models.Lumina2):
     """Lumina 2 in miniature, over Stable Diffusion's kind of latents."""
 
@@ -63,6 +75,9 @@ class PuppetFlow(comfy.supported_models.Lumina2):
     unet_extra_config = {}  # noqa: RUF012
     sampling_settings = {"multiplier": 1.0, "shift": FLOW_SHIFT}  # noqa: RUF012
     supported_inference_dtypes = [torch.float16, torch.bfloat16, torch.float32]  # noqa: RUF012
+
+    def get_model(self, state_dict: Any, prefix: str = "", device: Any = None) -> _FlowModel:
+        return _FlowModel(self, device=device)
 
 
 def load_flow(student: bool = False) -> Any:

@@ -40,18 +40,19 @@ _SECOND = {
     "right_knee": -0.2,
     "left_knee": -0.3,
 }
+# colours whose latents mix to the colours in between: red and blue would pass through green
 _LOOKS = {
     "first": {
         "body": "red",
         "legs": "blue",
-        "back": "yellow",
+        "back": "pink",
         "hat": "no hat",
         "scene": "a floor",
     },
     "second": {
-        "body": "blue",
-        "legs": "white",
-        "back": "pink",
+        "body": "yellow",
+        "legs": "purple",
+        "back": "blue",
         "hat": "a top hat",
         "scene": "hills",
     },

@@ -171,12 +171,12 @@ def test_the_hosts_own_clip_ranks_as_the_demos_does(server):
         "RerankerFromCLIP",
         clip=both[0],
         clip_vision=both[1],
-        positive="a blue puppet",
+        positive="a yellow puppet",
         negative="a red puppet",
     )
     got = scored(server, demo.graph, demo, hosts[0])
     pictures = (world.render(pair(), SIZE) * 255).round() / 255
-    want = reranker().scorer(["a blue puppet"], "a red puppet")(pictures)
+    want = reranker().scorer(["a yellow puppet"], "a red puppet")(pictures)
     assert got[0] < got[1]
     for index, score in got.items():
         assert abs(score - want[index].item()) < 2e-3

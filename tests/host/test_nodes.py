@@ -106,8 +106,11 @@ def test_candidates_are_ranked_on_the_way(server, sampler):
         demo = Demo(Graph())
         bisector = demo.bisector(sampler_name=sampler, rank_after=rank_after, picks=picks)
         given.append(tensors(server, demo.graph, frames=bisector[0])["frames"])
-    differences = [(frames - given[2]).abs().max() for frames in given]
-    assert max(differences) < (1e-4 if sampler in ("euler", "heun") else 0.9)
+    differences = [(frames - given[2]).abs() for frames in given]
+    if sampler in ("euler", "heun"):
+        assert max(difference.max() for difference in differences) < 1e-4
+    else:
+        assert max(difference.mean() for difference in differences) < 0.1
 
 
 def test_frames_are_those_of_the_command_line(server):
@@ -263,7 +266,7 @@ def test_poses_are_found_and_drawn(server):
 
 def test_every_keyframe_may_have_its_own_prompt(server):
     demo = Demo(Graph())
-    other = demo.graph.add("CLIPTextEncode", clip=demo.clip, text="a blue puppet with a top hat")
+    other = demo.graph.add("CLIPTextEncode", clip=demo.clip, text="a yellow puppet with a top hat")
     both = demo.graph.add("KeyframeConditioning", first=demo.positive, second=other[0])
     bisector = demo.bisector(positive=both[0])
     one = demo.bisector()

@@ -270,7 +270,9 @@ def with_lora(counted: Counted) -> None:
 
 def with_another_prompt(counted: Counted) -> None:
     graph = counted.demo.graph
-    other = graph.add("CLIPTextEncode", clip=counted.demo.clip, text="a blue puppet, a top hat")
+    other = graph.add(
+        "CLIPTextEncode", clip=counted.demo.clip, text="a yellow puppet with a top hat"
+    )
     graph.prompt[counted.bisector.id]["inputs"]["positive"] = other[0]
 
 
@@ -349,7 +351,7 @@ def test_a_host_that_keeps_nothing_holds_no_frames(tmp_path):
         assert (again - before).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize(("sides", "count"), [("64", 2), ("64,32,48", 6)])
+@pytest.mark.parametrize(("sides", "count"), [("128", 2), ("128,32,48", 6)])
 def test_any_frames_behind_a_slider(server, sides, count):
     demo = Demo(Graph())
     images = demo.graph.add("TestSizes", images=demo.keyframes, sides=sides)
