@@ -5,8 +5,6 @@ from comfy_api.latest import ComfyExtension, io
 from .nodes.clip_rerank import CLIPRerank
 from .nodes.conditioned_denoise import ConditionedDenoise
 from .nodes.frame_bisector import FrameBisector
-from .nodes.frame_memory import watch_prompts
-from .nodes.frame_routes import add_routes
 from .nodes.interpolation_preview import InterpolationPreview
 from .nodes.inversion_files import LoadInversion, SaveInversion
 from .nodes.keyframe_conditioning import KeyframeConditioning
@@ -15,6 +13,8 @@ from .nodes.match_poses import MatchPoses
 from .nodes.noisy_latent_lerp import NoisyLatentLerp
 from .nodes.path_metrics import PathMetrics
 from .nodes.pose_extract import PoseExtract
+from .nodes.preview.memory import watch_prompts
+from .nodes.preview.routes import add_routes
 from .nodes.puppet_demo import PuppetDemo
 from .nodes.reranker import LoadReranker, RerankerFromCLIP
 from .nodes.textual_invert import TextualInvert

@@ -12,12 +12,12 @@ import torch
 from report import parser, publish
 from torch import Tensor
 
+from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS
 from diffusion_interpolation.demo import load_flow, load_model, load_reader, reranker, world
 from diffusion_interpolation.demo.networks import GRID, SIZE
-from diffusion_interpolation.diffusers_model import DiffusersModel
-from diffusion_interpolation.job import EMBEDDED, EMBEDDED_MODELS
-from diffusion_interpolation.model import Guidance
-from diffusion_interpolation.pose import draw_batch
+from diffusion_interpolation.models.contract import Guidance
+from diffusion_interpolation.models.diffusers.model import DiffusersModel
+from diffusion_interpolation.poses.pose import draw_batch
 
 HELD_OUT = 987_654_321
 STUDENT_STEPS = 8

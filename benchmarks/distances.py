@@ -8,7 +8,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor
 
-from diffusion_interpolation.metrics import Distance
+from diffusion_interpolation.scoring.metrics import Distance
 
 
 def lpips_distance(weights: Path, device: torch.device | str = "cpu") -> Distance:

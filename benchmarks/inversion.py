@@ -14,13 +14,13 @@ from demo_model import HELD_OUT, SIZE, held_out
 from report import parser, publish
 from torch import Tensor
 
-from diffusion_interpolation.cli import EMBEDDED_DEFAULTS, defaults_of
+from diffusion_interpolation.command.cli import EMBEDDED_DEFAULTS, defaults_of
+from diffusion_interpolation.command.job import EMBEDDED_MODELS
 from diffusion_interpolation.demo import load_named, world
-from diffusion_interpolation.diffusers_model import DiffusersModel
-from diffusion_interpolation.inversion import InversionSettings, invert
-from diffusion_interpolation.job import EMBEDDED_MODELS
-from diffusion_interpolation.model import Guidance, Text
-from diffusion_interpolation.path import draw_noise
+from diffusion_interpolation.method.inversion import InversionSettings, invert
+from diffusion_interpolation.method.path import draw_noise
+from diffusion_interpolation.models.contract import Guidance, Text
+from diffusion_interpolation.models.diffusers.model import DiffusersModel
 
 
 def distance(

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from report import parser, publish
 
-from diffusion_interpolation.job import EMBEDDED_MODELS
+from diffusion_interpolation.command.job import EMBEDDED_MODELS
 
 COMMAND = (
-    "import resource, sys; from diffusion_interpolation.cli import main; "
+    "import resource, sys; from diffusion_interpolation.command.cli import main; "
     "status = main(sys.argv[1:]); "
     "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(status)"
 )

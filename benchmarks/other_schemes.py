@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffusion_interpolation.bisection import Settings
-from diffusion_interpolation.blend import lerp, slerp
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.model import LatentDiffusionModel, Schedule
-from diffusion_interpolation.path import Path, draw_noise, noise_level
+from diffusion_interpolation.method.bisection import Settings
+from diffusion_interpolation.method.blend import lerp, slerp
+from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.method.path import Path, draw_noise, noise_level
+from diffusion_interpolation.models.contract import LatentDiffusionModel, Schedule
 
 
 def cross_fade(pictures: Tensor, path: Path) -> Tensor:

@@ -19,7 +19,7 @@ from schemes import Bench, Way
 from torch import Tensor, nn
 
 from diffusion_interpolation.demo import world
-from diffusion_interpolation.pose_motion import pose_at
+from diffusion_interpolation.poses.motion import pose_at
 
 LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13))
 POINTS = 9

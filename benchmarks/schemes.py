@@ -35,17 +35,22 @@ from other_schemes import SCHEMES, SchemeRun, cross_fade
 from report import parser, publish
 from torch import Tensor
 
-from diffusion_interpolation.bisection import PAPER, Bisection, Settings
-from diffusion_interpolation.cli import EMBEDDED_DEFAULTS, defaults_of
+from diffusion_interpolation.command.cli import EMBEDDED_DEFAULTS, defaults_of
+from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, ModelChoice
 from diffusion_interpolation.demo import load_named, load_reader, reranker, world
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.inversion import InversionSettings, invert
-from diffusion_interpolation.job import EMBEDDED, EMBEDDED_MODELS, ModelChoice
-from diffusion_interpolation.metrics import Distance, feature_distance, measure_path
-from diffusion_interpolation.model import Guidance, LatentDiffusionModel, Sampled, Schedule
-from diffusion_interpolation.path import Path
+from diffusion_interpolation.method.bisection import PAPER, Bisection, Settings
+from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.method.inversion import InversionSettings, invert
+from diffusion_interpolation.method.path import Path
+from diffusion_interpolation.models.contract import (
+    Guidance,
+    LatentDiffusionModel,
+    Sampled,
+    Schedule,
+)
 from diffusion_interpolation.pictures import to_image
-from diffusion_interpolation.pose_motion import Motion
+from diffusion_interpolation.poses.motion import Motion
+from diffusion_interpolation.scoring.metrics import Distance, feature_distance, measure_path
 
 RESAMPLES = 200
 _COLOURS = (world.BODY, world.LEGS, world.BACK)

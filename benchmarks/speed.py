@@ -20,14 +20,14 @@ from report import parser, publish
 from torch import Tensor
 from watch import watched
 
-from diffusion_interpolation.bisection import PAPER, Bisection, Settings
-from diffusion_interpolation.blend import slerp
+from diffusion_interpolation.command.job import ModelChoice
 from diffusion_interpolation.demo import load_model, reranker, weights_folder, world
-from diffusion_interpolation.diffusers_files import load_controlnet, load_folder
-from diffusion_interpolation.diffusers_model import DiffusersModel
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.job import ModelChoice
-from diffusion_interpolation.path import Path, draw_noise
+from diffusion_interpolation.method.bisection import PAPER, Bisection, Settings
+from diffusion_interpolation.method.blend import slerp
+from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.method.path import Path, draw_noise
+from diffusion_interpolation.models.diffusers.files import load_controlnet, load_folder
+from diffusion_interpolation.models.diffusers.model import DiffusersModel
 
 
 class Reference:

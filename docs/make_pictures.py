@@ -20,7 +20,7 @@ from front_end import CHECKOUT, fresh, opened, picture, running_server
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page
 
-from diffusion_interpolation.cli import main as command
+from diffusion_interpolation.command.cli import main as command
 
 from comfy_host import Server  # isort: skip
 from comfy_page import load, set_setting  # isort: skip

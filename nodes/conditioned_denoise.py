@@ -9,12 +9,12 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.path import row_seed
-from ..diffusion_interpolation.pose_motion import MOTIONS
-from .comfy_codec import carry_noisy, check_channels, take_noisy
-from .comfy_control import PoseControl
-from .comfy_sampler import ComfySampler
-from .comfy_schedule import as_schedule
+from ..diffusion_interpolation.method.path import row_seed
+from ..diffusion_interpolation.poses.motion import MOTIONS
+from .comfy.codec import carry_noisy, check_channels, take_noisy
+from .comfy.control import PoseControl
+from .comfy.sampler import ComfySampler
+from .comfy.schedule import as_schedule
 from .inputs import (
     PoseOptions,
     cfg_input,
@@ -27,7 +27,7 @@ from .inputs import (
     read_prompts,
     seed_input,
 )
-from .progress import Progress
+from .preview.progress import Progress
 from .types import CATEGORY
 
 

@@ -10,19 +10,18 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.bisection import Bisection, Settings
-from ..diffusion_interpolation.candidates import Frame
-from ..diffusion_interpolation.path import CURVES, Path
-from ..diffusion_interpolation.picks import Picks
-from ..diffusion_interpolation.pose_motion import MOTIONS
-from ..diffusion_interpolation.rerank import Scorer
-from .comfy_codec import ComfyCodec, check_channels, from_network
-from .comfy_control import PoseControl
-from .comfy_model import ComfyModel
-from .comfy_sampler import ComfySampler
-from .comfy_schedule import ComfySchedule, host_sigmas
-from .frame_files import THUMBNAIL, FrameFiles, lost_runs
-from .frame_memory import KEYFRAMES, frame_cache, holds_nothing, join_memory_pressure
+from ..diffusion_interpolation.method.bisection import Bisection, Settings
+from ..diffusion_interpolation.method.candidates import Frame
+from ..diffusion_interpolation.method.path import CURVES, Path
+from ..diffusion_interpolation.method.picks import Picks
+from ..diffusion_interpolation.poses.motion import MOTIONS
+from ..diffusion_interpolation.scoring.clip import Scorer
+from .comfy.codec import ComfyCodec, check_channels, from_network
+from .comfy.control import PoseControl
+from .comfy.model import ComfyModel
+from .comfy.object_state import fingerprint
+from .comfy.sampler import ComfySampler
+from .comfy.schedule import ComfySchedule, host_sigmas
 from .inputs import (
     PoseOptions,
     blend_input,
@@ -37,8 +36,9 @@ from .inputs import (
     schedule_inputs,
     seed_input,
 )
-from .object_state import fingerprint
-from .progress import FrameProgress
+from .preview.files import THUMBNAIL, FrameFiles, lost_runs
+from .preview.memory import KEYFRAMES, frame_cache, holds_nothing, join_memory_pressure
+from .preview.progress import FrameProgress
 from .types import CATEGORY, Reranker
 
 

@@ -8,15 +8,15 @@ import comfy.samplers
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.blend import BLENDS
 from ..diffusion_interpolation.finite import check_finite
-from ..diffusion_interpolation.guide import Guide
-from ..diffusion_interpolation.model import Text
-from ..diffusion_interpolation.path import MOST_SEED
-from ..diffusion_interpolation.pose import match_people
-from ..diffusion_interpolation.pose_format import are_paired, read_poses
-from ..diffusion_interpolation.pose_motion import MOTIONS
-from .comfy_conditioning import Conditioning, check_rows, count_rows, read_conditioning
+from ..diffusion_interpolation.method.blend import BLENDS
+from ..diffusion_interpolation.method.guide import Guide
+from ..diffusion_interpolation.method.path import MOST_SEED
+from ..diffusion_interpolation.models.contract import Text
+from ..diffusion_interpolation.poses.format import are_paired, read_poses
+from ..diffusion_interpolation.poses.motion import MOTIONS
+from ..diffusion_interpolation.poses.pose import match_people
+from .comfy.conditioning import Conditioning, check_rows, count_rows, read_conditioning
 from .images import OTHER_VAE, to_rgb
 from .types import PoseKeypoint
 

@@ -6,8 +6,8 @@ import comfy.utils
 from comfy_api.latest import io
 from torch import Tensor
 
-from .frame_files import FrameFiles, lost_runs
 from .images import to_rgb
+from .preview.files import FrameFiles, lost_runs
 from .types import CATEGORY
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from ..diffusion_interpolation.conditioning_file import (
+from ..diffusion_interpolation.method.inversion import Inversion
+from ..diffusion_interpolation.models.conditioning_file import (
     MadeFor,
     is_savable,
     load_inversion,
     save_inversion,
 )
-from ..diffusion_interpolation.inversion import Inversion
-from .comfy_conditioning import read_conditioning, write_conditioning
+from .comfy.conditioning import read_conditioning, write_conditioning
 from .model_files import file_state, loadable
 from .types import CATEGORY, INVERSION_KEY
 

@@ -8,8 +8,8 @@ import math
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.model import Text, stack
-from .comfy_conditioning import (
+from ..diffusion_interpolation.models.contract import Text, stack
+from .comfy.conditioning import (
     Conditioning,
     differences,
     read_conditioning,

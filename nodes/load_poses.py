@@ -9,7 +9,7 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from ..diffusion_interpolation.pose_format import pose_entries, pose_file
+from ..diffusion_interpolation.poses.format import pose_entries, pose_file
 from .model_files import states
 from .types import CATEGORY, PoseKeypoint
 

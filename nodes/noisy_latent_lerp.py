@@ -9,10 +9,10 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.blend import noisy_blend
-from ..diffusion_interpolation.path import draw_noise
-from .comfy_codec import carry_noisy, check_channels, to_network
-from .comfy_schedule import ComfySchedule, as_sigmas, host_sigmas
+from ..diffusion_interpolation.method.blend import noisy_blend
+from ..diffusion_interpolation.method.path import draw_noise
+from .comfy.codec import carry_noisy, check_channels, to_network
+from .comfy.schedule import ComfySchedule, as_sigmas, host_sigmas
 from .inputs import (
     blend_input,
     check_latents,

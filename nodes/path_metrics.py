@@ -7,10 +7,10 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..diffusion_interpolation.metrics import PathMeasures, feature_distance, measure_path
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import line_plot
-from ..diffusion_interpolation.rerank import Scorer
+from ..diffusion_interpolation.scoring.clip import Scorer
+from ..diffusion_interpolation.scoring.metrics import PathMeasures, feature_distance, measure_path
 from .images import to_rgb
 from .types import CATEGORY, Reranker
 

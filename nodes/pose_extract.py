@@ -5,12 +5,12 @@ from __future__ import annotations
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.pose import PAIRINGS
-from ..diffusion_interpolation.pose_detection import detect
-from ..diffusion_interpolation.pose_weights import OPENPOSE, RTDETR, VITPOSE
+from ..diffusion_interpolation.poses.detection import detect
+from ..diffusion_interpolation.poses.pose import PAIRINGS
+from ..diffusion_interpolation.poses.weights import OPENPOSE, RTDETR, VITPOSE
 from .images import to_rgb
 from .match_poses import DROP, matched, matching_inputs, people_input, pose_outputs
-from .pose_detectors import DETECTORS, FOLDER, find_with, weights_state
+from .networks.pose_detectors import DETECTORS, FOLDER, find_with, weights_state
 from .types import CATEGORY
 
 

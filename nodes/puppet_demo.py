@@ -67,8 +67,8 @@ class PuppetDemo(io.ComfyNode):
         from ..diffusion_interpolation.demo.networks import SIZE
         from ..diffusion_interpolation.demo.pair import pair
         from ..diffusion_interpolation.demo.world import poses, render
-        from ..diffusion_interpolation.pose_format import write_poses
-        from .puppet_networks import load_clip, load_vae
+        from ..diffusion_interpolation.poses.format import write_poses
+        from .networks.puppet_networks import load_clip, load_vae
 
         puppets = pair()
         keyframes = (render(puppets, SIZE) * 255).round() / 255
@@ -88,8 +88,8 @@ class PuppetDemo(io.ComfyNode):
 
 def _load(network: str) -> tuple[Any, Any]:
     """The MODEL and its CONTROL_NET, None where it has none."""
-    from .puppet_flow import load_flow
-    from .puppet_networks import load_control_net, load_unet
+    from .networks.puppet_flow import load_flow
+    from .networks.puppet_networks import load_control_net, load_unet
 
     if network == UNET:
         return load_unet(), load_control_net()

@@ -14,9 +14,9 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..diffusion_interpolation.rerank import ClipPair, Scorer, open_clip_pair
-from .hosted import hosted
+from ..diffusion_interpolation.scoring.clip import ClipPair, Scorer, open_clip_pair
 from .model_files import file_state, loadable
+from .networks.hosted import hosted
 from .types import CATEGORY, Reranker
 
 FOLDER = "rerankers"

@@ -12,14 +12,14 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..diffusion_interpolation.inversion import Inversion, InversionSettings, invert
-from ..diffusion_interpolation.model import Text
+from ..diffusion_interpolation.method.inversion import Inversion, InversionSettings, invert
+from ..diffusion_interpolation.models.contract import Text
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import SIZE, line_plot
-from .comfy_codec import ComfyCodec, check_channels
-from .comfy_conditioning import check_single, write_conditioning
-from .comfy_gradients import LearningModel
-from .comfy_schedule import ComfySchedule, host_sigmas
+from .comfy.codec import ComfyCodec, check_channels
+from .comfy.conditioning import check_single, write_conditioning
+from .comfy.gradients import LearningModel
+from .comfy.schedule import ComfySchedule, host_sigmas
 from .inputs import (
     cfg_input,
     level_input,

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import Unpack
 
-    from ..diffusers_flow import DiffusersFlow
-    from ..diffusers_model import DiffusersModel, Options
-    from ..rerank import ClipPair
+    from ..models.diffusers.flow import DiffusersFlow
+    from ..models.diffusers.model import DiffusersModel, Options
+    from ..scoring.clip import ClipPair
     from .networks import Reader
 
 
@@ -31,7 +31,7 @@ def load_named(name: str, **options: Unpack[Options]) -> DiffusersModel:
 
 def load_model(controlnet: bool = True, **options: Unpack[Options]) -> DiffusersModel:
     """The demo's Stable Diffusion; options are those of `DiffusersModel`."""
-    from ..diffusers_model import DiffusersModel
+    from ..models.diffusers.model import DiffusersModel
 
     folder = weights_folder()
     return DiffusersModel.from_folder(
@@ -48,7 +48,7 @@ def load_flow(student: bool = False, **options: Unpack[Options]) -> DiffusersFlo
     from transformers import CLIPTextModel, CLIPTokenizer
     from transformers.utils import logging
 
-    from ..diffusers_flow import DiffusersFlow
+    from ..models.diffusers.flow import DiffusersFlow
     from .lora import with_lora
 
     logging.disable_progress_bar()
@@ -70,7 +70,7 @@ def load_flow(student: bool = False, **options: Unpack[Options]) -> DiffusersFlo
 
 def reranker(device: torch.device | str = "cpu") -> ClipPair:
     """The CLIP pair whose text tower conditions the demo model."""
-    from ..rerank import transformers_pair
+    from ..scoring.clip import transformers_pair
 
     return transformers_pair(weights_folder() / "clip", device, weights_folder() / "tokenizer")
 

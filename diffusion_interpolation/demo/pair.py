@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..files import write_whole
 from ..pictures import to_png
-from ..pose_format import write_poses
+from ..poses.format import write_poses
 from . import world
 from .networks import SIZE
 

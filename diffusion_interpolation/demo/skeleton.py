@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..pose import Pose
+from ..poses.pose import Pose
 from .numbers import number
 
 HEAD = 0.095  # radius of the head, and the distances of what is on it

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from .batches import make_bank
-from .export import export
-from .flow_stages import train_flow, train_student
-from .stages import (
+from .training.batches import make_bank
+from .training.export import export
+from .training.flow_stages import train_flow, train_student
+from .training.stages import (
     train_clip,
     train_controlnet,
     train_reader,
@@ -28,7 +28,7 @@ from .stages import (
     train_unet,
     train_vae,
 )
-from .workshop import ORDER, Workshop
+from .training.workshop import ORDER, Workshop
 
 RUN = {
     "tokenizer": train_tokenizer,

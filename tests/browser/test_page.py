@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from PIL import Image
 
-from diffusion_interpolation.page import write_page
+from diffusion_interpolation.command.page import write_page
 
 FRAMES = 17
 COLORS = [
@@ -231,7 +231,7 @@ def test_a_narrow_page_does_not_scroll_sideways(opened, width):
 @pytest.fixture
 def bench(browser, tmp_path):
     """An empty page with `FrameSlider`, `pictures` (URLs) and `make(options)` in its window."""
-    from diffusion_interpolation import page as pages
+    from diffusion_interpolation.command import page as pages
 
     urls = [pages._data_url(picture(color), 0, False) for color in COLORS]
     script = pages._script().replace(pages._START, "")

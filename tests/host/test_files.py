@@ -15,11 +15,11 @@ from comfy_host import Graph, Node, Run, Server
 from demo_graphs import Demo, run_with
 from safetensors.torch import load_file, save_file
 
-from diffusion_interpolation.cli import main
-from diffusion_interpolation.conditioning_file import MadeFor, load_inversion, save_inversion
-from diffusion_interpolation.inversion import Inversion
-from diffusion_interpolation.model import Text
-from diffusion_interpolation.pose_format import write_poses
+from diffusion_interpolation.command.cli import main
+from diffusion_interpolation.method.inversion import Inversion
+from diffusion_interpolation.models.conditioning_file import MadeFor, load_inversion, save_inversion
+from diffusion_interpolation.models.contract import Text
+from diffusion_interpolation.poses.format import write_poses
 
 TINY_CLIP = {
     "embed_dim": 16,

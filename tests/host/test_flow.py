@@ -6,11 +6,11 @@ import pytest
 from comfy_host import Graph
 from demo_graphs import INVERT, NEGATIVE, POSITIVE, Demo, tensors
 
-from diffusion_interpolation.bisection import Bisection, Settings
 from diffusion_interpolation.demo import load_flow, load_reader, reranker, world
 from diffusion_interpolation.demo.networks import SIZE, TEXT_WIDTH
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.path import Path
+from diffusion_interpolation.method.bisection import Bisection, Settings
+from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.method.path import Path
 
 PATH = {
     "frames_per_gap": 1,

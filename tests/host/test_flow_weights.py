@@ -24,7 +24,7 @@ import torch
 root = types.ModuleType("pack")
 root.__path__ = [pack]
 sys.modules["pack"] = root
-flow = importlib.import_module("pack.nodes.puppet_flow")
+flow = importlib.import_module("pack.nodes.networks.puppet_flow")
 given = torch.load(file, weights_only=True)
 model = flow.flow_model(given["weights"], torch.float32)
 outputs = []

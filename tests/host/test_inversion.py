@@ -12,8 +12,8 @@ from demo_graphs import INVERT, Demo
 from safetensors import safe_open
 from tiny_graphs import KINDS, sample
 
-from diffusion_interpolation.conditioning_file import load_inversion
 from diffusion_interpolation.demo.networks import TEXT_WIDTH, TOKENS
+from diffusion_interpolation.models.conditioning_file import load_inversion
 
 
 def losses(server, file: str) -> dict[int, float]:

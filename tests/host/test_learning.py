@@ -11,7 +11,7 @@ from comfy_host import Graph, Node, Run
 from demo_graphs import INVERT, tensors
 from tiny_graphs import KINDS, sample
 
-from diffusion_interpolation.checkpointing import USABLE
+from diffusion_interpolation.models.checkpointing import USABLE
 
 
 class Learning:

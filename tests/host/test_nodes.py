@@ -115,11 +115,11 @@ def test_candidates_are_ranked_on_the_way(server, sampler):
 
 def test_frames_are_those_of_the_command_line(server):
     """All options on; the two end a step from the clean picture, and beside it."""
-    from diffusion_interpolation.bisection import Bisection, Settings
     from diffusion_interpolation.demo import load_model, reranker, world
     from diffusion_interpolation.demo.pair import pair
-    from diffusion_interpolation.guide import Guide
-    from diffusion_interpolation.path import Path
+    from diffusion_interpolation.method.bisection import Bisection, Settings
+    from diffusion_interpolation.method.guide import Guide
+    from diffusion_interpolation.method.path import Path
 
     demo = Demo(Graph())
     bisector = demo.bisector(steps=50, candidates=3)

@@ -7,7 +7,7 @@ from comfy_host import Graph
 from demo_graphs import Demo, run_with
 
 from diffusion_interpolation.demo import reranker
-from diffusion_interpolation.metrics import feature_distance, measure_path
+from diffusion_interpolation.scoring.metrics import feature_distance, measure_path
 
 
 def test_measures_are_those_of_the_library(server):

@@ -15,8 +15,8 @@ from comfy_host import Graph, Node, Run, Server
 from demo_graphs import Demo, demo_poses, tensors
 from safetensors.torch import load_file, save_file
 
-from diffusion_interpolation.pose import PAIRINGS, Pose, draw_batch
-from diffusion_interpolation.pose_format import read_poses, write_poses
+from diffusion_interpolation.poses.format import read_poses, write_poses
+from diffusion_interpolation.poses.pose import PAIRINGS, Pose, draw_batch
 
 SIZE = 96, 128
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_interpolation.model import Guidance, Sampled, Schedule, Text
+from diffusion_interpolation.models.contract import Guidance, Sampled, Schedule, Text
 
 CLEAN = -1
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import pair
-from diffusion_interpolation.pose_format import write_poses
+from diffusion_interpolation.poses.format import write_poses
 
 POSITIVE, NEGATIVE = "a puppet", "a double exposure"
 BISECTOR = {

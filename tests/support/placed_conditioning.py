@@ -22,7 +22,7 @@ import comfy.controlnet  # noqa: E402
 checkout = ModuleType("checkout")
 checkout.__path__ = [str(Path(__file__).parents[2])]
 sys.modules["checkout"] = checkout
-from checkout.nodes.comfy_conditioning import Places  # noqa: E402
+from checkout.nodes.comfy.conditioning import Places  # noqa: E402
 
 ROWS = torch.tensor([0.0, 4.0])
 """What two keyframes have; the frames at 0.25, 0.25 and 1 have 1, 1 and 4."""

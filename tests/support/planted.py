@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_interpolation.pose import Pose
+from diffusion_interpolation.poses.pose import Pose
 
 _STANDING = [
     *[(0.50, 0.12), (0.50, 0.24)],  # nose, neck

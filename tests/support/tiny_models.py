@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diffusion_interpolation.demo.networks import TOKENS, write_tokenizer
-from diffusion_interpolation.diffusers_model import DiffusersModel
+from diffusion_interpolation.models.diffusers.model import DiffusersModel
 
 FAMILIES = ("sd1", "sd2", "xl")
 SIDE = 8

@@ -8,14 +8,14 @@ import pytest
 import torch
 from analytic import CLEAN, GaussianModel
 
-from diffusion_interpolation.bisection import PAPER, Bisection, DecodeError, Settings
-from diffusion_interpolation.candidates import Frame, steps_before_ranking
-from diffusion_interpolation.frame_cache import FrameCache, Store
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.model import Text
-from diffusion_interpolation.path import Path, draw_noise, row_seed
-from diffusion_interpolation.picks import Picks
-from diffusion_interpolation.rerank import Scorer
+from diffusion_interpolation.method.bisection import PAPER, Bisection, DecodeError, Settings
+from diffusion_interpolation.method.candidates import Frame, steps_before_ranking
+from diffusion_interpolation.method.frame_cache import FrameCache, Store
+from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.method.path import Path, draw_noise, row_seed
+from diffusion_interpolation.method.picks import Picks
+from diffusion_interpolation.models.contract import Text
+from diffusion_interpolation.scoring.clip import Scorer
 
 SHAPE = (4, 4, 4)
 BRIGHTEST = Scorer(lambda pictures: pictures.flatten(1), lambda seen: seen.mean(1))

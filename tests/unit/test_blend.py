@@ -7,9 +7,9 @@ import torch
 from analytic import GaussianModel
 from no_float64 import MPS, WithoutFloat64
 
-from diffusion_interpolation.blend import lerp, noisy_blend, slerp
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.model import Text
+from diffusion_interpolation.method.blend import lerp, noisy_blend, slerp
+from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.models.contract import Text
 
 
 def _pair(

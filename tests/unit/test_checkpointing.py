@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion_interpolation.checkpointing import (
+from diffusion_interpolation.models.checkpointing import (
     MOST_LATENTS,
     USABLE,
     Kept,

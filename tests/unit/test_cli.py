@@ -18,13 +18,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from diffusion_interpolation import diffusers_model, run_folder
-from diffusion_interpolation import run as run_module
-from diffusion_interpolation.cli import main
+from diffusion_interpolation.command import run as run_module
+from diffusion_interpolation.command import run_folder
+from diffusion_interpolation.command.cli import main
 from diffusion_interpolation.demo import load_model, weights_folder
 from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import write_pair
 from diffusion_interpolation.files import write_whole
+from diffusion_interpolation.models.diffusers import model as diffusers_model
 
 QUICK = ["--frames", "5", "--steps", "10", "--inversion-steps", "3", "--candidates", "4"]
 
@@ -175,7 +176,7 @@ def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, ca
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal to send")
 def test_ctrl_c_ends_with_one_line_and_keeps_what_is_finished(tmp_path):
-    words = [sys.executable, "-m", "diffusion_interpolation.cli", *command(tmp_path)]
+    words = [sys.executable, "-m", "diffusion_interpolation.command.cli", *command(tmp_path)]
     words[words.index("--steps") + 1] = "200"
 
     def heed_interrupts() -> None:
@@ -275,7 +276,7 @@ def test_names_of_other_alphabets_in_the_pipe_of_an_old_code_page(tmp_path):
     pictures, _ = write_pair(tmp_path / "inputs")
     words = [*pictures, "--out", tmp_path / "日本", *QUICK, "--inversion-steps", "0"]
     done = subprocess.run(
-        [sys.executable, "-m", "diffusion_interpolation.cli", *map(str, words)],
+        [sys.executable, "-m", "diffusion_interpolation.command.cli", *map(str, words)],
         env={**os.environ, "PYTHONIOENCODING": "cp1252:strict"},
         capture_output=True,
     )
@@ -469,7 +470,7 @@ def test_unknown_words_end_with_the_usage(capsys):
 
 
 def test_help_needs_none_of_the_heavy_libraries():
-    code = "import sys, diffusion_interpolation.cli as c\ntry: c.main(['--help'])\n"
+    code = "import sys, diffusion_interpolation.command.cli as c\ntry: c.main(['--help'])\n"
     code += "except SystemExit: print(sorted({'torch', 'diffusers', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--allow-download" in done.stdout and done.stdout.strip().endswith("[]")

@@ -18,7 +18,7 @@ from diffusion_interpolation.demo import (
     world,
 )
 from diffusion_interpolation.demo.networks import SIZE
-from diffusion_interpolation.demo.workshop import PLANS
+from diffusion_interpolation.demo.training.workshop import PLANS
 
 
 @pytest.fixture(scope="module")

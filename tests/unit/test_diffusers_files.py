@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from tiny_models import FAMILIES, SIDE
 from torch import Tensor
 
-from diffusion_interpolation.diffusers_model import DiffusersModel
-from diffusion_interpolation.model import Guidance
+from diffusion_interpolation.models.contract import Guidance
+from diffusion_interpolation.models.diffusers.model import DiffusersModel
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 ENCODER = "text_encoder/model.safetensors"

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from diffusion_interpolation.demo import load_flow, networks, world
 from diffusion_interpolation.demo.networks import FLOW_SHIFT, GRID, SIZE
-from diffusion_interpolation.diffusers_flow import DiffusersFlow
-from diffusion_interpolation.inversion import InversionSettings, invert
-from diffusion_interpolation.model import Guidance, Text
+from diffusion_interpolation.method.inversion import InversionSettings, invert
+from diffusion_interpolation.models.contract import Guidance, Text
+from diffusion_interpolation.models.diffusers.flow import DiffusersFlow
 
 STEPS = 4
 PROMPTS = ["a puppet", "a red puppet in blue trousers with a cap, on a green background"]

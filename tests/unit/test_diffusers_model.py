@@ -13,15 +13,15 @@ import torch
 from tiny_models import FAMILIES, SIDE
 from torch import Tensor, nn
 
-from diffusion_interpolation import path
-from diffusion_interpolation.bisection import Bisection, Settings
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.demo.networks import TOKENS
-from diffusion_interpolation.diffusers_model import DiffusersModel
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.inversion import InversionSettings, invert
-from diffusion_interpolation.model import Guidance, Text
-from diffusion_interpolation.rerank import Scorer
+from diffusion_interpolation.method import path
+from diffusion_interpolation.method.bisection import Bisection, Settings
+from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.method.inversion import InversionSettings, invert
+from diffusion_interpolation.models.contract import Guidance, Text
+from diffusion_interpolation.models.diffusers.model import DiffusersModel
+from diffusion_interpolation.scoring.clip import Scorer
 
 STEPS = 5
 # wider than high, so that nothing takes one side for the other

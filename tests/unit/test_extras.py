@@ -169,6 +169,6 @@ def test_the_command_itself_starts_without_any_package(tmp_path):
 _BARE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from diffusion_interpolation.cli import main
+from diffusion_interpolation.command.cli import main
 print(main(["demo"]))
 """

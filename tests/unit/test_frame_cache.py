@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from diffusion_interpolation.candidates import Candidate
-from diffusion_interpolation.frame_cache import FrameCache, Store
-from diffusion_interpolation.path import Slot
+from diffusion_interpolation.method.candidates import Candidate
+from diffusion_interpolation.method.frame_cache import FrameCache, Store
+from diffusion_interpolation.method.path import Slot
 
 
 def test_what_was_used_longest_ago_makes_room():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from analytic import GaussianModel
 
-from diffusion_interpolation import model as model_module
-from diffusion_interpolation.blend import slerp
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.model import Guidance, Text
+from diffusion_interpolation.method.blend import slerp
+from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.models import contract
+from diffusion_interpolation.models.contract import Guidance, Text
 
 
 def _text(rows: int) -> Text:
@@ -26,7 +26,7 @@ def test_prompts_are_mixed_once_for_all_candidates_of_a_position(monkeypatch):
 
     guide, positions = Guide(_text(3), _text(1)), [0.5, 1.25, 0.5, 0.5, 1.25]
     want = guide.positive.at(torch.tensor(positions, dtype=torch.float64))
-    monkeypatch.setattr(model_module, "slerp", counted)
+    monkeypatch.setattr(contract, "slerp", counted)
     guidance = guide.at(positions, GaussianModel(), (8, 8))
     assert mixed == [2, 2]
     assert torch.equal(guidance.positive.states, want.states)

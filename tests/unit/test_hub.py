@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from small_hub import FIRST_COMMIT, SECOND_COMMIT, SmallHub, small_hub
 
-from diffusion_interpolation.cli import main
+from diffusion_interpolation.command.cli import main
 from diffusion_interpolation.demo import weights_folder
 from diffusion_interpolation.demo.pair import write_pair
 from diffusion_interpolation.hub import HubModel, pinned

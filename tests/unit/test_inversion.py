@@ -4,9 +4,9 @@ import pytest
 import torch
 from analytic import GaussianModel
 
-from diffusion_interpolation.augmentation import augment
-from diffusion_interpolation.inversion import InversionSettings, NoGradientError, invert
-from diffusion_interpolation.model import Text
+from diffusion_interpolation.method.augmentation import augment
+from diffusion_interpolation.method.inversion import InversionSettings, NoGradientError, invert
+from diffusion_interpolation.models.contract import Text
 
 FAST = {"learning_rate": 0.05, "cfg": 2.0, "augmentations": 2, "hold_norms": False}
 

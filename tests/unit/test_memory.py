@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffusion_interpolation.cli import _best_device
-from diffusion_interpolation.memory import Batches, accelerators, out_of_memory
+from diffusion_interpolation.command.cli import _best_device
+from diffusion_interpolation.models.memory import Batches, accelerators, out_of_memory
 
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory"),

@@ -8,7 +8,7 @@ from distances import frechet_distance, lpips_distance
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffusion_interpolation.metrics import feature_distance, measure_path
+from diffusion_interpolation.scoring.metrics import feature_distance, measure_path
 
 
 def grey(*values: float) -> Tensor:

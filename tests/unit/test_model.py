@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffusion_interpolation.model import Schedule
+from diffusion_interpolation.models.contract import Schedule
 
 WHOLE = Schedule((14.6, 3.0, 0.5, 0.0))
 

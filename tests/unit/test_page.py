@@ -11,8 +11,8 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from diffusion_interpolation import page
-from diffusion_interpolation.page import write_page
+from diffusion_interpolation.command import page
+from diffusion_interpolation.command.page import write_page
 
 
 def encoded(color, kind="PNG", size=(8, 8), mode="RGB"):
@@ -206,8 +206,8 @@ def test_a_wheel_has_the_script_inside_the_package(tmp_path, monkeypatch):
     (package / "js").mkdir(parents=True)
     for name in page._MODULES:
         (package / "js" / name).write_text("")
-    monkeypatch.setattr(page, "__file__", str(package / "page.py"))
+    monkeypatch.setattr(page, "__file__", str(package / "command" / "page.py"))
     assert page._script_folder() == (package / "js").resolve()
-    monkeypatch.setattr(page, "__file__", str(tmp_path / "elsewhere" / "page.py"))
+    monkeypatch.setattr(page, "__file__", str(tmp_path / "elsewhere" / "command" / "page.py"))
     with pytest.raises(FileNotFoundError, match=r"frame_slider\.js"):
         page._script_folder()

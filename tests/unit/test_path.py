@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffusion_interpolation.path import (
+from diffusion_interpolation.method.path import (
     Path,
     candidate_count,
     draw_noise,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diffusion_interpolation.demo import world
-from diffusion_interpolation.pose import (
+from diffusion_interpolation.poses.pose import (
     COLOURS,
     JOINTS,
     LIMBS,

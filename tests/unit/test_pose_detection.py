@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from diffusion_interpolation.demo import world
-from diffusion_interpolation.pose_detection import detect, openpose, puppet_reader
+from diffusion_interpolation.poses.detection import detect, openpose, puppet_reader
 
 
 def test_the_reader_finds_puppets_of_any_size():

@@ -15,8 +15,7 @@ import planted
 import pytest
 import torch
 
-from diffusion_interpolation.pose import Pose
-from diffusion_interpolation.pose_detection import (
+from diffusion_interpolation.poses.detection import (
     OPENPOSE_SIDE,
     Detector,
     detect,
@@ -24,6 +23,7 @@ from diffusion_interpolation.pose_detection import (
     shrunk,
     vitpose,
 )
+from diffusion_interpolation.poses.pose import Pose
 
 pytest.importorskip("controlnet_aux")
 
@@ -119,7 +119,7 @@ def test_vitpose_runs_at_full_size(vitpose_detector, monkeypatch):
     """Random weights are sure of nothing, so the boxes of two people are given."""
     poses, boxes = vitpose_detector.network
     picture = torch.rand(3, 512, 768, generator=torch.Generator().manual_seed(1))
-    seen, place = [], "diffusion_interpolation.pose_detection"
+    seen, place = [], "diffusion_interpolation.poses.detection"
     hooks = [
         shapes_of(boxes, lambda answer: [answer.logits, answer.pred_boxes], seen),
         shapes_of(poses, lambda answer: [answer.heatmaps], seen),

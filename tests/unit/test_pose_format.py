@@ -9,8 +9,7 @@ import math
 import pytest
 import torch
 
-from diffusion_interpolation.pose import JOINTS, Pose
-from diffusion_interpolation.pose_format import (
+from diffusion_interpolation.poses.format import (
     SCORES_KEY,
     are_paired,
     load_poses,
@@ -18,6 +17,7 @@ from diffusion_interpolation.pose_format import (
     read_poses,
     write_poses,
 )
+from diffusion_interpolation.poses.pose import JOINTS, Pose
 
 
 def _only(**joints: tuple[float, float]) -> Pose:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from diffusion_interpolation.demo import world
-from diffusion_interpolation.pose import JOINTS, LIMBS, Pose
-from diffusion_interpolation.pose_motion import MOTIONS, pose_at
+from diffusion_interpolation.poses.motion import MOTIONS, pose_at
+from diffusion_interpolation.poses.pose import JOINTS, LIMBS, Pose
 
 
 def person(**joints: tuple[float, float]) -> Pose:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_interpolation.pose_weights import OPENPOSE, VITPOSE, find_weights
+from diffusion_interpolation.poses.weights import OPENPOSE, VITPOSE, find_weights
 
 ROOT = Path(__file__).parents[2]
 CONTENT = b"weights"

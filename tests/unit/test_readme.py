@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_interpolation.cli import _parser
+from diffusion_interpolation.command.cli import _parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = "README.md", "docs/measurements.md"

@@ -7,8 +7,13 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from diffusion_interpolation import rerank
-from diffusion_interpolation.rerank import ClipPair, normalise, open_clip_pair, transformers_pair
+from diffusion_interpolation.scoring import clip as rerank
+from diffusion_interpolation.scoring.clip import (
+    ClipPair,
+    normalise,
+    open_clip_pair,
+    transformers_pair,
+)
 
 TINY = {
     "embed_dim": 16,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from no_float64 import MPS, WithoutFloat64
 
-from diffusion_interpolation.candidates import thumbnails
-from diffusion_interpolation.pose_detection import shrunk
-from diffusion_interpolation.rerank import normalise
+from diffusion_interpolation.method.candidates import thumbnails
+from diffusion_interpolation.poses.detection import shrunk
+from diffusion_interpolation.scoring.clip import normalise
 
 PICTURES = torch.rand(2, 3, 48, 32, generator=torch.Generator().manual_seed(0))
 USES = {

@@ -5,17 +5,17 @@ import json
 import pytest
 import torch
 
-from diffusion_interpolation.bisection import Frame
-from diffusion_interpolation.conditioning_file import (
+from diffusion_interpolation.command.run_folder import RunFolder
+from diffusion_interpolation.files import replacing, write_whole
+from diffusion_interpolation.method.bisection import Frame
+from diffusion_interpolation.method.inversion import Inversion
+from diffusion_interpolation.models.conditioning_file import (
     MadeFor,
     is_savable,
     load_inversion,
     save_inversion,
 )
-from diffusion_interpolation.files import replacing, write_whole
-from diffusion_interpolation.inversion import Inversion
-from diffusion_interpolation.model import Text
-from diffusion_interpolation.run_folder import RunFolder
+from diffusion_interpolation.models.contract import Text
 
 SETTINGS = {"seed": 1, "size": (8, 8), "levels": [0.55, 0.3]}
 

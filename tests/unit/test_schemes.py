@@ -8,11 +8,11 @@ from analytic import GaussianModel
 from other_schemes import SCHEMES, SchemeRun, cross_fade
 from torch import Tensor
 
-from diffusion_interpolation.bisection import Settings
-from diffusion_interpolation.blend import slerp
-from diffusion_interpolation.guide import Guide
-from diffusion_interpolation.model import Text
-from diffusion_interpolation.path import Path, draw_noise
+from diffusion_interpolation.method.bisection import Settings
+from diffusion_interpolation.method.blend import slerp
+from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.method.path import Path, draw_noise
+from diffusion_interpolation.models.contract import Text
 
 SHAPE = 3, 6, 6
 PATH = Path((3, 3))

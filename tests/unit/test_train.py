@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from diffusion_interpolation.demo import captions, networks, train, world
-from diffusion_interpolation.demo.batches import spoil
 from diffusion_interpolation.demo.flow import velocity
 from diffusion_interpolation.demo.networks import GRID, SIZE
-from diffusion_interpolation.demo.workshop import PLANS, Plan, Training
-from diffusion_interpolation.diffusers_model import DiffusersModel
-from diffusion_interpolation.rerank import transformers_pair
+from diffusion_interpolation.demo.training.batches import spoil
+from diffusion_interpolation.demo.training.workshop import PLANS, Plan, Training
+from diffusion_interpolation.models.diffusers.model import DiffusersModel
+from diffusion_interpolation.scoring.clip import transformers_pair
 
 SCALE = 0.0004
 

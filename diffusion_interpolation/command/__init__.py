@@ -1,0 +1,1 @@
+"""The command `diffusion-interpolation`: its options, its runs and its page."""

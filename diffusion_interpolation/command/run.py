@@ -1,0 +1,286 @@
+"""The main job: pictures in, the frames between them and a slider page out."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path as File
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from .. import __version__
+from ..demo.networks import SIZE
+from ..files import write_whole
+from ..method.bisection import Bisection
+from ..method.guide import Guide
+from ..method.inversion import Inversion, invert
+from ..models.conditioning_file import MadeFor, load_inversion, save_inversion
+from ..models.diffusers.model import DiffusersModel
+from ..pictures import (
+    Placement,
+    fit_keyframes,
+    keyframe_png,
+    read_picture,
+    to_tensor,
+    write_mp4,
+    write_webp,
+)
+from ..poses.format import pose_file, read_pictures
+from ..poses.pose import Pose, match_people
+from ..scoring.clip import Scorer
+from .job import EMBEDDED_MODELS, Job
+from .page import write_page
+from .run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow")
+
+
+def run(job: Job) -> File:
+    """Make the frames of `job` and everything that shows them; returns the page.
+
+    If the folder has a part of the very same run, the run continues from it. Raises `ValueError`
+    for what the user can mend.
+    """
+    return _Run(job).make()
+
+
+class Stages:
+    """Seconds by stage, and the progress bar of the one that runs."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, total: float = 1, done: float = 0) -> Iterator[tqdm]:
+        """A bar from `done` to `total`, whatever they count."""
+        begun = time.perf_counter()
+        form = "{desc:<22} {percentage:3.0f}% |{bar:30}| {elapsed}, {remaining} left{postfix}"
+        try:
+            with tqdm(total=total, initial=done, desc=name, bar_format=form) as bar:
+                yield bar
+                bar.update(bar.total - bar.n)
+        finally:
+            seconds = self.seconds.get(name, 0) + time.perf_counter() - begun
+            self.seconds[name] = round(seconds, 2)
+
+
+class _Run:
+    """A job under way: its keyframes, its folder, and its networks once they are needed."""
+
+    def __init__(self, job: Job) -> None:
+        self.path, self.stages = job.path(), Stages()
+        # before anything is compared with an earlier run, whose model may have changed on the hub
+        self.job = job = replace(job, networks=job.networks.pinned())
+        originals = [read_picture(image) for image in job.images]
+        self.pictures = fit_keyframes(job.images, originals, job.size, job.fit)
+        self.size = self.pictures[0].size
+        _check_size(job, self.size)
+        self.poses = _read_poses(job, originals, self.size)
+        self.folder = RunFolder(job.out, self.path.frames, self._identity())
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal in two runs, so that one can continue where the other stopped."""
+        joints = self.poses and [[pose.points.tolist() for pose in p] for p in self.poses]
+        return {
+            "version": __version__,
+            **self.job.frame_settings(),
+            "size": self.size,
+            "pixels": [_fingerprint(picture.tobytes()) for picture in self.pictures],
+            "poses": joints and _fingerprint(repr(joints).encode()),
+        }
+
+    @cached_property
+    def model(self) -> DiffusersModel:
+        with self.stages.stage("loading the model"):
+            return self.job.networks.load()
+
+    @cached_property
+    def scorer(self) -> Scorer | None:
+        """What ranks candidates; None, said aloud, where there is nothing to rank by."""
+        job = self.job
+        if job.bisection.candidates == 1:
+            return None
+        positives = [job.rerank_prompt] if job.rerank_prompt else job.prompts
+        negative = job.rerank_negative or job.negative
+        if not any(positives) and not negative:
+            log.info("no prompt to rank candidates by: one candidate a frame")
+            return None
+        pair = job.networks.load_reranker()
+        if pair is None:
+            log.info("no --reranker: one candidate a frame")
+            return None
+        return pair.scorer(positives, negative)
+
+    def make(self) -> File:
+        """Make what is not made yet; returns the page."""
+        self._open_folder()
+        finished = self.folder.latents()
+        if len(finished) < self.path.frames - len(self.path.keyframes):
+            try:
+                self._make_frames(finished)
+            finally:
+                self.folder.write_record({"finished": False, "seconds": self.stages.seconds})
+        return self._write_outputs(made_earlier=len(finished))
+
+    def _open_folder(self) -> None:
+        if self.job.overwrite:
+            # nothing is removed for a run that cannot begin
+            _ = self.model, self.scorer
+            self.folder.clear()
+        self.folder.open()
+        self.stages.seconds |= self.folder.seconds()
+        named = zip(self.path.keyframes, self.job.images, self.pictures, strict=True)
+        for index, image, picture in named:
+            write_whole(self.folder.frame(index), keyframe_png(image, picture))
+
+    def _make_frames(self, finished: dict[int, Tensor]) -> None:
+        model, scorer, pictures = self.model, self.scorer, to_tensor(self.pictures)
+        latents = _encode(model, pictures)
+        learned = self._conditioning(pictures)
+        guide = Guide(
+            learned.positive,
+            learned.negative,
+            self.job.cfg,
+            poses=self.poses,
+            pose_size=(self.size[1], self.size[0]),
+            motion=self.job.motion,
+        )
+        bisection = Bisection(model, self.path, guide, self.job.bisection, scorer)
+        slots = [slot for slots in self.path.slots() for slot in slots]
+        work = {slot.index: bisection.evaluations(slot) for slot in slots}
+        if finished:
+            log.info("continuing after %d finished frames", len(finished))
+        done = sum(work[index] for index in finished)
+        with self.stages.stage("frames", sum(work.values()), done) as bar:
+            frames = bisection.frames(latents, finished)
+            for made, frame in enumerate(frames, start=len(finished) + 1):
+                self.folder.save(frame)
+                bar.set_postfix_str(f"frame {made} of {len(work)}", refresh=False)
+                bar.update(work[frame.index])
+
+    def _conditioning(self, pictures: Tensor) -> Inversion:
+        """The conditioning of the keyframes: learned now or before, or that of the prompt."""
+        job, file = self.job, self.folder.conditioning
+        if file.is_file():
+            return load_inversion(file)[0]
+        positive = self.model.encode_text(job.prompts)
+        negative = self.model.encode_text([job.negative])
+        if not job.inversion.steps:
+            return Inversion(positive, negative, {})
+        self.model.checkpointing(job.checkpointing)
+        with self.stages.stage("textual inversion", job.inversion.steps) as bar:
+
+            def show(_: int, loss: float) -> None:
+                bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+                bar.update()
+
+            learned = invert(self.model, pictures, positive, negative, job.inversion, show)
+        words = {"prompts": job.prompts, "negative_prompt": job.negative}
+        save_inversion(file, learned, MadeFor(job.cfg, job.networks.model, **words))
+        return learned
+
+    def _write_outputs(self, made_earlier: int) -> File:
+        folder, fps = self.folder, self.job.fps
+        files = [folder.frame(index) for index in range(self.path.frames)]
+        facts = [self._facts(index) for index in range(self.path.frames)]
+        with self.stages.stage("animation and page", 3) as bar:
+            write_webp(folder.path / "path.webp", files, fps)
+            bar.update()
+            write_mp4(folder.path / "path.mp4", files, fps)
+            bar.update()
+            write_page(
+                folder.path / "index.html",
+                files,
+                " → ".join(image.stem for image in self.job.images),
+                positions=[fact["position"] for fact in facts],
+                prompts=self.job.prompts,
+                settings=_shown_settings(self.job),
+            )
+        folder.write_record(
+            {
+                "finished": True,
+                "seconds": self.stages.seconds,
+                "frames_made_earlier": made_earlier,
+                "versions": _versions(),
+                "frames": facts,
+            }
+        )
+        return folder.path / "index.html"
+
+    def _facts(self, index: int) -> dict[str, Any]:
+        """What `path.json` says of a frame."""
+        keyframes = self.path.keyframes
+        if index in keyframes:
+            return {"index": index, "position": keyframes.index(index), "keyframe": True}
+        return {"index": index, **self.folder.facts(index)}
+
+
+def _fingerprint(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _check_size(job: Job, size: tuple[int, int]) -> None:
+    if job.networks.model in EMBEDDED_MODELS and size != (SIZE, SIZE):
+        raise ValueError(
+            f"images: are {size[0]} x {size[1]}, but the embedded models draw puppets of "
+            f"{SIZE} x {SIZE} only; give your own model with --model, or --size {SIZE}x{SIZE}"
+        )
+
+
+def _read_poses(
+    job: Job, originals: list[Image.Image], size: tuple[int, int]
+) -> list[list[Pose]] | None:
+    """The paired people of every keyframe, in pixels of pictures fitted to `size`."""
+    if not job.poses:
+        return None
+    pictures = read_pictures([entry for file in job.poses for entry in pose_file(file)])
+    if len(pictures) != len(originals):
+        raise ValueError(
+            f"pose: got {len(pictures)} for {len(originals)} images, want one for each"
+        )
+    people = []
+    for number, (original, picture) in enumerate(zip(originals, pictures, strict=True)):
+        placement = Placement.of(original.size, size, job.fit)
+        poses = picture.on((original.height, original.width), number)
+        people.append([pose.scaled(*placement) for pose in poses])
+    return match_people(people, job.people, job.pairing, job.fill_joints)
+
+
+def _encode(model: DiffusersModel, keyframes: Tensor) -> Tensor:
+    try:
+        return model.encode(keyframes)
+    except ValueError as error:
+        raise ValueError(f"{error}; --size WIDTHxHEIGHT resizes them") from error
+
+
+def _shown_settings(job: Job) -> dict[str, str]:
+    s = job.bisection
+    return {
+        "negative prompt": job.negative,
+        "model": job.networks.model,
+        "frames": str(job.frames),
+        "noise levels": f"{s.highest:g} to {s.lowest:g}, {s.curve}",
+        "steps": str(job.networks.steps),
+        "cfg": f"{job.cfg:g}",
+        "inversion steps": str(job.inversion.steps),
+        "candidates": str(s.candidates),
+        "poses": "yes" if job.poses else "no",
+        "seed": str(s.seed),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {name: metadata.version(name) for name in PACKAGES}
+    return {"diffusion_interpolation": __version__, "python": platform.python_version(), **found}

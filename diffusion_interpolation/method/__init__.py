@@ -1,0 +1,1 @@
+"""The method: makes frames between keyframes with any model of the contract."""

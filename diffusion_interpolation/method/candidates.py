@@ -1,0 +1,167 @@
+"""The candidates of a frame, of which one is chosen (method, step 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..resize import resize
+from .path import Slot
+from .ranking import Terms, ranked
+
+MIN_STEPS = 2
+"""Before and after candidates are ranked: samplers such as UniPC do nothing in a single step."""
+
+
+def steps_before_ranking(steps: int, fraction: float) -> int:
+    """How many of `steps` come before candidates are ranked, about a `fraction` in (0, 1] of them.
+
+    `MIN_STEPS` at least are before and after; all of them are before where there are not so many.
+    """
+    if steps < 2 * MIN_STEPS:
+        return steps
+    return min(max(MIN_STEPS, int(fraction * steps)), steps - MIN_STEPS)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A finished frame, on the CPU.
+
+    `latent` is `(c, h', w')`, and `picture` is `(3, h, w)` in 0..1. `candidate` is the number of
+    the candidate that became the frame. `scores` has one score for each candidate, of which the
+    first has the number `first`; it is empty if the frame had only one candidate. Scores compare
+    the candidates of one frame, not one frame with another. `picked` says that a person, not the
+    scores, chose the candidate. `thumbnails` are small pictures of all candidates, uint8
+    `(count, h, w, 3)`, or None if nobody asked for them. `embedding` is the scorer's embedding of
+    the picture, or None if the candidates were not ranked.
+    """
+
+    index: int
+    position: float
+    depth: int
+    latent: Tensor
+    picture: Tensor
+    candidate: int = 0
+    scores: tuple[float, ...] = ()
+    first: int = 0
+    picked: bool = False
+    thumbnails: Tensor | None = None
+    embedding: Tensor | None = None
+
+
+class Candidate(NamedTuple):
+    """A candidate, on the CPU.
+
+    `latent` is `(c, h', w')`, or None if a cache had no room for it. `terms` are the numbers that
+    rank it, or None if the frame has only one candidate. `thumbnail` is a small picture, uint8
+    `(h, w, 3)`, and `embedding` is the scorer's embedding of the picture. A `partial` candidate is
+    denoised only as far as the ranking: its latent is still noisy, and its terms, thumbnail and
+    embedding are those of the denoised prediction (x0).
+    """
+
+    latent: Tensor | None
+    terms: Terms | None
+    thumbnail: Tensor | None = None
+    embedding: Tensor | None = None
+    partial: bool = False
+
+    def copy(self) -> Candidate:
+        """Return a copy whose tensors do not keep the memory of the whole batch."""
+        return Candidate(*(x.clone() if isinstance(x, Tensor) else x for x in self))
+
+
+@dataclass
+class Candidates:
+    """Collects the candidates of a frame; when it is complete, it has a chosen candidate.
+
+    `closeness` is the weight of similarity to the neighbouring frames.
+    """
+
+    slot: Slot
+    numbers: range
+    picked: int | None = None
+    closeness: float = 0.0
+    keys: Mapping[int, bytes] = field(default_factory=dict)
+    """The key of each candidate in the cache, if there is a cache."""
+    made: dict[int, Candidate] = field(default_factory=dict)
+    _pictures: dict[int, Tensor] = field(default_factory=dict)
+    """Pictures of candidates that can still be chosen. Others are looked up or made again."""
+
+    def add(self, number: int, candidate: Candidate, picture: Tensor | None = None) -> None:
+        """Add a candidate, and its picture `(3, h, w)` if the caller has it."""
+        self.made[number] = candidate
+        if picture is not None:
+            self._pictures[number] = picture.clone()
+        if self.complete:
+            self._pictures = {n: p for n, p in self._pictures.items() if n == self.chosen}
+
+    def settle(self, candidate: Candidate, picture: Tensor | None = None) -> None:
+        """Replace the chosen candidate, which was partially denoised, by the finished one."""
+        number = self.chosen
+        # its terms stay those of the ranking, so that the same candidate stays chosen
+        self.made[number] = candidate._replace(terms=self.made[number].terms)
+        self._pictures = {} if picture is None else {number: picture.clone()}
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The score of each candidate in order; empty if there is only one candidate."""
+        if len(self.numbers) == 1:
+            return ()
+        return tuple(ranked([self.made[number].terms for number in self.numbers], self.closeness))
+
+    @property
+    def chosen(self) -> int:
+        """The number of the picked candidate, or of the best one; the lowest number wins a tie."""
+        if self.picked is not None:
+            return self.picked
+        scores = self.scores or (0.0,)
+        return self.numbers[scores.index(max(scores))]
+
+    @property
+    def picture(self) -> Tensor | None:
+        """The picture of the chosen candidate, or None if it must be made again."""
+        return self._pictures.get(self.chosen)
+
+    @property
+    def missing(self) -> list[int]:
+        return [number for number in self.numbers if number not in self.made]
+
+    @property
+    def complete(self) -> bool:
+        return len(self.made) == len(self.numbers)
+
+    def frame(self, picture: Tensor) -> Frame:
+        """Return the chosen candidate, whose picture is `picture`, as a frame."""
+        ordered, chosen = [self.made[number] for number in self.numbers], self.made[self.chosen]
+        return Frame(
+            self.slot.index,
+            self.slot.position,
+            self.slot.depth,
+            chosen.latent,
+            picture,
+            candidate=self.chosen,
+            scores=self.scores,
+            first=self.numbers.start,
+            picked=self.picked is not None,
+            thumbnails=_stack([candidate.thumbnail for candidate in ordered]),
+            embedding=chosen.embedding,
+        )
+
+
+def _stack(thumbnails: list[Tensor | None]) -> Tensor | None:
+    """Return all thumbnails as one tensor, or None if there are not several to compare."""
+    if len(thumbnails) < 2 or thumbnails[0] is None:
+        return None
+    return torch.stack(thumbnails)
+
+
+def thumbnails(pictures: Tensor, side: int) -> Tensor:
+    """Shrink pictures `(n, 3, h, w)` in 0..1 to a longer side of `side`, uint8 `(n, h', w', 3)`."""
+    scale = side / max(pictures.shape[2:])
+    size = [max(1, round(length * scale)) for length in pictures.shape[2:]]
+    small = resize(pictures, size, "bilinear")
+    return (small.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu()

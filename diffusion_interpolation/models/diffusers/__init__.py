@@ -1,0 +1,1 @@
+"""The models of the contract over the parts of diffusers."""

@@ -1,0 +1,41 @@
+"""The steps of DDIM at eta 0, with the networks of Stable Diffusion."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..contract import Guidance, Sampled, Schedule, stack
+from .control import DiffusersControl, no_residuals
+from .network import DiffusersNetwork
+from .schedule import DiffusersSchedule
+
+
+class DdimSteps:
+    """Steps of DDIM for one batch of latents, with a ControlNet if there is one."""
+
+    def __init__(
+        self,
+        network: DiffusersNetwork,
+        schedule: DiffusersSchedule,
+        control: DiffusersControl | None,
+    ) -> None:
+        self._network, self._ddim, self._control = network, schedule.ddim, control
+
+    def __call__(self, latents: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
+        """All steps of `schedule`, both halves of guidance in one forward pass."""
+        network, denoised = self._network, latents
+        halves = 1 if guidance.cfg == 1 else 2
+        text = stack([guidance.negative, guidance.positive][-halves:])
+        conditions = network.conditions(text, latents)
+        residuals = self._control.residuals(guidance, halves) if self._control else no_residuals
+        for timestep in schedule.points[:-1]:
+            rows = network.inputs(latents.repeat(halves, 1, 1, 1))
+            time = torch.full((len(rows),), timestep, device=network.device)
+            output = network(rows, time, conditions | residuals(rows, time, conditions))
+            if halves == 2:
+                negative, positive = output.chunk(2)
+                output = negative + guidance.cfg * (positive - negative)
+            step = self._ddim.step(output, timestep, latents)
+            latents, denoised = step.prev_sample, step.pred_original_sample
+        return Sampled(latents, denoised)

@@ -1,0 +1,187 @@
+"""The method's latent diffusion model over a flow transformer of diffusers, Lumina 2's NextDiT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..contract import Guidance, Sampled, Schedule, Text, stack
+from .model import DiffusersModel
+from .parts import placed, placed_codec, placed_encoders
+from .sampler import DiffusersSampler, check_rows
+from .text import token_ids
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, Lumina2Transformer2DModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+
+class DiffusersFlow(DiffusersModel):
+    """A flow transformer on latents `(1 - sigma) x + sigma noise`, sampled with Euler steps.
+
+    `denoise` is a time of flow matching before its shift, as it is in ComfyUI. `scheduler` is the
+    configuration of a `FlowMatchEulerDiscreteScheduler` with a fixed shift. There is one text
+    encoder and no ControlNet. Everything else is as in `DiffusersModel`.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        transformer: Lumina2Transformer2DModel,
+        scheduler: Mapping[str, Any],
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        *,
+        steps: int = 20,
+        batch_size: int = 8,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        _check_parts(vae, transformer, text_encoder)
+        self._device, self._schedule = torch.device(device), FlowSchedule(scheduler, steps)
+        patch = transformer.config.patch_size
+        self._codec = placed_codec(vae, patch, batch_size, self._device, dtype)
+        self._text_encoders = placed_encoders([text_encoder], self._device, dtype)
+        self._tokenizers = [tokenizer]
+        self._network = FlowNetwork(placed("transformer", transformer, self._device, dtype))
+        steps_of_batch = EulerSteps(self._network)
+        self._sampler = DiffusersSampler(steps_of_batch, self._device, batch_size, None)
+        self.hint_scale = self._codec.scale
+
+    @torch.no_grad()
+    def encode_text(self, prompts: list[str]) -> Text:
+        """The conditioning of prompts, one row each, without the padding of the text encoder.
+
+        Where prompts differ in length, the states after the end of a shorter one are 0, which no
+        state of a token is; the transformer does not see them. Raises `ValueError` for a prompt
+        longer than the encoder can read.
+        """
+        [encoder], [tokenizer] = self._text_encoders, self._tokenizers
+        tokens = token_ids(prompts, tokenizer, encoder.config.max_position_embeddings)
+        lengths = torch.tensor([len(ids) for ids in tokenizer(prompts).input_ids])
+        states = encoder(tokens.to(self._device)).last_hidden_state.float()
+        inside = torch.arange(int(lengths.max())) < lengths[:, None]
+        return Text(states[:, : inside.shape[1]] * inside[:, :, None].to(states))
+
+    def predict_noise(
+        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+    ) -> Tensor:
+        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
+
+        It is `x + (1 - sigma) v` of the velocity `v`; `negatives` changes nothing.
+        """
+        check_rows("text", text, len(noisy))
+        noisy = noisy.to(self._device, torch.float32)
+        points = [self.schedule(level).points[0] for level in levels.tolist()]
+        sigmas = torch.tensor(points, device=self._device)
+        way = self._network.velocity(noisy, sigmas, text.rows(range(len(noisy))))
+        return noisy + (1 - sigmas)[:, None, None, None] * way
+
+
+class FlowSchedule:
+    """`steps` of Euler, evenly over time, shifted as the `scheduler` shifts them."""
+
+    def __init__(self, scheduler: Mapping[str, Any], steps: int) -> None:
+        self._shift, self._sigmas = float(scheduler.get("shift", 1.0)), _sigmas(scheduler, steps)
+
+    def schedule(self, denoise: float) -> Schedule:
+        """The sigmas from the last one not above that of `denoise`, or the lowest, down to 0.
+
+        Raises `ValueError` outside of (0, 1].
+        """
+        if not 0 < denoise <= 1:
+            raise ValueError(f"noise level: got {denoise}, it must be above 0 and at most 1")
+        sigma = self._shift * denoise / (1 + (self._shift - 1) * denoise)
+        # a number that went through float32 stays where it was
+        above = self._sigmas > sigma * (1 + 1e-5)
+        first = min(int(above.sum()), len(self._sigmas) - 2)
+        return Schedule(tuple(self._sigmas[first:].tolist()))
+
+    def scales(self, schedule: Schedule) -> tuple[float, float]:
+        """`(1 - sigma, sigma)` at the first sigma."""
+        sigma = schedule.points[0]
+        return 1 - sigma, sigma
+
+
+class FlowNetwork:
+    """A transformer that predicts the velocity of flow matching."""
+
+    def __init__(self, transformer: Lumina2Transformer2DModel) -> None:
+        self.transformer = transformer
+
+    def checkpointing(self, on: bool) -> None:
+        """Whether activations are recomputed for the backward pass or kept."""
+        if on:
+            self.transformer.enable_gradient_checkpointing()
+        else:
+            self.transformer.disable_gradient_checkpointing()
+
+    def velocity(self, noisy: Tensor, sigmas: Tensor, text: Text) -> Tensor:
+        """`d latents / d sigma` at `sigmas` `(n,)`; Lumina's time runs from noise to picture."""
+        like = self.transformer
+        states = text.states.to(like.device, like.dtype)
+        seen = states.detach().ne(0).any(-1)
+        latents = noisy.to(like.dtype)
+        output = like(latents, (1 - sigmas).to(latents), states, seen, return_dict=False)
+        return -output[0].float()
+
+
+class EulerSteps:
+    """Euler steps of flow matching for one batch of latents."""
+
+    def __init__(self, network: FlowNetwork) -> None:
+        self._network = network
+
+    def __call__(self, latents: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
+        """All steps of `schedule`, both halves of guidance in one forward pass."""
+        denoised, halves = latents, 1 if guidance.cfg == 1 else 2
+        text = _stacked([guidance.negative, guidance.positive][-halves:])
+        for sigma, lower in zip(schedule.points, schedule.points[1:], strict=False):
+            sigmas = latents.new_full((halves * len(latents),), sigma)
+            way = self._network.velocity(latents.repeat(halves, 1, 1, 1), sigmas, text)
+            if halves == 2:
+                negative, positive = way.chunk(2)
+                way = negative + guidance.cfg * (positive - negative)
+            denoised = latents - sigma * way
+            latents = latents + (lower - sigma) * way
+        return Sampled(latents, denoised)
+
+
+def _check_parts(
+    vae: AutoencoderKL, transformer: Lumina2Transformer2DModel, text_encoder: CLIPTextModel
+) -> None:
+    """Raise `ValueError` unless the parts are of one model."""
+    takes, text = transformer.config, text_encoder.config
+    for got, want, what in (
+        (takes.in_channels, vae.config.latent_channels, "number of channels of the vae"),
+        (takes.cap_feat_dim, text.hidden_size, "width of the text"),
+    ):
+        if got != want:
+            raise ValueError(f"transformer: takes {got}, but the {what} is {want}")
+
+
+def _sigmas(config: Mapping[str, Any], steps: int) -> Tensor:
+    """`(steps + 1,)`: times spread evenly over 1 to 0, shifted as the scheduler shifts them."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    if config.get("use_dynamic_shifting"):
+        raise ValueError("scheduler: it shifts by the size of the picture, want a fixed shift")
+    if steps < 1:
+        raise ValueError(f"steps: got {steps}, want at least 1")
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(config))
+    scheduler.set_timesteps(sigmas=torch.linspace(1, 0, steps + 1)[:-1].tolist())
+    return scheduler.sigmas
+
+
+def _stacked(texts: list[Text]) -> Text:
+    """Rows of several conditionings; shorter ones are filled up with states that are not seen."""
+    longest = max(text.states.shape[1] for text in texts)
+
+    def filled(states: Tensor) -> Tensor:
+        return F.pad(states, (0, 0, 0, longest - states.shape[1]))
+
+    return stack([text.map(filled) for text in texts])

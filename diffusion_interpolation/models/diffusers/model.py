@@ -1,0 +1,186 @@
+"""The method's latent diffusion model over the parts of diffusers: Stable Diffusion 1, 2 and XL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import torch
+from torch import Tensor
+
+from ..contract import Guidance, Sampled, Schedule, Text
+from .codec import shrinking_of
+from .control import DiffusersControl
+from .ddim import DdimSteps
+from .files import load_controlnet, load_folder, load_single_file
+from .network import DiffusersNetwork
+from .parts import check_controlnet, check_fit, placed, placed_codec, placed_encoders
+from .sampler import DiffusersSampler, check_rows
+from .schedule import DiffusersSchedule
+from .text import encode_text
+
+if TYPE_CHECKING:
+    from diffusers import (
+        AutoencoderKL,
+        ControlNetModel,
+        SchedulerMixin,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTokenizer
+    from typing_extensions import Unpack
+
+    from .text import TextEncoder
+
+
+class Options(TypedDict, total=False):
+    """How a `DiffusersModel` runs.
+
+    `steps` of DDIM over the whole schedule (default 20), `batch_size` rows at most in one forward
+    pass (8), `device` (the CPU) and `dtype` of the weights (float32).
+    """
+
+    steps: int
+    batch_size: int
+    device: torch.device | str
+    dtype: torch.dtype
+
+
+class DiffusersModel:
+    """A `LearnableModel` made of diffusers parts, sampled with DDIM at eta 0.
+
+    Stable Diffusion 1 and 2 have one text encoder; XL has two, the second with a projection. The
+    parts are taken over: moved, frozen, put in evaluation mode. `scheduler` gives the noise
+    schedule and what the denoiser predicts. Inputs may lie anywhere; results lie on `device`, in
+    float32 whatever the type of the weights, and carry no graph except those of `predict_noise`.
+    Raises `ValueError` where the parts do not fit together or a weight is NaN or infinite.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        unet: UNet2DConditionModel,
+        scheduler: SchedulerMixin | Mapping[str, Any],
+        text_encoders: Sequence[TextEncoder],
+        tokenizers: Sequence[CLIPTokenizer],
+        controlnet: ControlNetModel | None = None,
+        *,
+        steps: int = 20,
+        batch_size: int = 8,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        check_fit(vae, unet, text_encoders, tokenizers)
+        if controlnet is not None:
+            check_controlnet(controlnet, unet)
+        self._device = torch.device(device)
+        self._schedule = DiffusersSchedule(scheduler, steps)
+        self._codec = placed_codec(vae, shrinking_of(unet), batch_size, self._device, dtype)
+        unet, control = placed("unet", unet, self._device, dtype), None
+        if controlnet is not None:
+            control = DiffusersControl(placed("controlnet", controlnet, self._device, dtype))
+        self._text_encoders = placed_encoders(text_encoders, self._device, dtype)
+        self._tokenizers = list(tokenizers)
+        self._network = DiffusersNetwork(unet, self._codec.scale)
+        steps_of_batch = DdimSteps(self._network, self._schedule, control)
+        scale = None if control is None else control.hint_scale
+        self._sampler = DiffusersSampler(steps_of_batch, self._device, batch_size, scale)
+        # without a ControlNet, pixels of a picture
+        self.hint_scale = scale or self._codec.scale
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        controlnet: str | Path | None = None,
+        allow_download: bool = False,
+        **options: Unpack[Options],
+    ) -> DiffusersModel:
+        """The model in a folder of diffusers' layout, and a ControlNet in another.
+
+        Only safetensors are read. With `allow_download`, either may be an id on the Hugging Face
+        hub. Raises `ValueError` for what is not there, not supported, not whole, or does not fit.
+        """
+        dtype = options.get("dtype", torch.float32)
+        parts = load_folder(path, dtype, allow_download)
+        control = load_controlnet(controlnet, dtype, allow_download)
+        return cls(**parts, controlnet=control, **options)
+
+    @classmethod
+    def from_single_file(
+        cls,
+        path: str | Path,
+        config: str | Path,
+        controlnet: str | Path | None = None,
+        allow_download: bool = False,
+        **options: Unpack[Options],
+    ) -> DiffusersModel:
+        """The model in one `.safetensors` file of Stable Diffusion's original layout.
+
+        `config` is a folder of diffusers' layout with the configurations and tokenizers of such a
+        model; it needs no weights. The rest is as in `from_folder`.
+        """
+        dtype = options.get("dtype", torch.float32)
+        parts = load_single_file(path, config, dtype, allow_download)
+        control = load_controlnet(controlnet, dtype, allow_download)
+        return cls(**parts, controlnet=control, **options)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is and leaves its results."""
+        return self._device
+
+    @property
+    def batch_size(self) -> int:
+        """How many latents go in one batch; it shrinks when memory runs out."""
+        return self._sampler.batch_size
+
+    def encode_text(self, prompts: list[str]) -> Text:
+        """The conditioning of prompts, one row each (`diffusers_text.encode_text`)."""
+        return encode_text(prompts, self._text_encoders, self._tokenizers)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Latents `(n, c, h', w')` of pictures `(n, 3, h, w)` in 0..1 (`DiffusersCodec`)."""
+        return self._codec.encode(pictures)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')` (`DiffusersCodec`)."""
+        return self._codec.decode(latents)
+
+    def schedule(self, denoise: float) -> Schedule:
+        """The steps from `denoise` in (0, 1] to clean latents (`DiffusersSchedule`)."""
+        return self._schedule.schedule(denoise)
+
+    def scales(self, schedule: Schedule) -> tuple[float, float]:
+        """`(a, s)` such that `a * latent + s * noise` is a latent at the first timestep."""
+        return self._schedule.scales(schedule)
+
+    def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
+        """Take all steps of `schedule` from `noisy` `(n, c, h', w')` (`DiffusersSampler`)."""
+        return self._sampler.sample(noisy, schedule, guidance)
+
+    def checkpointing(self, on: bool) -> None:
+        """Whether `predict_noise` recomputes activations for the backward pass or keeps them."""
+        self._network.checkpointing(on)
+
+    def predict_noise(
+        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+    ) -> Tensor:
+        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
+
+        Its halves of guidance differ in text alone, so that `negatives` changes nothing.
+
+        It is the noise whatever the network predicts: from v it is `a v + s x`, with `(a, s)` of
+        `scales` (Salimans and Ho 2022, appendix D). Raises `ValueError` for levels outside (0, 1]
+        and for a text of another number of rows.
+        """
+        check_rows("text", text, len(noisy))
+        network, ddim = self._network, self._schedule.ddim
+        noisy = noisy.to(self._device, torch.float32)
+        timesteps = torch.tensor([self.schedule(level).points[0] for level in levels.tolist()])
+        conditions = network.conditions(text.rows(range(len(noisy))), noisy)
+        output = network(network.inputs(noisy), timesteps.to(self._device), conditions)
+        if ddim.config.prediction_type == "epsilon":
+            return output
+        alphabar = ddim.alphas_cumprod[timesteps].to(self._device)[:, None, None, None]
+        return alphabar.sqrt() * output + (1 - alphabar).sqrt() * noisy

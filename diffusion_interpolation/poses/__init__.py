@@ -1,0 +1,1 @@
+"""Poses: how they are found, read, paired, moved and drawn."""

@@ -1,0 +1,1 @@
+"""Ranks pictures, and measures paths of pictures."""

@@ -1,0 +1,274 @@
+"""Reads and writes a CONDITIONING; everything but its prompt goes to each frame by its place.
+
+The host repeats tensors of several rows over the rows of a sampling batch, whatever frames these
+are. A tensor with a row for each keyframe is therefore given to the host with a row for each frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from comfy.clip_vision import Output as VisionOutput
+from comfy.conds import CONDConstant, CONDRegular
+
+from ...diffusion_interpolation.fingerprint import fingerprint
+from ...diffusion_interpolation.models.contract import Text, check_positions
+from ..types import INVERSION_KEY
+
+# The host merges what they hold into one row, or keeps the lengths of lists in them.
+WITHOUT_ROWS = ("unclip_conditioning", "gligen", "hooks", "additional_models")
+# A mask of two dimensions is one picture, not rows.
+PICTURE_MASKS = ("mask", "concat_mask", "denoise_mask")
+HINT = "ControlNet hint"
+# Attributes of a control that hold tensors, and what an error calls them.
+CONTROL_TENSORS = {
+    "cond_hint_original": HINT,
+    "extra_concat_orig": "ControlNet mask",
+    "extra_args": "ControlNet argument",
+}
+
+# What is known about a conditioning; it does not reach the model.
+WITHOUT_EFFECT = (INVERSION_KEY,)
+
+Change = Callable[[str, Tensor], Tensor]
+Conditioning = list[list[Any]]
+
+
+def read_conditioning(name: str, conditioning: Conditioning) -> tuple[Text, dict[str, Any]]:
+    """The states of a CONDITIONING of one entry, and what else it holds.
+
+    Raises `ValueError` for several entries: regions or a schedule have no row for each keyframe.
+    """
+    if len(conditioning) != 1:
+        raise ValueError(
+            f"{name}: got {len(conditioning)} entries (regions, a schedule, or a combination), "
+            "want one; KeyframeConditioning gives every keyframe a prompt of its own"
+        )
+    [[states, rest]] = conditioning
+    rest = dict(rest)
+    pooled = rest.pop("pooled_output", None)
+    return Text(states.float(), None if pooled is None else pooled.float()), rest
+
+
+def write_conditioning(text: Text, rest: dict[str, Any]) -> Conditioning:
+    """A CONDITIONING of one entry with a row for each of `text`."""
+    pooled = {} if text.pooled is None else {"pooled_output": text.pooled}
+    return [[text.states, {**rest, **pooled}]]
+
+
+class Places:
+    """The frames at `positions`, in keyframes, to which conditionings are given.
+
+    A control that two conditionings share is one object afterwards as well, because the host joins
+    the two halves of guidance in one batch only then.
+    """
+
+    def __init__(self, positions: Sequence[float]) -> None:
+        self._positions = positions
+        # the earlier controls are kept, so that no other object takes their ids
+        self._controls: dict[int, tuple[Any, Any]] = {}
+
+    def rest(self, rest: dict[str, Any]) -> dict[str, Any]:
+        """A copy of what a conditioning holds, in which several rows are one for each frame."""
+        placed = {key: _changed(key, value, self._rows) for key, value in rest.items()}
+        if "control" in rest:
+            placed["control"] = self._control(rest["control"])
+        return placed
+
+    def _control(self, control: Any) -> Any:
+        """`control`, or a copy of it and of all that are chained behind it."""
+        if control is None:
+            return None
+        if id(control) not in self._controls:
+            self._controls[id(control)] = control, self._placed_control(control)
+        return self._controls[id(control)][1]
+
+    def _placed_control(self, control: Any) -> Any:
+        earlier = getattr(control, "previous_controlnet", None)
+        placed_earlier = self._control(earlier)
+        tensors = _tensors_of(control)
+        placed = {key: _changed(HINT, value, self._rows) for key, value in tensors.items()}
+        changed = {key: value for key, value in placed.items() if value is not tensors[key]}
+        if placed_earlier is earlier and not changed:
+            return control
+        own = control.copy()
+        for key, value in changed.items():
+            setattr(own, key, value)
+        return own.set_previous_controlnet(placed_earlier)
+
+    def _rows(self, key: str, tensor: Tensor) -> Tensor:
+        """A row for each position of a tensor with a row for each keyframe."""
+        if _rows_of(key, tensor) < 2:
+            return tensor
+        check_positions(self._positions, len(tensor))
+        if not _is_blended(key, tensor):
+            return tensor[:1]
+        unique = dict.fromkeys(self._positions)
+        found = {position: _row_at(tensor, position) for position in unique}
+        return torch.stack([found[position] for position in self._positions])
+
+
+def _row_at(tensor: Tensor, position: float) -> Tensor:
+    """The row at `position`, linearly between the rows of two keyframes."""
+    left = min(math.floor(position), len(tensor) - 2)
+    return torch.lerp(tensor[left], tensor[left + 1], position - left)
+
+
+def check_rows(name: str, rest: dict[str, Any], keyframes: int) -> None:
+    """Raise `ValueError` for a tensor that is neither one for all keyframes nor one for each.
+
+    `rest` is what the input `name` holds in addition to its prompt.
+    """
+
+    def check(key: str, tensor: Tensor) -> Tensor:
+        rows = _rows_of(key, tensor)
+        if rows < 2:
+            return tensor
+        if tensor.ndim == 1:
+            raise ValueError(
+                f"{name}: its {key} holds {rows} numbers; it needs a single number for all frames"
+            )
+        if rows != keyframes:
+            raise ValueError(
+                f"{name}: its {key} has {rows} rows for {keyframes} keyframes; "
+                f"it needs 1 row for all of them, or {keyframes} rows"
+            )
+        if key == "mask" and rest.get("set_area_to_bounds"):
+            raise ValueError(
+                f"{name}: its mask has {rows} rows and set_cond_area is 'mask bounds'; "
+                "a mask for each keyframe needs set_cond_area 'default'"
+            )
+        if not _is_blended(key, tensor) and not bool((tensor == tensor[:1]).all()):
+            raise ValueError(
+                f"{name}: its {key} differs between keyframes, and there is nothing in between; "
+                "it needs to be the same for all keyframes"
+            )
+        return tensor
+
+    _visit(rest, check)
+
+
+def check_single(name: str, rest: dict[str, Any]) -> None:
+    """Raise `ValueError` for a tensor of several rows, which learning cannot give to keyframes."""
+
+    def check(key: str, tensor: Tensor) -> Tensor:
+        rows = _rows_of(key, tensor)
+        # learning leaves masks and controls out
+        if rows > 1 and key != "mask":
+            raise ValueError(
+                f"{name}: its {key} has {rows} rows; learning needs 1 row for all keyframes"
+            )
+        return tensor
+
+    _visit({key: value for key, value in rest.items() if key != "control"}, check)
+
+
+def count_rows(rest: dict[str, Any]) -> int:
+    """The highest number of rows of a tensor in `rest`; 1 if there is none."""
+    counts = [1]
+
+    def count(key: str, tensor: Tensor) -> Tensor:
+        counts.append(_rows_of(key, tensor))
+        return tensor
+
+    _visit(rest, count)
+    return max(counts)
+
+
+def _visit(rest: dict[str, Any], look: Change) -> None:
+    """Call `look` with every tensor in `rest` and in its controls."""
+    for key, value in rest.items():
+        _changed(key, value, look)
+    control = rest.get("control")
+    while control is not None:
+        for key, value in _tensors_of(control).items():
+            _changed(CONTROL_TENSORS[key], value, look)
+        control = getattr(control, "previous_controlnet", None)
+
+
+def _tensors_of(control: Any) -> dict[str, Any]:
+    """The attributes of a control that may hold tensors."""
+    return {key: getattr(control, key) for key in CONTROL_TENSORS if hasattr(control, key)}
+
+
+def _changed(key: str, value: Any, change: Change) -> Any:
+    """`value` with `change` applied to the tensors in it; the same object where none changes."""
+    if key in WITHOUT_ROWS or isinstance(value, CONDConstant):
+        return value
+    if isinstance(value, Tensor):
+        return change(key, value)
+    if isinstance(value, CONDRegular):
+        cond = _changed(key, value.cond, change)
+        return value if cond is value.cond else value._copy_with(cond)
+    if isinstance(value, VisionOutput):
+        return _changed_output(key, value, change)
+    if isinstance(value, (list, tuple)):
+        items = [_changed(key, item, change) for item in value]
+        return value if _all_same(items, value) else type(value)(items)
+    if isinstance(value, dict) and key in ("model_conds", *CONTROL_TENSORS.values()):
+        # the items of model_conds have names of their own
+        items = {
+            name: _changed(name if key == "model_conds" else key, item, change)
+            for name, item in value.items()
+        }
+        return value if _all_same(items.values(), value.values()) else items
+    return value
+
+
+def _changed_output(key: str, value: VisionOutput, change: Change) -> VisionOutput:
+    attributes = vars(value)
+    items = {name: _changed(key, item, change) for name, item in attributes.items()}
+    if _all_same(items.values(), attributes.values()):
+        return value
+    changed = copy(value)
+    vars(changed).update(items)
+    return changed
+
+
+def _all_same(items: Any, others: Any) -> bool:
+    return all(one is other for one, other in zip(items, others, strict=True))
+
+
+def _rows_of(key: str, tensor: Tensor) -> int:
+    if tensor.ndim == 0 or (key in PICTURE_MASKS and tensor.ndim == 2):
+        return 1
+    return len(tensor)
+
+
+def _is_blended(key: str, tensor: Tensor) -> bool:
+    """Whether something meaningful lies between two rows: not between choices and whole numbers."""
+    return tensor.is_floating_point() and not key.endswith("attention_mask")
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """The names of what differs between two conditionings, except their prompts."""
+    keys = sorted(first.keys() | second.keys())
+    return [
+        key
+        for key in keys
+        if key not in WITHOUT_EFFECT and not _is_equal(first.get(key), second.get(key))
+    ]
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """Whether two values are the same; models and controls are equal to themselves alone."""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Tensor):
+        return one.shape == other.shape and torch.equal(one.to(other), other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_is_equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_is_equal, one, other))
+    if isinstance(one, (CONDRegular, VisionOutput)):
+        return _is_equal(vars(one), vars(other))
+    # arrays and objects of other packs may have no plain answer to `one == other`
+    return fingerprint(one) == fingerprint(other)

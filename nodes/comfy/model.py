@@ -1,0 +1,48 @@
+"""ComfyUI's MODEL, VAE and CONTROL_NET as the model that frames are made with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...diffusion_interpolation.models.contract import Guidance, Sampled, Schedule
+from .codec import ComfyCodec
+from .sampler import ComfySampler
+from .schedule import ComfySchedule
+
+
+class ComfyModel:
+    """A `LatentDiffusionModel` of what ComfyUI has loaded.
+
+    Latents are in the scale that the network sees (`to_network`), float32.
+    """
+
+    def __init__(self, schedule: ComfySchedule, sampler: ComfySampler, codec: ComfyCodec) -> None:
+        self._schedule, self.sampler, self._codec = schedule, sampler, codec
+
+    @property
+    def device(self) -> torch.device:
+        return self.sampler.device
+
+    @property
+    def batch_size(self) -> int:
+        return self.sampler.batch_size
+
+    @property
+    def hint_scale(self) -> int:
+        return self.sampler.hint_scale
+
+    def schedule(self, denoise: float) -> Schedule:
+        return self._schedule.schedule(denoise)
+
+    def scales(self, schedule: Schedule) -> tuple[float, float]:
+        return self._schedule.scales(schedule)
+
+    def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
+        return self.sampler.sample(noisy, schedule, guidance)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return self._codec.encode(pictures)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self._codec.decode(latents)

@@ -1,0 +1,1 @@
+"""Networks of this pack that ComfyUI holds in its memory."""

@@ -1,0 +1,1 @@
+"""The frames of a run as files, events and answers for the front end."""
