@@ -45,7 +45,9 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
     fewer than two rows, which have no covariance.
     """
     if min(len(real), len(made)) < 2:
-        raise ValueError(f"features: got {len(real)} and {len(made)} rows, want at least 2 of each")
+        raise ValueError(
+            f"features: got {len(real)} and {len(made)} rows, needs at least 2 of each"
+        )
     # not every device has float64
     real, made = real.cpu().double(), made.cpu().double()
     means = (real.mean(0) - made.mean(0)).square().sum()

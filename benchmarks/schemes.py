@@ -325,7 +325,7 @@ def main() -> None:
     args = words.parse_args()
     known = ways(args)
     if unknown := set(args.ways or ()) - set(known):
-        words.error(f"--ways: got {min(unknown)!r}, want some of {', '.join(known)}")
+        words.error(f"--ways: got {min(unknown)!r}, needs some of {', '.join(known)}")
     distance = lpips_distance(args.lpips, args.device) if args.lpips else None
     bench = Bench(args.frames, args.seed, args.device, distance, args.model)
     pairs = held_out(2 * args.pairs, args.seed).split(2)

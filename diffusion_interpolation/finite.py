@@ -12,7 +12,7 @@ def check_finite(name: str, tensor: Tensor, way_out: str) -> None:
     """
     if bad := _bad_rows(tensor):
         raise ValueError(
-            f"{name}: got NaN or infinity in {bad} of {len(tensor)}, want finite numbers only; "
+            f"{name}: got NaN or infinity in {bad} of {len(tensor)}, needs finite numbers only; "
             f"{way_out}"
         )
 

@@ -111,7 +111,7 @@ def _no_picture(path: Path) -> str:
 def _eight_bits(picture: Image.Image, path: Path) -> Image.Image:
     """Grey pictures of 16 bits brought to 8, which Pillow would cut off instead."""
     if picture.mode == "F":
-        raise ValueError(f"image: {path} holds floating-point numbers, want 8 or 16 bits")
+        raise ValueError(f"image: {path} holds floating-point numbers, needs 8 or 16 bits")
     if not picture.mode.startswith("I"):
         return picture
     return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))

@@ -19,7 +19,7 @@ def line_plot(points: Mapping[float, float], title: str, x_name: str) -> Image.I
     Raises `ValueError` for no points.
     """
     if not points:
-        raise ValueError("plot: got no points, want at least one")
+        raise ValueError("plot: got no points, needs at least one")
     image = Image.new("RGB", SIZE, _BACKGROUND)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(22)
     x_range, y_range = _range(points.keys()), _range(points.values())

@@ -122,7 +122,7 @@ export class FrameSlider {
    */
   setFrames(urls, positions = evenPositions(urls.length)) {
     if (positions.length !== urls.length) {
-      const wanted = `want one for each of ${urls.length} frames`;
+      const wanted = `needs one for each of ${urls.length} frames`;
       throw new RangeError(`positions: got ${positions.length}, ${wanted}`);
     }
     const other = positions.join() !== this.#positions.join();

@@ -69,7 +69,7 @@ class CLIPRerank(io.ComfyNode):
     ) -> io.NodeOutput:
         if latents is not None and len(latents["samples"]) != len(images):
             raise ValueError(
-                f"latents: got {len(latents['samples'])} for {len(images)} images, want as many"
+                f"latents: got {len(latents['samples'])} for {len(images)} images, needs as many"
             )
         scores = reranker(to_rgb("images", images)).cpu()
         if not scores.isfinite().all():

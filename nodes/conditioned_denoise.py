@@ -129,7 +129,7 @@ class ConditionedDenoise(io.ComfyNode):
         sampled = denoiser.sample(noisy, as_schedule(sigmas), replace(guidance, seeds=seeds))
         if not sampled.latents.isfinite().all():
             raise FloatingPointError(
-                "model: it gave numbers that are not finite, want finite ones; "
+                "model: it gave numbers that are not finite, needs finite ones; "
                 "try another precision, or a lower cfg"
             )
         # sigmas that do not fall to 0 leave noise for another node
@@ -145,7 +145,7 @@ def _check_start(model: Any, sigma: Tensor) -> None:
     if not sampling.noise_scaling(sigma.cpu(), torch.zeros_like(latent), latent).item() > 0:
         raise ValueError(
             f"sigmas: got {sigma.item():g} as the first, where this model keeps nothing of "
-            "noisy_latent, want a lower one, such as the sigmas of Noisy Latent Lerp begin with"
+            "noisy_latent, needs a lower one, such as the sigmas of Noisy Latent Lerp begin with"
         )
 
 

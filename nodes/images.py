@@ -21,7 +21,8 @@ def to_rgb(name: str, images: Tensor) -> Tensor:
     channels = images.shape[-1]
     if images.ndim != 4 or not 1 <= channels <= 4:
         raise ValueError(
-            f"{name}: got {tuple(images.shape)}, want an IMAGE (count, height, width, channels) of "
+            f"{name}: got {tuple(images.shape)}, needs an IMAGE (count, height, width, channels) "
+            "of "
             "1 to 4 channels: grey or RGB, with or without alpha"
         )
     check_finite(name, images, f"if a VAE made them, {OTHER_VAE}")

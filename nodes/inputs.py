@@ -202,16 +202,16 @@ def read_prompts(
     _check_text("positive", text)
     if keyframes is not None and len(text) not in (1, keyframes):
         raise ValueError(
-            f"positive: got {len(text)} rows for {keyframes} keyframes, want 1 or {keyframes}"
+            f"positive: got {len(text)} rows for {keyframes} keyframes, needs 1 or {keyframes}"
         )
     if negative is None and cfg != 1:
         raise ValueError(
-            f"negative: got none at cfg {cfg:g}, want one; at cfg 1 the model does without"
+            f"negative: got none at cfg {cfg:g}, needs one; at cfg 1 the model does without"
         )
     away, away_rest = read_conditioning("negative", negative or positive)
     _check_text("negative", away)
     if len(away) != 1 and negative is not None:
-        raise ValueError(f"negative: got {len(away)} rows, want 1: it is the same everywhere")
+        raise ValueError(f"negative: got {len(away)} rows, needs 1: it is the same everywhere")
     count = keyframes or _count_keyframes(text, [rest, away_rest])
     for name, held in (("positive", rest), ("negative", away_rest)):
         check_rows(name, held, count)
@@ -245,12 +245,12 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
     if pose.poses is None and pose.control_net is None:
         return None, (0, 0)
     if pose.control_net is None:
-        raise ValueError("control_net: got none, but poses, which want an OpenPose ControlNet")
+        raise ValueError("control_net: got none, but poses, which need an OpenPose ControlNet")
     if pose.poses is None:
-        raise ValueError("poses: got none, but a control_net, which wants one for every keyframe")
+        raise ValueError("poses: got none, but a control_net, which needs one for every keyframe")
     people, size = read_poses(pose.poses, pose.size)
     if len(people) not in (keyframes, 1) and keyframes > 1:
-        raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, want one for each")
+        raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, needs one for each")
     # an editor may have changed their number since
     paired = are_paired(pose.poses) and len(set(map(len, people))) == 1
     return people if paired else match_people(people, "all"), size
@@ -260,9 +260,9 @@ def check_latents(name: str, latents: Tensor) -> None:
     """Raise `ValueError` for no latents, or such that are not finite, whatever made them."""
     # newer hosts put pictures and sound side by side in an object of their own
     if not isinstance(latents, Tensor):
-        raise ValueError(f"{name}: got a latent of several parts, want one of pictures alone")
+        raise ValueError(f"{name}: got a latent of several parts, needs one of pictures alone")
     if not len(latents):
-        raise ValueError(f"{name}: got an empty batch, want at least 1 latent")
+        raise ValueError(f"{name}: got an empty batch, needs at least 1 latent")
     check_finite(name, latents, f"if a VAE made them, {OTHER_VAE}; if a sampler did, lower its cfg")
 
 
@@ -274,12 +274,12 @@ def read_keyframes(images: Tensor, vae: Any) -> Tensor:
     """
     if vae is None:
         raise ValueError(
-            "vae: got none (the checkpoint has none inside), want one; Load VAE reads a VAE file"
+            "vae: got none (the checkpoint has none inside), needs one; Load VAE reads a VAE file"
         )
     pictures = to_rgb("keyframes", images)
     if len(images) < 2:
         raise ValueError(
-            f"keyframes: got {len(images)} picture, want at least 2; Batch Images joins them"
+            f"keyframes: got {len(images)} picture, needs at least 2; Batch Images joins them"
         )
     unit = vae.spacial_compression_encode()
     height, width = pictures.shape[2:]

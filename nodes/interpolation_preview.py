@@ -40,7 +40,7 @@ class InterpolationPreview(io.ComfyNode):
         """`images` are batches `(n, h, w, c)`."""
         pictures = [picture for batch in images for picture in to_rgb("images", batch)]
         if not pictures:
-            raise ValueError("images: got none, want at least 1")
+            raise ValueError("images: got none, needs at least 1")
         # it also looks whether the run was cancelled
         bar = comfy.utils.ProgressBar(len(pictures))
         with FrameFiles(len(pictures), cls.hidden) as files:

@@ -113,7 +113,8 @@ def _check_alike(first: Text, second: Text) -> None:
     got, want = _kind(second), _kind(first)
     if got != want:
         raise ValueError(
-            f"second: got text of {got}, first of {want}; want both from one model's text encoder"
+            f"second: got text of {got}, first of {want}; both must come from the "
+            "text encoder of one model"
         )
 
 

@@ -58,7 +58,7 @@ class LoadPoses(io.ComfyNode):
         path = _path(file)
         if path is None:
             raise ValueError(
-                f"file: got {file!r}, want a .json in the input or output folder that is there"
+                f"file: got {file!r}, needs a .json in the input or output folder that is there"
             )
         return io.NodeOutput([*pose_entries(before or []), *pose_file(path)])
 

@@ -98,7 +98,7 @@ def matched(
 ) -> io.NodeOutput:
     """What `pose_outputs` are, of the people found in pictures of `size` (height, width)."""
     if missing_joints not in (DROP, FILL_IN):
-        raise ValueError(f"missing_joints: got {missing_joints!r}, want {DROP!r} or {FILL_IN!r}")
+        raise ValueError(f"missing_joints: got {missing_joints!r}, needs {DROP!r} or {FILL_IN!r}")
     paired = match_people(found, people, pairing, fill=missing_joints == FILL_IN)
     skeletons = draw_batch(paired, *size).movedim(1, -1)
     return io.NodeOutput(

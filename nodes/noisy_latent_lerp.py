@@ -127,10 +127,10 @@ def _neighbours(keyframes: Tensor, position: float) -> tuple[Tensor, Tensor, flo
     """The keyframes left and right of `position` and the weight of the right one."""
     last = len(keyframes) - 1
     if last < 1:
-        raise ValueError(f"latents: got {len(keyframes)}, want a batch of at least 2 keyframes")
+        raise ValueError(f"latents: got {len(keyframes)}, needs a batch of at least 2 keyframes")
     if position > last:
         raise ValueError(
-            f"position: got {position:g}, want 0 to {last}: there are {last + 1} keyframes"
+            f"position: got {position:g}, needs 0 to {last}: there are {last + 1} keyframes"
         )
     left = min(math.floor(position), last - 1)
     return keyframes[left], keyframes[left + 1], position - left

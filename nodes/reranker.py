@@ -169,7 +169,9 @@ def pair_scorer(pair: ClipPair, positive: str, negative: str) -> Scorer:
     """A scorer of prompts as a user types them; raises `ValueError` where both are empty."""
     lines = [line.strip() for line in positive.splitlines() if line.strip()]
     if not lines and not negative.strip():
-        raise ValueError("positive: got nothing, and nothing in negative, want a prompt to rank by")
+        raise ValueError(
+            "positive: got nothing, and nothing in negative, needs a prompt to rank by"
+        )
     return pair.scorer(lines or [""], " ".join(negative.split()))
 
 
@@ -206,12 +208,12 @@ def _encoder(clip: Any, width: int) -> tuple[str, Any]:
             if not _is_projection(weight):
                 raise ValueError(
                     "clip: got a text encoder without its projection (text_projection), "
-                    "want one from a full CLIP file"
+                    "needs one from a full CLIP file"
                 )
             return name, encoder
     raise ValueError(
         f"clip: its text encoders project to {sorted(widths.values()) or 'nothing'}, "
-        f"clip_vision gives {width}; want both halves of one CLIP"
+        f"clip_vision gives {width}; it needs both halves of one CLIP"
     )
 
 

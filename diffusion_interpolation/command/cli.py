@@ -98,7 +98,7 @@ def _run_demo(words: list[str]) -> int:
     from .job import EMBEDDED
 
     if options.out.exists() and not options.out.is_dir():
-        raise ValueError(f"out: {options.out} is a file, want a folder")
+        raise ValueError(f"out: {options.out} is a file, needs a folder")
     options.images, poses = write_pair(options.out / "inputs")
     if options.model == EMBEDDED:
         options.pose = poses
@@ -481,7 +481,7 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
 def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if not found or not all(int(side) for side in found.groups()):
-        raise argparse.ArgumentTypeError(f"got {text!r}, want WIDTHxHEIGHT, such as 512x512")
+        raise argparse.ArgumentTypeError(f"got {text!r}, needs WIDTHxHEIGHT, such as 512x512")
     return int(found[1]), int(found[2])
 
 

@@ -63,7 +63,7 @@ class ModelChoice:
         if File(self.model).suffix == ".safetensors":
             if not self.config:
                 raise ValueError(
-                    f"config: got none, but {self.model} is a single file, which wants the folder "
+                    f"config: got none, but {self.model} is a single file, which needs the folder "
                     "with the configurations and tokenizers of such a model"
                 )
             return DiffusersModel.from_single_file(
@@ -120,10 +120,11 @@ class Job:
         if inside:
             raise ValueError(f"images: {inside[0]} lies in the output folder {self.out}")
         if self.frames < 3:
-            raise ValueError(f"frames: got {self.frames}, want at least 3, the inputs among them")
+            raise ValueError(f"frames: got {self.frames}, needs at least 3, the inputs among them")
         if len(self.prompts) not in (1, len(self.images)):
             raise ValueError(
-                f"prompt: got {len(self.prompts)}, want 1 or as many as images ({len(self.images)})"
+                f"prompt: got {len(self.prompts)}, needs 1 or as many as images "
+                f"({len(self.images)})"
             )
         self.bisection.check()
         if self.poses and self.networks.model == EMBEDDED_FLOW:
@@ -143,7 +144,7 @@ class Job:
             ("learning rate", self.inversion.learning_rate),
         ):
             if not 0 < value < math.inf:
-                raise ValueError(f"{name}: got {value}, want a finite number above 0")
+                raise ValueError(f"{name}: got {value}, needs a finite number above 0")
         self.inversion.check()
 
     def frame_settings(self) -> dict[str, Any]:

@@ -248,7 +248,7 @@ def _read_poses(
     pictures = read_pictures([entry for file in job.poses for entry in pose_file(file)])
     if len(pictures) != len(originals):
         raise ValueError(
-            f"pose: got {len(pictures)} for {len(originals)} images, want one for each"
+            f"pose: got {len(pictures)} for {len(originals)} images, needs one for each"
         )
     people = []
     for number, (original, picture) in enumerate(zip(originals, pictures, strict=True)):

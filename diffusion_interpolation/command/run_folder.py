@@ -41,10 +41,10 @@ class RunFolder:
         except UnicodeEncodeError:
             # safetensors opens no other names, and would say so after the first frame
             raise ValueError(
-                f"out: {str(self.path)!a} is not Unicode, want a name that is"
+                f"out: {str(self.path)!a} is not Unicode, needs a name that is"
             ) from None
         if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"out: {self.path} is a file, want a folder")
+            raise ValueError(f"out: {self.path} is a file, needs a folder")
         if not self._record_of_this_run():
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_record({"finished": False})
@@ -70,7 +70,7 @@ class RunFolder:
             return True
         others = self.path.iterdir() if self.path.is_dir() else ()
         if any(not other.name.endswith(UNFINISHED) for other in others):
-            raise ValueError(f"out: {self.path} holds other things than a run, want a new folder")
+            raise ValueError(f"out: {self.path} holds other things than a run, needs a new folder")
         return False
 
     def _read_record(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ RUN = {
 def _limit(text: str) -> tuple[str, float]:
     stage, _, seconds = text.partition("=")
     if stage not in ORDER:
-        raise argparse.ArgumentTypeError(f"got {text}, want STAGE=SECONDS with one of {ORDER}")
+        raise argparse.ArgumentTypeError(f"got {text}, needs STAGE=SECONDS with one of {ORDER}")
     return stage, float(seconds)
 
 

@@ -62,9 +62,9 @@ class Settings:
         candidate_count(1, self.candidates, self.least_candidates)
         check_seed(self.seed)
         if not 0 <= self.closeness < math.inf:
-            raise ValueError(f"closeness: got {self.closeness}, want 0 or more, and finite")
+            raise ValueError(f"closeness: got {self.closeness}, needs 0 or more, and finite")
         if not 0 < self.rank_after <= 1:
-            raise ValueError(f"rank after: got {self.rank_after}, want more than 0, and 1 at most")
+            raise ValueError(f"rank after: got {self.rank_after}, needs more than 0, and 1 at most")
 
 
 PAPER = Settings(blend="slerp", candidates=8, closeness=0.0, rank_after=1.0)

@@ -36,7 +36,7 @@ class Guide:
 
     def __post_init__(self) -> None:
         if self.poses is not None and min(self.pose_size) < 1:
-            raise ValueError(f"pose size: got {self.pose_size}, want pixels of (height, width)")
+            raise ValueError(f"pose size: got {self.pose_size}, needs pixels of (height, width)")
 
     def at(
         self, positions: Sequence[float], model: LatentDiffusionModel, grid: tuple[int, int]

@@ -63,14 +63,14 @@ class InversionSettings:
     def check(self) -> None:
         """Raise `ValueError` for settings out of range."""
         if self.steps < 0:
-            raise ValueError(f"inversion steps: got {self.steps}, want 0 or more")
+            raise ValueError(f"inversion steps: got {self.steps}, needs 0 or more")
         if self.draws < 1:
-            raise ValueError(f"draws: got {self.draws}, want at least 1")
+            raise ValueError(f"draws: got {self.draws}, needs at least 1")
         if self.augmentations < 0:
-            raise ValueError(f"augmentations: got {self.augmentations}, want 0 or more")
+            raise ValueError(f"augmentations: got {self.augmentations}, needs 0 or more")
         if not 0 < self.lowest < self.highest <= 1:
             got = f"{self.lowest} to {self.highest}"
-            raise ValueError(f"inversion levels: got {got}, want 0 < lowest < highest <= 1")
+            raise ValueError(f"inversion levels: got {got}, needs 0 < lowest < highest <= 1")
 
 
 @dataclass(frozen=True)
@@ -363,7 +363,7 @@ def _finite(loss: float, step: int) -> float:
 def _check_rows(pictures: int, positive: Text) -> None:
     if len(positive) not in (1, pictures):
         raise ValueError(
-            f"positive: got {len(positive)} rows for {pictures} keyframes, want 1 or {pictures}"
+            f"positive: got {len(positive)} rows for {pictures} keyframes, needs 1 or {pictures}"
         )
 
 

@@ -121,7 +121,7 @@ def check_levels(highest: float, lowest: float) -> None:
     if not 0 < lowest <= highest <= 1:
         raise ValueError(
             f"noise levels: got highest {highest} and lowest {lowest}, "
-            "want 0 < lowest <= highest <= 1"
+            "needs 0 < lowest <= highest <= 1"
         )
 
 
@@ -131,14 +131,14 @@ def candidate_count(depth: int, most: int, least: int = 3) -> int:
     Raises `ValueError` for no candidates. (Method, step 6.)
     """
     if most < 1:
-        raise ValueError(f"candidates: got {most}, want at least 1")
+        raise ValueError(f"candidates: got {most}, needs at least 1")
     return max(most - (depth - 1), min(least, most))
 
 
 def check_seed(seed: int) -> None:
     """Raise `ValueError` unless `0 <= seed <= MOST_SEED`."""
     if not 0 <= seed <= MOST_SEED:
-        raise ValueError(f"seed: got {seed}, want 0 or more, and less than 2^63")
+        raise ValueError(f"seed: got {seed}, needs 0 or more, and less than 2^63")
 
 
 def row_seed(seed: int, position: float, candidate: int) -> int:

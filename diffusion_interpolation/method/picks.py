@@ -81,7 +81,7 @@ def _read(entry: str) -> Pick:
     found = _ENTRY.fullmatch(entry)
     if found is None:
         raise ValueError(
-            f"picks: got {entry!r}, want a position and the number of a candidate, as in 0.5: 3, "
+            f"picks: got {entry!r}, needs a position and the number of a candidate, as in 0.5: 3, "
             "or new noise there, as in 0.5: roll 1"
         )
     position, candidate, roll = found.group("position", "candidate", "roll")

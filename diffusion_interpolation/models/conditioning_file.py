@@ -78,7 +78,7 @@ def load_inversion(file: Path) -> tuple[Inversion, MadeFor]:
     except (OSError, SafetensorError) as error:
         raise ValueError(f"conditioning: {file} cannot be read: {error}") from error
     if not {"positive.states", "negative.states"} <= set(tensors) or "losses" not in metadata:
-        raise ValueError(f"conditioning: {file} holds none, want a file that inversion wrote")
+        raise ValueError(f"conditioning: {file} holds none, needs a file that inversion wrote")
     texts = [Text(tensors[f"{half}.states"], tensors.get(f"{half}.pooled")) for half in HALVES]
     try:
         losses = {int(step): loss for step, loss in json.loads(metadata["losses"]).items()}

@@ -109,7 +109,7 @@ class Schedule:
     def __getitem__(self, steps: slice) -> Schedule:
         start, stop, stride = steps.indices(len(self))
         if stride != 1:
-            raise ValueError(f"schedule: got a slice with a stride of {stride}, want 1")
+            raise ValueError(f"schedule: got a slice with a stride of {stride}, needs 1")
         return Schedule(self.points[start : max(start, stop) + 1])
 
 
@@ -187,7 +187,7 @@ def check_positions(positions: Sequence[float], rows: int) -> None:
     first, last = min(positions), max(positions)
     if not 0 <= first <= last <= rows - 1:
         raise ValueError(
-            f"position: got {first:g} to {last:g}, want 0 to {rows - 1}: there are {rows} rows"
+            f"position: got {first:g} to {last:g}, needs 0 to {rows - 1}: there are {rows} rows"
         )
 
 

@@ -50,7 +50,7 @@ def detect(pictures: Tensor, find: Find) -> list[list[Pose]]:
     empty = [str(number) for number, persons in enumerate(people) if not persons]
     if empty:
         raise ValueError(
-            f"images: no person found in picture {', '.join(empty)} (from 0), want one in each; "
+            f"images: no person found in picture {', '.join(empty)} (from 0), needs one in each; "
             "for a stylised picture, detect on a photograph made from it, as the example workflow "
             "stylised_poses does"
         )
@@ -67,7 +67,7 @@ def openpose(weights: Path, device: torch.device | str = "cpu") -> Detector:
     missing or something else, and where controlnet-aux is not installed.
     """
     if not weights.is_file():
-        raise ValueError(f"detector: {weights} is missing, want OpenPose's body_pose_model.pth")
+        raise ValueError(f"detector: {weights} is missing, needs OpenPose's body_pose_model.pth")
     require("detector", OPENPOSE)
     from controlnet_aux.open_pose.body import Body
     from controlnet_aux.open_pose.model import bodypose_model
@@ -159,7 +159,7 @@ def _transformers() -> Any:
         transformers.VitPoseForPoseEstimation  # noqa: B018
     except AttributeError as error:
         raise ValueError(
-            f"detector: ViTPose wants transformers 4.48 or newer, got {transformers.__version__}; "
+            f"detector: ViTPose needs transformers 4.48 or newer, got {transformers.__version__}; "
             "use OpenPose, or poses of another node, where another pack needs this one"
         ) from error
     return transformers
@@ -172,7 +172,7 @@ def _pretrained(kind: Any, folder: Path) -> nn.Module:
     """
     for name in TRANSFORMERS_FILES:
         if not (folder / name).is_file():
-            raise ValueError(f"detector: {folder / name} is missing, want one of {kind.__name__}")
+            raise ValueError(f"detector: {folder / name} is missing, needs one of {kind.__name__}")
     _check_config(folder / "config.json")
     try:
         network, report = kind.from_pretrained(
@@ -196,14 +196,14 @@ def _check_config(file: Path) -> None:
         raise ValueError(f"detector: {file} is not a JSON file ({error})") from error
     if config.get("backbone") or config.get("use_pretrained_backbone"):
         raise ValueError(
-            f"detector: {file} names a backbone that is elsewhere, want all in one folder"
+            f"detector: {file} names a backbone that is elsewhere, needs all in one folder"
         )
 
 
 def _check_joints(network: Any, folder: Path) -> None:
     if network.config.num_labels != 17:
         raise ValueError(
-            f"detector: {folder} knows {network.config.num_labels} joints, want the 17 of COCO"
+            f"detector: {folder} knows {network.config.num_labels} joints, needs the 17 of COCO"
         )
 
 

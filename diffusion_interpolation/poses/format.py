@@ -88,7 +88,7 @@ def read_poses(
     pictures = read_pictures(data)
     wanted = size or next((picture.size for picture in pictures if picture.size), None)
     if wanted is None:
-        raise ValueError("poses: got nobody in any picture, want at least one person")
+        raise ValueError("poses: got nobody in any picture, needs at least one person")
     return [picture.on(wanted, number) for number, picture in enumerate(pictures)], wanted
 
 
@@ -107,7 +107,7 @@ def read_pictures(data: Any) -> list[PosePicture]:
     """
     pictures = [_read_picture(entry, f"pose {i}") for i, entry in enumerate(pose_entries(data))]
     if not pictures:
-        raise ValueError("poses: got none, want at least one picture's")
+        raise ValueError("poses: got none, needs at least one picture's")
     return pictures
 
 
@@ -138,7 +138,7 @@ def pose_entries(data: Any) -> list[Any]:
     entries = [data] if isinstance(data, Mapping) else data
     if not isinstance(entries, list | tuple):
         raise ValueError(
-            f"poses: got {type(data).__name__}, want POSE_KEYPOINT (a list of one dict a picture)"
+            f"poses: got {type(data).__name__}, needs POSE_KEYPOINT (a list of one dict a picture)"
         )
     return list(entries)
 
@@ -158,15 +158,15 @@ def _read_picture(entry: Any, name: str) -> PosePicture:
     if _is_nothing(entry):
         return PosePicture([], None)
     if not isinstance(entry, Mapping):
-        raise ValueError(f"{name}: got {type(entry).__name__}, want a dict with 'people'")
+        raise ValueError(f"{name}: got {type(entry).__name__}, needs a dict with 'people'")
     if "people" not in entry:
         if "animals" in entry:
-            raise ValueError(f"{name}: got an animal pose (AP-10K), want people (OpenPose-18)")
+            raise ValueError(f"{name}: got an animal pose (AP-10K), needs people (OpenPose-18)")
         raise ValueError(f"{name}: got no 'people' (keys: {', '.join(map(str, entry))})")
     height, width = (_canvas_side(entry, side, name) for side in ("height", "width"))
     people = entry["people"] or []
     if not isinstance(people, list | tuple):
-        raise ValueError(f"{name}, 'people': got {type(people).__name__}, want a list")
+        raise ValueError(f"{name}, 'people': got {type(people).__name__}, needs a list")
     poses = [_read_person(person, f"{name}, person {i}") for i, person in enumerate(people)]
     poses = [pose for pose in poses if pose is not None]
     if poses and _are_fractions(poses):
@@ -177,7 +177,7 @@ def _read_picture(entry: Any, name: str) -> PosePicture:
 def _canvas_side(entry: Mapping, side: str, name: str) -> int:
     value = entry.get(f"canvas_{side}")
     if not isinstance(value, Real) or not math.isfinite(value) or value < 1:
-        raise ValueError(f"{name}, 'canvas_{side}': got {value!r}, want a number of pixels")
+        raise ValueError(f"{name}, 'canvas_{side}': got {value!r}, needs a number of pixels")
     return int(value)
 
 
@@ -192,7 +192,7 @@ def _read_person(person: Any, name: str) -> Pose | None:
     if _is_nothing(person):
         return None
     if not isinstance(person, Mapping):
-        raise ValueError(f"{name}: got {type(person).__name__}, want a dict")
+        raise ValueError(f"{name}: got {type(person).__name__}, needs a dict")
     body = person.get("pose_keypoints_2d")
     if _is_nothing(body):
         return None
@@ -224,11 +224,11 @@ def _joints(values: Any, name: str) -> Tensor:
         numbers = [math.nan if value is None else float(value) for value in values]
         given = [value is not None for value in values]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: got {values!r:.60}, want a list of numbers") from error
+        raise ValueError(f"{name}: got {values!r:.60}, needs a list of numbers") from error
     if len(numbers) not in [3 * count for count in _LAYOUTS]:
         known = _OTHER_LAYOUTS.get(len(numbers), "")
         raise ValueError(
-            f"{name}: got {len(numbers)} values{known}, want 54 (OpenPose's 18 joints of x, y, c) "
+            f"{name}: got {len(numbers)} values{known}, needs 54 (OpenPose's 18 joints of x, y, c) "
             "or 75 (its 25, BODY_25)"
         )
     joints = torch.tensor(numbers, dtype=torch.float32).reshape(-1, 3)
@@ -236,7 +236,7 @@ def _joints(values: Any, name: str) -> Tensor:
     there = whole & ~(joints[:, 2] <= 0)
     joints = torch.where(there[:, None], joints, 0.0)
     if not joints.isfinite().all():
-        raise ValueError(f"{name}: got NaN or infinite values, want finite ones")
+        raise ValueError(f"{name}: got NaN or infinite values, needs finite ones")
     return joints
 
 
@@ -245,11 +245,11 @@ def _scores(values: Any, count: int, name: str) -> Tensor:
     try:
         scores = torch.tensor([float(value or 0) for value in values], dtype=torch.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: got {values!r:.60}, want a list of numbers") from error
+        raise ValueError(f"{name}: got {values!r:.60}, needs a list of numbers") from error
     if len(scores) != count:
-        raise ValueError(f"{name}: got {len(scores)} values, want {count} (one a joint)")
+        raise ValueError(f"{name}: got {len(scores)} values, needs {count} (one a joint)")
     if not scores.isfinite().all():
-        raise ValueError(f"{name}: got NaN or infinite values, want finite ones")
+        raise ValueError(f"{name}: got NaN or infinite values, needs finite ones")
     return scores
 
 

@@ -40,11 +40,11 @@ def pose_at(
     if motion not in MOTIONS:
         raise ValueError(f"pose motion is {motion!r}; it must be one of {', '.join(MOTIONS)}")
     if not poses:
-        raise ValueError("poses: got no keyframes, want at least one")
+        raise ValueError("poses: got no keyframes, needs at least one")
     if len(poses) == 1:
         return list(poses[0])
     if not 0 <= position <= len(poses) - 1:
-        raise ValueError(f"position: got {position}, want 0 to {len(poses) - 1}")
+        raise ValueError(f"position: got {position}, needs 0 to {len(poses) - 1}")
     before = math.floor(position)
     if position == before:
         return list(poses[before])
@@ -52,7 +52,7 @@ def pose_at(
     if len(now) != len(then):
         raise ValueError(
             f"poses: keyframes {before} and {before + 1} have {len(now)} and {len(then)} people, "
-            "want as many in both (see match_people)"
+            "needs as many in both (see match_people)"
         )
     between = _swung if motion == "swing" else _between
     return [between(a, b, position - before) for a, b in zip(now, then, strict=True)]

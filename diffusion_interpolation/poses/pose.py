@@ -70,7 +70,7 @@ class Pose:
         shapes = tuple(self.points.shape), tuple(self.scores.shape)
         if shapes != ((18, 2), (18,)):
             raise ValueError(
-                f"pose: got points {shapes[0]} and scores {shapes[1]}, want (18, 2) and (18,)"
+                f"pose: got points {shapes[0]} and scores {shapes[1]}, needs (18, 2) and (18,)"
             )
 
     @property
@@ -126,7 +126,7 @@ def match_people(
         raise ValueError(f"pairing is {by!r}; it must be one of {', '.join(PAIRINGS)}")
     for number, persons in enumerate(poses):
         if not persons:
-            raise ValueError(f"poses: keyframe {number} (from 0) has no person, want at least one")
+            raise ValueError(f"poses: keyframe {number} (from 0) has no person, needs at least one")
     if people == "largest":
         paired = [[max(persons, key=lambda pose: pose.area)] for persons in poses]
     else:
@@ -209,7 +209,7 @@ def draw_batch(people: Sequence[Sequence[Pose]], height: int, width: int) -> Ten
     pixel does not jitter. Raises `ValueError` for an empty picture.
     """
     if height < 1 or width < 1:
-        raise ValueError(f"picture: got {height} x {width}, want at least 1 x 1 pixel")
+        raise ValueError(f"picture: got {height} x {width}, needs at least 1 x 1 pixel")
     device = next((pose.points.device for persons in people for pose in persons), None)
     canvas = torch.zeros(len(people), height, width, 3, device=device)
     for rank in range(max(map(len, people), default=0)):

@@ -54,7 +54,7 @@ def find_weights(weights: Weights, roots: Sequence[Path], download: bool = False
     missing = _missing(weights, roots[0])
     if not download:
         raise ValueError(
-            f"detector: {folder} lacks {', '.join(missing)}, want it from {weights.repository} on "
+            f"detector: {folder} lacks {', '.join(missing)}, needs it from {weights.repository} on "
             "the Hugging Face Hub; put it there, or allow the download"
         )
     for name in missing:
@@ -73,6 +73,6 @@ def _download(weights: Weights, name: str, folder: Path) -> None:
         hf_hub_download(weights.repository, name, revision=weights.commit, local_dir=folder)
     except Exception as error:
         raise ValueError(
-            f"detector: {name} of {weights.repository} could not be downloaded to {folder}, want "
+            f"detector: {name} of {weights.repository} could not be downloaded to {folder}, needs "
             f"the file there ({error})"
         ) from error

@@ -107,11 +107,11 @@ def open_clip_pair(name: str, weights: Path, device: torch.device | str = "cpu")
     weights = Path(weights)
     if weights.suffix != ".safetensors" or not weights.is_file():
         raise ValueError(
-            f"reranker: got {weights}, want an existing .safetensors file of a CLIP model"
+            f"reranker: got {weights}, needs an existing .safetensors file of a CLIP model"
         )
     if name not in open_clip.list_models():
         raise ValueError(
-            f"reranker: got the architecture {name!r}, want one of open-clip's, such as ViT-L-14"
+            f"reranker: got the architecture {name!r}, needs one of open-clip's, such as ViT-L-14"
         )
     try:
         model, _, _ = open_clip.create_model_and_transforms(

@@ -59,7 +59,7 @@ def measure_path(frames: Tensor, distance: Distance) -> PathMeasures:
     `ValueError` for fewer than three.
     """
     if len(frames) < 3:
-        raise ValueError(f"frames: got {len(frames)}, want at least 3, the two inputs among them")
+        raise ValueError(f"frames: got {len(frames)}, needs at least 3, the two inputs among them")
     steps = distance(frames[:-1], frames[1:]).float().cpu()
     return PathMeasures(steps, distance(frames[:1], frames[-1:]).item())
 

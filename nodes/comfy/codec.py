@@ -68,7 +68,7 @@ def check_flat(model: Any) -> None:
     if dimensions != 2:
         raise ValueError(
             f"model: {type(model.model).__name__} has latents of {dimensions} dimensions, as video "
-            "models do and those built like them, want one with 2"
+            "models do and those built like them, needs one with 2"
         )
 
 
@@ -77,6 +77,6 @@ def check_channels(name: str, latents: Tensor, model: Any) -> None:
     want = model.get_model_object("latent_format").latent_channels
     if latents.ndim != 4 or latents.shape[1] != want:
         raise ValueError(
-            f"{name}: got {tuple(latents.shape)}, this model wants (n, {want}, height, width); "
+            f"{name}: got {tuple(latents.shape)}, this model needs (n, {want}, height, width); "
             "is the VAE of another model family?"
         )

@@ -48,7 +48,7 @@ def read_conditioning(name: str, conditioning: Conditioning) -> tuple[Text, dict
     if len(conditioning) != 1:
         raise ValueError(
             f"{name}: got {len(conditioning)} entries (regions, a schedule, or a combination), "
-            "want one; KeyframeConditioning gives every keyframe a prompt of its own"
+            "needs one; KeyframeConditioning gives every keyframe a prompt of its own"
         )
     [[states, rest]] = conditioning
     rest = dict(rest)

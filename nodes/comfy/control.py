@@ -21,7 +21,7 @@ class PoseControl:
             _check_family(control_net, model)
         works_on_latents = getattr(control_net, "latent_format", None) is not None
         if vae is None and works_on_latents:
-            raise ValueError("vae: got none, but this control_net works on latents, want one")
+            raise ValueError("vae: got none, but this control_net works on latents, needs one")
         self._control_net, self._vae = control_net, vae if works_on_latents else None
 
     @property

@@ -293,6 +293,6 @@ def _steady(patcher: Any) -> Any:
         return patcher.get_non_dynamic_delegate()
     except RuntimeError as error:
         raise ValueError(
-            f"model: its loader does not let it be held in memory ({error}), as learning wants; "
+            f"model: its loader does not let it be held in memory ({error}), as learning needs; "
             "start ComfyUI with --disable-dynamic-vram"
         ) from error

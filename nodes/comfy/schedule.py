@@ -29,7 +29,7 @@ class ComfySchedule:
         """Without the noisiest end of a flow model's schedule, which keeps nothing of a latent."""
         kept = [sigma for sigma in sigmas if self.scales_at(sigma)[0] > 0]
         if len(kept) < 2:
-            raise ValueError(f"sigmas: got {sigmas.tolist()}, want a schedule that falls to 0")
+            raise ValueError(f"sigmas: got {sigmas.tolist()}, needs a schedule that falls to 0")
         return torch.stack(kept)
 
     def schedule(self, denoise: float) -> Schedule:
@@ -39,7 +39,7 @@ class ComfySchedule:
         `ValueError` for a `denoise` outside of (0, 1].
         """
         if not 0 < denoise <= 1:
-            raise ValueError(f"noise level: got {denoise}, want more than 0, and 1 at most")
+            raise ValueError(f"noise level: got {denoise}, needs more than 0, and 1 at most")
         highest = float(self._sampling.percent_to_sigma(1.0 - denoise))
         # a number that went through float32 stays where it was
         above = self.sigmas > highest * (1 + 1e-5)

@@ -36,7 +36,7 @@ def find_with(name: str, download: bool) -> Find:
     downloaded.
     """
     if name not in DETECTORS:
-        raise ValueError(f"detector: got {name!r}, want one of {', '.join(DETECTORS)}")
+        raise ValueError(f"detector: got {name!r}, needs one of {', '.join(DETECTORS)}")
     find = puppet_reader().find if name == PUPPETS_NAME else _from_files(name, download)
 
     def find_or_stop(picture: Tensor) -> list[Pose]:

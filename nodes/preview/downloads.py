@@ -92,7 +92,7 @@ class Download(NamedTuple):
 def run_folder(name: object) -> str:
     """Return the name of a run's folder; raises `ValueError` for anything else."""
     if not isinstance(name, str) or not RUN_FOLDER.fullmatch(name):
-        raise ValueError(f"folder is {name!r}; want interpolation_ and 12 hexadecimal digits")
+        raise ValueError(f"folder is {name!r}; it needs interpolation_ and 12 hexadecimal digits")
     return name
 
 
@@ -101,7 +101,7 @@ def _one_of(
 ) -> str:
     value = asked.get(name, default)
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}; want one of {', '.join(choices)}")
+        raise ValueError(f"{name} is {value!r}; it needs one of {', '.join(choices)}")
     return value
 
 
@@ -109,13 +109,13 @@ def _speed(fps: object) -> int:
     """Whole frames a second, so that there are not as many files as there are numbers."""
     # not a number fails this, too
     if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 1 <= fps <= MAX_FPS:
-        raise ValueError(f"fps is {fps!r}; want a number from 1 to {MAX_FPS}")
+        raise ValueError(f"fps is {fps!r}; it needs a number from 1 to {MAX_FPS}")
     return round(fps)
 
 
 def _index(index: object) -> int:
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-        raise ValueError(f"index is {index!r}; want the number of a frame, from 0")
+        raise ValueError(f"index is {index!r}; it needs the number of a frame, from 0")
     return index
 
 

@@ -88,9 +88,9 @@ async def shown(request: web.Request) -> web.Response:
     asked = await _json(request)
     page, folders = asked.get("page"), asked.get("folders")
     if not isinstance(page, str):
-        raise ValueError(f"page is {page!r}; want the id of a page")
+        raise ValueError(f"page is {page!r}; it needs the id of a page")
     if not isinstance(folders, list) or len(folders) > MAX_SHOWN:
-        raise ValueError(f"folders: want a list of at most {MAX_SHOWN}")
+        raise ValueError(f"folders: needs a list of at most {MAX_SHOWN}")
     held = page in connected_pages()
     if held:
         RUNS.show(page, map(run_folder, folders))
@@ -129,9 +129,9 @@ async def _json(request: web.Request) -> dict[str, Any]:
     A form of another site's page is of another type, and for this one a browser asks ComfyUI first.
     """
     if request.content_type != "application/json":
-        raise Refusal(415, f"Content-Type is {request.content_type!r}; want 'application/json'")
+        raise Refusal(415, f"Content-Type is {request.content_type!r}; it needs 'application/json'")
     if request.content_length is None or request.content_length > MAX_REQUEST_BYTES:
-        raise Refusal(413, f"Content-Length: want at most {MAX_REQUEST_BYTES} bytes")
+        raise Refusal(413, f"Content-Length: at most {MAX_REQUEST_BYTES} bytes")
     try:
         asked = json.loads(await request.read())
     except (ValueError, RecursionError):

@@ -299,7 +299,7 @@ def test_bad_places_and_positions_are_refused(bench):
     bench.evaluate("make({ frames: pictures }) && undefined")
     caught = "(call) => { try { call() } catch (error) { return error.message } }"
     assert "got 17, there are 17" in bench.evaluate(f"({caught})(() => slider.setFrame(17, null))")
-    assert "got 1, want one for each of 17" in bench.evaluate(
+    assert "got 1, needs one for each of 17" in bench.evaluate(
         f"({caught})(() => slider.setFrames(pictures, [0]))"
     )
 

@@ -72,7 +72,7 @@ def conditioning_of_another_count(demo: Demo) -> Node:
     return demo.bisector(positive=rows(demo, 3))
 
 
-@mistake("negative", "2 rows", "want 1")
+@mistake("negative", "2 rows", "needs 1")
 def a_negative_of_two_rows(demo: Demo) -> Node:
     return demo.bisector(negative=rows(demo, 2))
 
@@ -108,7 +108,7 @@ def a_controlnet_without_poses(demo: Demo) -> Node:
     return demo.bisector(poses=None)
 
 
-@mistake("animal pose", "want people")
+@mistake("animal pose", "needs people")
 def an_animal(demo: Demo) -> Node:
     animals = [{"animals": [], "canvas_width": 64, "canvas_height": 64}] * 2
     poses = demo.graph.add("TestPoses", json=json.dumps(animals))
@@ -129,19 +129,19 @@ def a_controlnet_of_another_family(demo: Demo) -> Node:
     return demo.bisector(control_net=network[0])
 
 
-@mistake("latents", "this model wants (n, 4", "another model family")
+@mistake("latents", "this model needs (n, 4", "another model family")
 def latents_of_another_family(demo: Demo) -> Node:
     other = of_family(demo, "flux")
     return demo.lerp(encoded(demo, vae=other[2]))
 
 
-@mistake("vae", "this model wants (n, 4")
+@mistake("vae", "this model needs (n, 4")
 def a_vae_of_another_family(demo: Demo) -> Node:
     other = of_family(demo, "flux")
     return demo.bisector(vae=other[2], control_net=None, poses=None)
 
 
-@mistake("noisy_latent", "this model wants (n, 4")
+@mistake("noisy_latent", "this model needs (n, 4")
 def a_noisy_latent_of_another_family(demo: Demo) -> Node:
     other = of_family(demo, "flux")
     noisy = demo.lerp(encoded(demo, vae=other[2]), model=other[0])
@@ -286,7 +286,7 @@ def a_tensor_for_each_keyframe_to_learn(demo: Demo) -> Node:
     return demo.invert(positive=holding(demo, "reference", [[0.0], [1.0]]))
 
 
-@mistake("position", "1.5 to 1.5", "want 0 to 1")
+@mistake("position", "1.5 to 1.5", "needs 0 to 1")
 def a_position_beyond_the_hints(demo: Demo) -> Node:
     held = holding(demo, "reference", [[0.0], [1.0]])
     noisy = demo.lerp(encoded(demo))
@@ -298,7 +298,7 @@ def a_position_beyond_the_end(demo: Demo) -> Node:
     return demo.lerp(encoded(demo), position=1.5)
 
 
-@mistake("position", "7 to 7", "want 0 to 1")
+@mistake("position", "7 to 7", "needs 0 to 1")
 def a_position_beyond_the_prompts(demo: Demo) -> Node:
     noisy = demo.lerp(encoded(demo))
     return demo.denoise(noisy, position=7.0, positive=rows(demo, 2), control_net=None, poses=None)
@@ -340,7 +340,7 @@ def no_networks_to_detect_with(demo: Demo) -> Node:
     )
 
 
-@mistake("nobody.json", "want a .json in the input or output folder")
+@mistake("nobody.json", "needs a .json in the input or output folder")
 def poses_of_no_file(demo: Demo) -> Node:
     # by a wire, which the host does not hold against the list
     name = demo.graph.add("TestWord", word="../nobody.json")
@@ -364,7 +364,7 @@ def halves_of_two_clips(demo: Demo) -> Node:
     )
 
 
-@mistake("positive", "nothing", "want a prompt")
+@mistake("positive", "nothing", "needs a prompt")
 def nothing_to_rank_by(demo: Demo) -> Node:
     return demo.graph.add("PuppetDemo", positive=" ", negative="")
 

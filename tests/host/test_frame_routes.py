@@ -287,7 +287,7 @@ GOOD = {"folder": "interpolation_0123456789ab", "kind": "zip", "fps": 12, "repea
 def test_a_bad_request_is_told_what_it_got_and_what_is_wanted(server, name, value):
     answer = ask(server, **{**GOOD, name: value})
     assert answer.status == 400 and answer.headers["Content-Type"].startswith("application/json")
-    assert answer.error.startswith(f"{name} is {value!r}; want ")
+    assert answer.error.startswith(f"{name} is {value!r}; it needs ")
 
 
 @pytest.mark.parametrize(

@@ -279,8 +279,8 @@ def test_what_a_page_may_say_of_what_it_shows(fresh):
     for values, error in (
         ({"folders": []}, "page is None"),
         ({"page": ["p"], "folders": []}, "page is ['p']"),
-        ({"page": "p"}, "folders: want a list of at most 256"),
-        ({"page": "p", "folders": [first] * 257}, "folders: want a list of at most 256"),
+        ({"page": "p"}, "folders: needs a list of at most 256"),
+        ({"page": "p", "folders": [first] * 257}, "folders: needs a list of at most 256"),
     ):
         answer = ask(fresh, path=SHOWN, **values)
         assert answer.status == 400 and answer.error.startswith(error)
@@ -288,7 +288,7 @@ def test_what_a_page_may_say_of_what_it_shows(fresh):
     with contextlib.closing(websocket.create_connection(address, timeout=60)) as connection:
         connection.recv()
         answer = ask(fresh, path=SHOWN, page="known", folders=["../input"])
-        assert answer.status == 400 and answer.error.startswith("folder is '../input'; want ")
+        assert answer.status == 400 and answer.error.startswith("folder is '../input'; it needs ")
 
 
 def test_prompts_without_a_workflow_keep_more_of_their_runs(fresh):

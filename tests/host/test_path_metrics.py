@@ -29,4 +29,4 @@ def test_two_frames_have_no_path_to_measure(server):
     demo = Demo(Graph())
     demo.graph.add("PathMetrics", images=demo.keyframes, reranker=demo.reranker)
     message = server.run(demo.graph.prompt).error["exception_message"]
-    assert "frames: got 2, want at least 3, the two inputs among them" in message
+    assert "frames: got 2, needs at least 3, the two inputs among them" in message

@@ -167,7 +167,7 @@ def test_picks_that_cannot_be_read(server):
     counted = Counted(server, "unread", picks="0.5 = 3")
     run = server.run(counted.demo.graph.prompt)
     assert run.error["node_id"] == counted.bisector.id
-    assert run.error["exception_message"].startswith("picks: got '0.5 = 3', want a position")
+    assert run.error["exception_message"].startswith("picks: got '0.5 = 3', needs a position")
 
 
 def test_a_cancelled_run_goes_on_where_it_stopped(server):
@@ -387,4 +387,4 @@ def test_one_picture_and_none_behind_a_slider(server):
     none = graph.add("TestSizes", images=one[0], sides="")
     graph.prompt[preview.id]["inputs"]["images"] = none[0]
     run = server.run(graph.prompt)
-    assert run.error["exception_message"].startswith("images: got none, want at least 1")
+    assert run.error["exception_message"].startswith("images: got none, needs at least 1")

@@ -187,7 +187,7 @@ def test_files_of_the_input_and_output_folders_in_a_row(server):
 
 
 def test_other_nodes_take_our_poses(server):
-    """SDPose's drawing node, which wants face and hands and takes doubtful joints for missing."""
+    """SDPose's drawing node, which needs face and hands and takes doubtful joints for missing."""
     if "SDPoseDrawKeypoints" not in server.object_info():
         pytest.skip("this ComfyUI has no SDPose nodes")
     graph = Graph()

@@ -341,7 +341,7 @@ def test_reroutes_notes_and_muted_nodes_are_not_sent(schemas):
     ("change", "complaint"),
     [
         (lambda nodes: nodes[0].update(type="LoadDream"), "no such node"),
-        (lambda nodes: nodes[0].update(widgets_values=["a.png"]), "1 widget values, want"),
+        (lambda nodes: nodes[0].update(widgets_values=["a.png"]), "1 widget values, needs"),
         (lambda nodes: nodes[2]["inputs"][0].update(name="dreams"), "no input dreams"),
         (lambda nodes: nodes[2]["inputs"][0].update(link=None), r"nothing for \['images'\]"),
         (lambda nodes: nodes[0].update(mode=2), r"nothing for \['images'\]"),

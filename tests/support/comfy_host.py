@@ -56,7 +56,7 @@ def find_host() -> Path | None:
     """
     hosts = [place for place in places() if _is_host(place)]
     if os.environ.get("COMFYUI_PATH") and not _is_host(places()[0]):
-        raise ValueError(f"COMFYUI_PATH is {places()[0]}, want a folder with main.py and comfy/")
+        raise ValueError(f"COMFYUI_PATH is {places()[0]}, needs a folder with main.py and comfy/")
     return hosts[0].absolute() if hosts else None
 
 

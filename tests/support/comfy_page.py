@@ -53,7 +53,7 @@ def newest_front_end() -> Path | None:
     """
     told = os.environ.get("COMFYUI_FRONTEND")
     if told and not (Path(told) / "index.html").is_file():
-        raise ValueError(f"COMFYUI_FRONTEND is {told}, want a folder with index.html")
+        raise ValueError(f"COMFYUI_FRONTEND is {told}, needs a folder with index.html")
     return Path(told).absolute() if told else None
 
 

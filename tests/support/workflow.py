@@ -112,7 +112,7 @@ def widget_values(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any
     ]
     values = node.get("widgets_values", [])
     if len(values) != len(names):
-        raise WorkflowError(f"{_name(node)}: {len(values)} widget values, want {names}")
+        raise WorkflowError(f"{_name(node)}: {len(values)} widget values, needs {names}")
     return dict(zip(names, values, strict=True))
 
 

@@ -344,11 +344,11 @@ BAD_IMAGES = {
     ),
 }
 BAD_OPTIONS = {
-    "few frames": (lambda f: ["--frames", 2], "frames: got 2, want at least 3"),
+    "few frames": (lambda f: ["--frames", 2], "frames: got 2, needs at least 3"),
     "levels the wrong way round": (lambda f: ["--levels", 0.3, 0.5], "noise levels: got"),
     "a level above 1": (lambda f: ["--levels", 1.2, 0.5], "noise levels: got highest 1.2"),
     "no candidates": (lambda f: ["--candidates", 0], "candidates: got 0"),
-    "too many prompts": (lambda f: ["--prompt", "a"] * 3, "prompt: got 3, want 1 or as many"),
+    "too many prompts": (lambda f: ["--prompt", "a"] * 3, "prompt: got 3, needs 1 or as many"),
     "a long prompt": (lambda f: ["--prompt", "puppet " * 40], "prompt: has 42 tokens"),
     "too few poses": (lambda f: ["--pose", write_pair(f)[1][0]], "pose: got 1 for 2 images"),
     "a device that is none": (lambda f: ["--device", "toaster"], "device: toaster cannot be used"),
@@ -358,7 +358,7 @@ BAD_OPTIONS = {
     "endless guidance": (lambda f: ["--cfg", "inf"], "cfg: got inf"),
     "no rate": (lambda f: ["--learning-rate", 0], "learning rate: got 0.0"),
     "steps back": (lambda f: ["--inversion-steps", -1], "inversion steps: got -1"),
-    "no draws": (lambda f: ["--draws", 0], "draws: got 0, want at least 1"),
+    "no draws": (lambda f: ["--draws", 0], "draws: got 0, needs at least 1"),
     "no steps": (lambda f: ["--steps", 0], "steps: got 0"),
     "no batch": (lambda f: ["--batch-size", 0], "batch size: got 0"),
     "poses without a ControlNet for them": (
@@ -376,7 +376,7 @@ BAD_OPTIONS = {
             "--pose",
             *[_pose(f, lambda d: d[0]["people"][0]["pose_keypoints_2d"].pop())] * 2,
         ],
-        "want 54",
+        "needs 54",
     ),
     "a file that is no pose": (lambda f: ["--pose", *[_text(f, "p.json")] * 2], "p.json"),
     "no such model": (lambda f: ["--model", f / "none"], "there is no folder"),
@@ -385,7 +385,7 @@ BAD_OPTIONS = {
         lambda f: ["--model", _text(f, "model.safetensors"), "--config", weights_folder()],
         "model.safetensors cannot be read",
     ),
-    "a pickle": (lambda f: ["--model", _text(f, "model.ckpt")], "is a file, want a folder"),
+    "a pickle": (lambda f: ["--model", _text(f, "model.ckpt")], "is a file, needs a folder"),
     "a single file without configuration": (
         lambda f: ["--model", _text(f, "model.safetensors")],
         "config: got none",
@@ -466,7 +466,7 @@ def test_unknown_words_end_with_the_usage(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["a.png", "b.png", "--out", "x", "--size", "big"])
     assert ended.value.code == 2
-    assert "want WIDTHxHEIGHT" in capsys.readouterr().err
+    assert "needs WIDTHxHEIGHT" in capsys.readouterr().err
 
 
 def test_help_needs_none_of_the_heavy_libraries():

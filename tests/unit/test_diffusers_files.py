@@ -169,12 +169,12 @@ def test_pickled_weights_are_not_read(copied, file):
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
-        ("model_index.json", "has no model_index.json, want a folder in diffusers' layout"),
+        ("model_index.json", "has no model_index.json, needs a folder in diffusers' layout"),
         ("unet", "unet has no safetensors"),
         ("unet/config.json", "unet cannot be read: "),
         ("text_encoder/config.json", "text_encoder cannot be read: "),
         ("scheduler", "scheduler_config.json cannot be read: "),
-        ("tokenizer", "tokenizer has no vocab.json, want the files of a tokenizer"),
+        ("tokenizer", "tokenizer has no vocab.json, needs the files of a tokenizer"),
     ],
 )
 def test_what_is_not_there(copied, gone, message):
@@ -185,7 +185,7 @@ def test_what_is_not_there(copied, gone, message):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "cannot be read: "), ("[]", "holds a list, want a JSON object")]
+    ("content", "message"), [("{", "cannot be read: "), ("[]", "holds a list, needs a JSON object")]
 )
 def test_an_index_that_is_no_index(copied, content, message):
     (copied / "model_index.json").write_text(content)
@@ -204,7 +204,7 @@ def test_another_kind_of_pipeline(tmp_path):
         up_block_types=["UpBlock2D"],
     )
     DDPMPipeline(unet, DDPMScheduler()).save_pretrained(tmp_path / "ddpm")
-    with _refused("has None as its vae, want AutoencoderKL; .* are Stable Diffusion 1, 2 and XL"):
+    with _refused("has None as its vae, needs AutoencoderKL; .* are Stable Diffusion 1, 2 and XL"):
         DiffusersModel.from_folder(tmp_path / "ddpm")
 
 
@@ -212,13 +212,13 @@ def test_a_pipeline_with_another_network(copied):
     index = json.loads((copied / "model_index.json").read_text())
     index["unet"] = ["diffusers", "UNetSpatioTemporalConditionModel"]
     (copied / "model_index.json").write_text(json.dumps(index))
-    with _refused("has UNetSpatioTemporalConditionModel as its unet, want UNet2DConditionModel"):
+    with _refused("has UNetSpatioTemporalConditionModel as its unet, needs UNet2DConditionModel"):
         DiffusersModel.from_folder(copied)
 
 
 def test_a_controlnet_of_another_family(saved):
     other = saved("xl")
-    with _refused("controlnet: its cross_attention_dim is 40, this model's unet wants 16"):
+    with _refused("controlnet: its cross_attention_dim is 40, this model's unet needs 16"):
         DiffusersModel.from_folder(saved("sd1"), _control(other))
 
 
@@ -261,7 +261,7 @@ def test_a_folder_that_is_not_there(path, allow):
 
 
 def test_a_file_in_place_of_a_folder(copied):
-    with _refused("model: .* is a file, want a folder in diffusers' layout"):
+    with _refused("model: .* is a file, needs a folder in diffusers' layout"):
         DiffusersModel.from_folder(copied / UNET)
 
 

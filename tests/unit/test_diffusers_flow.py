@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_refused(model):
     parts = {"vae": vae, "transformer": model._network.transformer}
     texts = {"text_encoder": model._text_encoders[0], "tokenizer": model._tokenizers[0]}
     scheduler = {**networks.flow_scheduler().config, "use_dynamic_shifting": True}
-    with pytest.raises(ValueError, match="want a fixed shift"):
+    with pytest.raises(ValueError, match="needs a fixed shift"):
         DiffusersFlow(**parts, scheduler=scheduler, **texts)
     parts["vae"] = type(vae)(latent_channels=16, norm_num_groups=1)
     with pytest.raises(

@@ -131,8 +131,8 @@ def test_latents_with_a_shift(tokenizers):
     ("shape", "message"),
     [
         ((1, 3, 16, 18), r"got 18 x 16 pixels, both sides must be multiples of 4"),
-        ((1, 4, 16, 16), r"got \(1, 4, 16, 16\), want \(n, 3, height, width\)"),
-        ((3, 16, 16), r"got \(3, 16, 16\), want"),
+        ((1, 4, 16, 16), r"got \(1, 4, 16, 16\), needs \(n, 3, height, width\)"),
+        ((3, 16, 16), r"got \(3, 16, 16\), needs"),
     ],
 )
 def test_pictures_that_do_not_fit(sd1, shape, message):
@@ -445,13 +445,13 @@ def test_rows_do_not_depend_on_the_batch(case, tokenizers):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"positive": Text(torch.zeros(2, 24, 16))}, "positive: has 2 rows, 3 latents want 3 or 1"),
-        ({"negative": Text(torch.zeros(2, 24, 16))}, "negative: has 2 rows, 3 latents want 3 or 1"),
-        ({"hint": torch.zeros(3, 3, 8, 8)}, r"hint: got \(3, 3, 8, 8\), .* want \(3, 3, 16, 24\)"),
+        ({"positive": Text(torch.zeros(2, 24, 16))}, "positive: has 2 rows, 3 latents need 3 or 1"),
+        ({"negative": Text(torch.zeros(2, 24, 16))}, "negative: has 2 rows, 3 latents need 3 or 1"),
+        ({"hint": torch.zeros(3, 3, 8, 8)}, r"hint: got \(3, 3, 8, 8\), .* need \(3, 3, 16, 24\)"),
         ({"hint": torch.zeros(1, 3, 16, 16)}, r"hint: got \(1, 3, 16, 16\)"),
         (
             {"hint": torch.zeros(3, 3, HEIGHT, WIDTH), "strength": torch.ones(1)},
-            r"strength: got \(1,\), the hints want \(3,\)",
+            r"strength: got \(1,\), the hints need \(3,\)",
         ),
     ],
 )
@@ -565,7 +565,7 @@ def test_nothing_but_predicted_noise_carries_a_graph(case):
 
 
 def test_text_of_another_number_of_rows(sd1):
-    with pytest.raises(ValueError, match="text: has 2 rows, 3 latents want 3 or 1"):
+    with pytest.raises(ValueError, match="text: has 2 rows, 3 latents need 3 or 1"):
         sd1.predict_noise(_noise(), LEVELS, sd1.encode_text(PROMPTS[:2]))
 
 
@@ -722,10 +722,10 @@ def test_autoencoders_that_overflow_run_in_full_precision(tokenizers, family, ex
         ({"steps": 1000}, "steps: got 1000"),
         (
             {"scheduler": {"beta_schedule": "linear", "prediction_type": "sample"}},
-            "prediction_type is 'sample', want epsilon or v_prediction",
+            "prediction_type is 'sample', needs epsilon or v_prediction",
         ),
         ({"scheduler": {"_class_name": "FlowMatch"}}, "scheduler: FlowMatch has no beta_schedule"),
-        ({"text_encoders": []}, "text encoders: got 0 with 1 tokenizers, this unet wants 1"),
+        ({"text_encoders": []}, "text encoders: got 0 with 1 tokenizers, this unet needs 1"),
     ],
 )
 def test_options_out_of_range(tokenizers, options, message):
@@ -749,7 +749,7 @@ def test_a_unet_of_another_family(tokenizers):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ("sd2", "its cross_attention_dim is 24, this model's unet wants 16"),
+        ("sd2", "its cross_attention_dim is 24, this model's unet needs 16"),
         ("xl", "its cross_attention_dim is 40, .* another family of models"),
     ],
 )

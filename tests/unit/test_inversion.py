@@ -86,7 +86,7 @@ def test_no_steps_give_the_prompts_back():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": -1}, "inversion steps: got -1, want 0 or more"),
+        ({"steps": -1}, "inversion steps: got -1, needs 0 or more"),
         ({"lowest": 0.7, "highest": 0.3}, "inversion levels: got 0.7 to 0.3"),
     ],
 )
@@ -97,7 +97,7 @@ def test_settings_out_of_range(change, message):
 
 def test_rows_that_fit_no_keyframe():
     pictures, _, negative = _problem(2)
-    with pytest.raises(ValueError, match="positive: got 3 rows for 2 keyframes, want 1 or 2"):
+    with pytest.raises(ValueError, match="positive: got 3 rows for 2 keyframes, needs 1 or 2"):
         invert(GaussianModel(), pictures, Text(torch.zeros(3, 2, 2)), negative)
 
 

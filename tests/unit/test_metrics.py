@@ -36,7 +36,7 @@ def test_a_detour_with_a_jump_beside_the_second_input():
 
 def test_ends_that_are_alike_and_too_few_frames():
     assert measure_path(grey(0, 1, 0), difference).rppd == math.inf
-    with pytest.raises(ValueError, match="got 2, want at least 3"):
+    with pytest.raises(ValueError, match="got 2, needs at least 3"):
         measure_path(grey(0, 1), difference)
 
 
@@ -64,7 +64,7 @@ def test_frechet_distance_of_known_gaussians():
 def test_frechet_distance_of_fewer_rows_than_features():
     rows = torch.randn(5, 40, generator=torch.Generator().manual_seed(1))
     assert frechet_distance(rows, rows) == pytest.approx(0, abs=1e-4)
-    with pytest.raises(ValueError, match="want at least 2 of each"):
+    with pytest.raises(ValueError, match="needs at least 2 of each"):
         frechet_distance(rows, rows[:1])
 
 

@@ -25,5 +25,5 @@ def test_slices_count_steps_from_the_end_too():
 
 
 def test_steps_cannot_be_left_out():
-    with pytest.raises(ValueError, match="schedule: got a slice with a stride of 2, want 1"):
+    with pytest.raises(ValueError, match="schedule: got a slice with a stride of 2, needs 1"):
         WHOLE[::2]

@@ -97,5 +97,5 @@ def test_every_candidate_has_a_seed_of_its_own():
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_out_of_range(seed):
-    with pytest.raises(ValueError, match=f"seed: got {seed}, want 0 or more"):
+    with pytest.raises(ValueError, match=f"seed: got {seed}, needs 0 or more"):
         row_seed(seed, 0.5, 0)

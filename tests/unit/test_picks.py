@@ -40,5 +40,5 @@ def test_entries_where_no_frame_is():
     "text", ["3", "0.5 3", "0.5: -1", "0.5: best", "0.5:", "-0.5: 1", "0.5: 3 4", "0.5: 1234567890"]
 )
 def test_anything_else_is_refused(text):
-    with pytest.raises(ValueError, match=f"picks: got {text!r}, want a position and the number"):
+    with pytest.raises(ValueError, match=f"picks: got {text!r}, needs a position and the number"):
         Picks.parse(f"0.25: 1, {text}")

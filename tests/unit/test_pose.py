@@ -43,7 +43,7 @@ def _at(x: float, y: float = 50.0, size: float = 20.0) -> Pose:
 
 
 def test_a_pose_has_eighteen_joints_and_its_box_is_of_those_present():
-    with pytest.raises(ValueError, match=r"points \(17, 2\).*want \(18, 2\)"):
+    with pytest.raises(ValueError, match=r"points \(17, 2\).*needs \(18, 2\)"):
         Pose(torch.zeros(17, 2), torch.zeros(18))
     pose = _only(neck=(10, 20), left_ankle=(40, 60)).scaled(2, 0.5)
     assert pose.box == (20, 10, 80, 30)

@@ -182,7 +182,7 @@ def test_a_config_that_wants_a_part_from_elsewhere_is_refused(folders, tmp_path)
 
 def test_files_that_are_missing_or_something_else_are_named(folders, tmp_path):
     _, boxes = folders
-    with pytest.raises(ValueError, match=r"config\.json is missing, want one of VitPose"):
+    with pytest.raises(ValueError, match=r"config\.json is missing, needs one of VitPose"):
         vitpose(tmp_path, boxes)
     with pytest.raises(ValueError, match=r"is no VitPoseForPoseEstimation"):
         vitpose(boxes, boxes)

@@ -129,7 +129,7 @@ def test_one_keyframe_serves_every_position_and_others_are_checked():
     [a], [b] = world.poses(puppets(2), 100)
     assert pose_at([[a, b]], 7.5) == [a, b]
     for position in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match="want 0 to 1"):
+        with pytest.raises(ValueError, match="needs 0 to 1"):
             pose_at([[a], [b]], position)
     with pytest.raises(ValueError, match="1 and 2 people"):
         pose_at([[a], [a, b]], 0.5)

@@ -92,7 +92,7 @@ def test_open_clip_from_a_file(tiny_open_clip):
 
 @pytest.mark.parametrize("missing", ["nowhere.safetensors", "weights.bin"])
 def test_a_file_that_is_no_safetensors_file(tmp_path, missing):
-    with pytest.raises(ValueError, match=r"reranker: got .*, want an existing .safetensors file"):
+    with pytest.raises(ValueError, match=r"reranker: got .*, needs an existing .safetensors file"):
         open_clip_pair("ViT-B-32", tmp_path / missing)
 
 

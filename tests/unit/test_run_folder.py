@@ -123,7 +123,7 @@ def test_folders_with_other_things_are_left_alone(tmp_path):
     with pytest.raises(ValueError, match=r"path\.json cannot be read"):
         _folder(tmp_path).open()
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="is a file, want a folder"):
+    with pytest.raises(ValueError, match="is a file, needs a folder"):
         RunFolder(tmp_path / "file", 5, SETTINGS).open()
 
 

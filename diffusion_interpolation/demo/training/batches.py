@@ -129,7 +129,7 @@ class Bank:
         bank = read(shop.folder / "bank.pt", shop.device)
         if len(bank["latents"]) != shop.bank:
             raise ValueError(
-                f"bank: holds {len(bank['latents'])}, want {shop.bank}; remove bank.pt"
+                f"bank: holds {len(bank['latents'])}, needs {shop.bank}; remove bank.pt"
             )
         self.puppets, self.latents, self.flaws = bank["puppets"], bank["latents"], bank["flaws"]
         self.shop, self.texts = shop, Texts(shop)

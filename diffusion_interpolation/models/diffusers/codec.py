@@ -67,7 +67,7 @@ class DiffusersCodec:
 
     def _check(self, pictures: Tensor) -> None:
         if pictures.ndim != 4 or pictures.shape[1] != 3:
-            raise ValueError(f"pictures: got {tuple(pictures.shape)}, want (n, 3, height, width)")
+            raise ValueError(f"pictures: got {tuple(pictures.shape)}, needs (n, 3, height, width)")
         height, width = pictures.shape[-2:]
         if height % self._unit or width % self._unit:
             raise ValueError(

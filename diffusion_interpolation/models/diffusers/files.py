@@ -113,7 +113,7 @@ def _folder(
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise ValueError(f"{name}: {path} is a file, want a folder in diffusers' layout")
+        raise ValueError(f"{name}: {path} is a file, needs a folder in diffusers' layout")
     model = HubModel.parse(str(path))
     if model is None:
         raise ValueError(f"{name}: there is no folder {path}")
@@ -155,14 +155,14 @@ def _encoder_names(folder: Path) -> list[str]:
     file = folder / "model_index.json"
     if not file.is_file():
         raise ValueError(
-            f"model: {folder} has no model_index.json, want a folder in diffusers' layout"
+            f"model: {folder} has no model_index.json, needs a folder in diffusers' layout"
         )
     index = _read_json(file)
     for name, want in _CLASSES.items():
         got = _class_name(index, name)
         if got != want and not (got is None and name == "text_encoder_2"):
             raise ValueError(
-                f"model: {folder} has {got} as its {name}, want {want}; "
+                f"model: {folder} has {got} as its {name}, needs {want}; "
                 "the models supported are Stable Diffusion 1, 2 and XL"
             )
     return [name for name in _CLASSES if name.startswith("text") and _class_name(index, name)]
@@ -179,7 +179,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"model: {file} cannot be read: {_first_line(error)}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"model: {file} holds a {type(content).__name__}, want a JSON object")
+        raise ValueError(f"model: {file} holds a {type(content).__name__}, needs a JSON object")
     return content
 
 
@@ -189,7 +189,7 @@ def _load_tokenizer(folder: Path, encoder: str) -> CLIPTokenizer:
     place = folder / encoder.replace("text_encoder", "tokenizer")
     # without them transformers makes a tokenizer that knows no words
     if not any((place / name).is_file() for name in ("vocab.json", "tokenizer.json")):
-        raise ValueError(f"model: {place} has no vocab.json, want the files of a tokenizer")
+        raise ValueError(f"model: {place} has no vocab.json, needs the files of a tokenizer")
     with _readable(place):
         return CLIPTokenizer.from_pretrained(place, local_files_only=True)
 

@@ -169,9 +169,9 @@ def _sigmas(config: Mapping[str, Any], steps: int) -> Tensor:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     if config.get("use_dynamic_shifting"):
-        raise ValueError("scheduler: it shifts by the size of the picture, want a fixed shift")
+        raise ValueError("scheduler: it shifts by the size of the picture, needs a fixed shift")
     if steps < 1:
-        raise ValueError(f"steps: got {steps}, want at least 1")
+        raise ValueError(f"steps: got {steps}, needs at least 1")
     scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(config))
     scheduler.set_timesteps(sigmas=torch.linspace(1, 0, steps + 1)[:-1].tolist())
     return scheduler.sigmas

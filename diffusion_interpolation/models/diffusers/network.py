@@ -50,7 +50,7 @@ class DiffusersNetwork:
         if not is_xl(self.unet):
             return {"encoder_hidden_states": states}
         if text.pooled is None:
-            raise ValueError("text: has no pooled states, Stable Diffusion XL wants them")
+            raise ValueError("text: has no pooled states, Stable Diffusion XL needs them")
         height, width = (side * self._scale for side in latents.shape[-2:])
         sizes = torch.tensor([height, width, 0, 0, height, width], device=self.device)
         added = {

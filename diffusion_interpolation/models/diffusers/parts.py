@@ -29,7 +29,7 @@ def placed(name: str, module: nn.Module, device: torch.device, dtype: torch.dtyp
         nn.Module.to(module, memory_format=torch.channels_last)
     for key, weights in module.named_parameters():
         if not weights.isfinite().all():
-            raise ValueError(f"{name}: {key} holds NaN or infinity, want finite numbers only")
+            raise ValueError(f"{name}: {key} holds NaN or infinity, needs finite numbers only")
     return module.eval().requires_grad_(False)
 
 
@@ -67,7 +67,7 @@ def check_fit(
     if (len(text_encoders), len(tokenizers)) != (want, want):
         raise ValueError(
             f"text encoders: got {len(text_encoders)} with {len(tokenizers)} tokenizers, "
-            f"this unet wants {want} of each"
+            f"this unet needs {want} of each"
         )
     channels, made = unet.config.in_channels, vae.config.latent_channels
     if channels != made:
@@ -84,7 +84,7 @@ def check_controlnet(controlnet: ControlNetModel, unet: UNet2DConditionModel) ->
         got, want = (_plain(network.config[key]) for network in (controlnet, unet))
         if got != want:
             raise ValueError(
-                f"controlnet: its {key} is {got}, this model's unet wants {want}; "
+                f"controlnet: its {key} is {got}, this model's unet needs {want}; "
                 "it was trained for another family of models"
             )
 

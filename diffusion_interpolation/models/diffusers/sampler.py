@@ -53,15 +53,15 @@ class DiffusersSampler:
         if hint is None:
             return
         if self._hint_scale is None:
-            raise ValueError("hint: got one, but this model has no ControlNet, which it wants")
+            raise ValueError("hint: got one, but this model has no ControlNet, which it needs")
         want = count, 3, *(side * self._hint_scale for side in noisy.shape[-2:])
         if hint.shape != want:
-            raise ValueError(f"hint: got {tuple(hint.shape)}, these latents want {want}")
+            raise ValueError(f"hint: got {tuple(hint.shape)}, these latents need {want}")
         if strength is not None and strength.shape != (count,):
-            raise ValueError(f"strength: got {tuple(strength.shape)}, the hints want ({count},)")
+            raise ValueError(f"strength: got {tuple(strength.shape)}, the hints need ({count},)")
 
 
 def check_rows(name: str, text: Text, count: int) -> None:
     """Raise `ValueError` unless a conditioning has a row for each of `count` latents, or one."""
     if len(text) not in (1, count):
-        raise ValueError(f"{name}: has {len(text)} rows, {count} latents want {count} or 1")
+        raise ValueError(f"{name}: has {len(text)} rows, {count} latents need {count} or 1")

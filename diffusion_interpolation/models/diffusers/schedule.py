@@ -61,9 +61,9 @@ def _ddim(scheduler: SchedulerMixin | Mapping[str, Any], steps: int) -> DDIMSche
     config.pop("_use_default_values", None)
     name, kind = config.get("_class_name"), config.get("prediction_type", "epsilon")
     if "beta_schedule" not in config:
-        raise ValueError(f"scheduler: {name} has no beta_schedule, want one of Stable Diffusion's")
+        raise ValueError(f"scheduler: {name} has no beta_schedule, needs one of Stable Diffusion's")
     if kind not in ("epsilon", "v_prediction"):
-        raise ValueError(f"scheduler: prediction_type is {kind!r}, want epsilon or v_prediction")
+        raise ValueError(f"scheduler: prediction_type is {kind!r}, needs epsilon or v_prediction")
     # DDIM steps back by a whole number of timesteps. With "linspace", and with "trailing" for most
     # numbers of steps, it would not land on the next one of its timesteps.
     if config.get("timestep_spacing", "leading") != "leading":
