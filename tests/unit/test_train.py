@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion_interpolation.demo import captions, networks, train, world
+from diffusion_interpolation.demo import networks, train, world
 from diffusion_interpolation.demo.flow import velocity
 from diffusion_interpolation.demo.networks import GRID, SIZE
+from diffusion_interpolation.demo.training import captions
 from diffusion_interpolation.demo.training.batches import spoil
 from diffusion_interpolation.demo.training.workshop import PLANS, Plan, Training
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
