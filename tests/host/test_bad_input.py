@@ -77,7 +77,7 @@ def a_negative_of_two_rows(demo: Demo) -> Node:
     return demo.bisector(negative=rows(demo, 2))
 
 
-@mistake("positive", "2 entries", "want one", "KeyframeConditioning")
+@mistake("positive", "2 entries", "needs one", "KeyframeConditioning")
 def several_regions(demo: Demo) -> Node:
     both = demo.graph.add(
         "ConditioningCombine", conditioning_1=demo.positive, conditioning_2=demo.negative
@@ -320,7 +320,7 @@ def latents_of_other_images(demo: Demo) -> Node:
     )
 
 
-@mistake("second", "width", "one model's text encoder")
+@mistake("second", "width", "text encoder of one model")
 def prompts_of_two_models(demo: Demo) -> Node:
     other = demo.graph.add("CLIPTextEncode", clip=of_family(demo, "sd15")[1], text="a dog")
     return demo.graph.add("KeyframeConditioning", first=demo.positive, second=other[0])

@@ -84,5 +84,5 @@ def test_five_channels_are_no_picture(server, name):
     run = server.run(demo.graph.prompt)
     assert run.error["node_id"] == node.id
     message = run.error["exception_message"]
-    size = (4 if name == "PathMetrics" else 2, 64, 64, 5)
+    size = (4 if name == "PathMetrics" else 2, 128, 128, 5)
     assert f"got {size}, needs an IMAGE" in message and "1 to 4 channels" in message

@@ -78,7 +78,7 @@ def shape(tree: Any) -> Any:
 def messages() -> list[re.Pattern[str]]:
     """All texts in our code; where a value is put in, anything may stand."""
     folders = (CHECKOUT / "nodes", CHECKOUT / "diffusion_interpolation")
-    trees = [ast.parse(file.read_text("utf-8")) for one in folders for file in one.glob("*.py")]
+    trees = [ast.parse(file.read_text("utf-8")) for one in folders for file in one.rglob("*.py")]
     texts = [parts_of(node) for tree in trees for node in ast.walk(tree)]
     # what is hardly more than values would fit everything
     texts = [parts for parts in texts if len("".join(parts)) > 16]
