@@ -140,9 +140,8 @@ def test_the_extra_cli_brings_all_that_the_library_imports():
     names = {"PIL": "pillow", "open_clip": "open-clip-torch", "typing_extensions": "torch"}
     names |= dict.fromkeys(("huggingface_hub", "tokenizers"), "transformers")
     used = {name: file for file in LIBRARY.rglob("*.py") for name in third_party(file)}
-    # the command has no option for OpenPose, nor for a measure of benchmarks
-    assert used.pop("controlnet_aux").name == "pose_detection.py"
-    assert used.pop("lpips").name == "metrics.py"
+    # the command has no option for OpenPose
+    assert used.pop("controlnet_aux").name == "detection.py"
     missing = {n: f.name for n, f in used.items() if _plain(names.get(n, n)) not in brought}
     assert not missing
 

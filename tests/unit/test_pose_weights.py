@@ -80,7 +80,7 @@ def download(name: str, root: Path, hub: str) -> subprocess.CompletedProcess[str
     """`find_weights` that may download, where the hub is `hub`; the client reads that at import."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from diffusion_interpolation import pose_weights\n"
+        "from diffusion_interpolation.poses import weights as pose_weights\n"
         "weights = getattr(pose_weights, sys.argv[1])\n"
         "print(pose_weights.find_weights(weights, [Path(sys.argv[2])], download=True))\n"
     )
