@@ -38,12 +38,13 @@ _Job = tuple[Candidates, int]
 class Settings:
     """How frames are made.
 
-    Levels are shares of the noise schedule; the candidates fall by one each depth. `closeness` is
-    how much a candidate's similarity to its neighbours counts beside the scorer's number, each in
-    standard deviations of the frame's candidates (`ranking.py`). `rank_after` is the share of
-    their steps, in (0, 1], after which candidates are ranked by what the model then thinks they
-    will be; only the best takes the rest. Frames of very few steps are finished first
-    (`steps_before_ranking`).
+    `highest` and `lowest` are the denoise of the first depth and of the last one, `curve` is how it
+    falls in between. The first depth has `candidates`, each later depth has one fewer, but not
+    fewer than `least_candidates`. `closeness` is the weight of a candidate's similarity to its
+    neighbours; the similarity and the scorer's number are both counted in standard deviations of
+    the frame's candidates (`ranking.py`). `rank_after`, in (0, 1], is the fraction of the steps
+    after which candidates are ranked by their denoised predictions; only the best one takes the
+    other steps. Candidates of very few steps are finished first (`steps_before_ranking`).
     """
 
     highest: float = 0.55
@@ -68,7 +69,7 @@ class Settings:
 
 
 PAPER = Settings(blend="slerp", candidates=8, closeness=0.0, rank_after=1.0)
-"""As the paper has them."""
+"""The settings of the paper."""
 
 
 @dataclass

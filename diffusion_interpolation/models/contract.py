@@ -127,7 +127,7 @@ class Sampled(NamedTuple):
 class Sampler(Protocol):
     """Takes noise off latents under a guidance. Latents are in the model's own scale.
 
-    `denoise`, in (0, 1], is the share of the schedule that a latent is sent back to; the sampler
+    `denoise`, in (0, 1], is the fraction of the schedule that a latent is sent back to; the sampler
     may move it to the nearest point that it visits. Latents go to `device` and come from it.
     `batch_size` is how many of them `sample` should get at once; it may shrink while memory runs
     out. `hint_scale` is the pixels of a ControlNet hint for each step of the latent grid.

@@ -1,4 +1,4 @@
-"""The ControlNet that holds frames to their poses, beside those that prompts bring along."""
+"""The ControlNet that holds frames to their poses, chained to those that prompts bring along."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class LearningModel:
     """What inversion asks of a `LearnableModel`, for what ComfyUI has loaded.
 
     Its predictions can be differentiated in their conditioning, within `gradients` only; the model
-    is the same afterwards. `rest` is what a CONDITIONING holds beside its token and pooled states.
+    is the same afterwards. `rest` is what a CONDITIONING holds apart from its embeddings.
     """
 
     def __init__(

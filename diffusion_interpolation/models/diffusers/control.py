@@ -25,7 +25,7 @@ def no_residuals(latents: Tensor, time: Tensor, conditions: dict[str, Any]) -> d
 
 
 class DiffusersControl:
-    """A ControlNet beside the denoiser."""
+    """A ControlNet, whose residuals are added in the denoiser."""
 
     def __init__(self, network: ControlNetModel) -> None:
         self._network = network

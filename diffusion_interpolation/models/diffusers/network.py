@@ -42,7 +42,7 @@ class DiffusersNetwork:
         return latents.to(weights.dtype, memory_format=layout)
 
     def conditions(self, text: Text, latents: Tensor) -> dict[str, Any]:
-        """What denoiser and ControlNet take beside latents and time.
+        """What denoiser and ControlNet take in addition to latents and time.
 
         XL is told the size of the picture and that nothing was cropped off.
         """
