@@ -345,7 +345,7 @@ def test_a_host_that_keeps_nothing_holds_no_frames(tmp_path):
         counted = Counted(server, "none")
         before, run, calls = counted.frames()
         assert "--cache-none" in about(run, counted.bisector)["failure"]
-        # the counter begins anew with its node, too
+        # the counter starts again with its node, too
         again, _, _ = counted.frames()
         assert server.calls("none") == calls > 0
         assert (again - before).abs().max() < 1e-5
