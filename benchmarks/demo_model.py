@@ -42,7 +42,7 @@ def sample(model: DiffusersModel, puppets: Tensor, cfg: float, seed: int, posed:
     """Pictures from pure noise under the captions of `puppets` and, if `posed`, their poses."""
     pictures = []
     generator = torch.Generator().manual_seed(seed)
-    for part in puppets.split(model.batch_size):
+    for part in puppets.split(model.max_batch):
         noise = torch.randn(len(part), 4, GRID, GRID, generator=generator).to(model.device)
         guidance = Guidance(model.encode_text(world.captions(part)), model.encode_text([""]), cfg)
         if posed:

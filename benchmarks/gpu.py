@@ -163,9 +163,9 @@ def _path(
         nodes["FrameBisector"].execute(
             **inputs,
             frames_per_gap=options.frames_per_gap,
-            highest_level=0.55,
-            lowest_level=0.30,
-            level_curve="linear",
+            max_denoise=0.55,
+            min_denoise=0.30,
+            denoise_curve="linear",
             candidates=1,
             scheduler="simple",
             steps=options.steps,
@@ -194,8 +194,8 @@ def _learning(
         steps=options.learning_steps,
         learning_rate=1e-4,
         cfg=family.cfg,
-        lowest_level=0.33,
-        highest_level=0.67,
+        min_denoise=0.33,
+        max_denoise=0.67,
         seed=0,
         augmentations=0,
     )

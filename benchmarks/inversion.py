@@ -19,12 +19,16 @@ from diffusion_interpolation.command.job import EMBEDDED_MODELS
 from diffusion_interpolation.demo import load_named, world
 from diffusion_interpolation.method.inversion import InversionSettings, invert
 from diffusion_interpolation.method.path import draw_noise
-from diffusion_interpolation.models.contract import Guidance, Text
+from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
 
 
 def distance(
-    model: DiffusersModel, picture: Tensor, positive: Text, negative: Text, args: Namespace
+    model: DiffusersModel,
+    picture: Tensor,
+    positive: PromptEmbeddings,
+    negative: PromptEmbeddings,
+    args: Namespace,
 ) -> float:
     """RMSE between a picture `(3, h, w)` and what it comes back as from `args.noises` noises."""
     latent = model.encode(picture[None])
@@ -74,7 +78,7 @@ def main() -> None:
         options.add_argument(flag, type=type(default), default=default)
     options.add_argument("--prompt", default=EMBEDDED_DEFAULTS["prompt"][0])
     args = options.parse_args()
-    args.level = args.level or defaults_of(args.model)["highest"]
+    args.level = args.level or defaults_of(args.model)["max_denoise"]
     model = load_named(args.model, steps=args.steps, device=args.device)
     pictures = world.render(held_out(args.puppets, args.seed), SIZE)
     found = [one for two in pictures.split(2) for one in pair_distances(model, two, args)]

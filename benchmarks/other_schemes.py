@@ -15,7 +15,7 @@ from torch import Tensor
 from diffusion_interpolation.method.bisection import Settings
 from diffusion_interpolation.method.blend import lerp, slerp
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.method.path import Path, draw_noise, noise_level
+from diffusion_interpolation.method.path import Path, denoise_at_depth, draw_noise
 from diffusion_interpolation.models.contract import LatentDiffusionModel, Schedule
 
 
@@ -59,8 +59,8 @@ class SchemeRun:
         """Frames `indices` after all steps of `schedule`, in batches of the model's size."""
         places = _positions(self.path)
         parts = []
-        for start in range(0, len(indices), self.model.batch_size):
-            part = slice(start, start + self.model.batch_size)
+        for start in range(0, len(indices), self.model.max_batch):
+            part = slice(start, start + self.model.max_batch)
             at = [places[index] for index in indices[part]]
             guidance = self.guide.at(at, self.model, tuple(noisy.shape[2:]))
             parts.append(self.model.sample(noisy[part], schedule, guidance).latents)
@@ -93,7 +93,7 @@ def _by_level(run: SchemeRun) -> dict[float, list[int]]:
     for slot in (slot for slots in run.path.slots() for slot in slots):
         share = slot.position - int(slot.position)
         middle = 1 - abs(2 * share - 1)
-        found[round(s.lowest + middle * (s.highest - s.lowest), 9)].append(slot.index)
+        found[round(s.min_denoise + middle * (s.max_denoise - s.min_denoise), 9)].append(slot.index)
     return found
 
 
@@ -126,7 +126,10 @@ def did(run: SchemeRun, keyframes: Tensor, shared: bool = True) -> Tensor:
 def _schedules(run: SchemeRun) -> list[Schedule]:
     """The steps from each depth's level down to the next one's, those of the last depth to 0."""
     s, depths = run.settings, run.path.depths
-    levels = [noise_level(d, depths, s.highest, s.lowest, s.curve) for d in range(1, depths + 1)]
+    levels = [
+        denoise_at_depth(d, depths, s.max_denoise, s.min_denoise, s.curve)
+        for d in range(1, depths + 1)
+    ]
     rests = [run.model.schedule(level) for level in levels]
     left = [*(len(rest) for rest in rests[1:]), 0]
     return [rest[: len(rest) - after] for rest, after in zip(rests, left, strict=True)]

@@ -78,7 +78,7 @@ class Way(NamedTuple):
 
 def ways(args: Namespace) -> dict[str, Way]:
     """All that are compared, by their names in the table: this package's, the paper's, parts."""
-    levels = {name: defaults_of(args.model)[name] for name in ("highest", "lowest")}
+    levels = {name: defaults_of(args.model)[name] for name in ("max_denoise", "min_denoise")}
     posed = args.poses and args.model == EMBEDDED
     ours = Way(
         settings=Settings(**levels),
@@ -93,10 +93,12 @@ def ways(args: Namespace) -> dict[str, Way]:
     changed = {
         "straight limbs": ours._replace(motion="straight"),
         "slerp": ours._replace(settings=Settings(**levels, blend="slerp")),
-        "ranked when finished": ours._replace(settings=Settings(**levels, rank_after=1.0)),
-        "prompt alone ranks": ours._replace(settings=Settings(**levels, closeness=0.0)),
+        "ranked when finished": ours._replace(settings=Settings(**levels, rank_fraction=1.0)),
+        "prompt alone ranks": ours._replace(settings=Settings(**levels, smoothness_weight=0.0)),
         **{
-            f"closeness {w}": ours._replace(settings=Settings(**levels, closeness=w))
+            f"smoothness weight {w}": ours._replace(
+                settings=Settings(**levels, smoothness_weight=w)
+            )
             for w in OTHER_WEIGHTS
         },
         "one candidate": ours._replace(ranked=False),
@@ -205,7 +207,7 @@ class Bench:
             "PPL": path.ppl,
             "rPPD": path.rppd,
             "PDV x 1000": 1000 * path.pdv,
-            "step next to inputs": path.beside_inputs,
+            "step next to inputs": path.step_next_to_inputs,
             "evals": float(made.evaluations),
             "seconds": made.seconds,
         }

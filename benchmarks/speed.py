@@ -73,7 +73,7 @@ class Reference:
                 down, middle = self.controlnet(
                     x,
                     timestep,
-                    text.states,
+                    text.embeddings,
                     guidance.hint,
                     float(guidance.strength),
                     return_dict=False,
@@ -82,7 +82,7 @@ class Reference:
                     self.unet(
                         x,
                         timestep,
-                        text.states,
+                        text.embeddings,
                         down_block_additional_residuals=down,
                         mid_block_additional_residual=middle,
                     ).sample
@@ -112,13 +112,13 @@ def main() -> None:
     options.add_argument("--frames", type=int, default=17)
     options.add_argument("--paper-steps", type=int, default=200)
     options.add_argument("--repeat", type=int, default=3)
-    options.add_argument("--batch-size", type=int, default=16)
+    options.add_argument("--max-batch", type=int, default=16)
     options.set_defaults(device="cpu")
     args = options.parse_args()
     if args.device != "cpu":
         options.error("the order of the authors' code is written out for the CPU only")
     paper, default = (
-        prepare(load_model(steps=steps, batch_size=args.batch_size), args.frames, settings)
+        prepare(load_model(steps=steps, max_batch=args.max_batch), args.frames, settings)
         for steps, settings in (
             (args.paper_steps, replace(PAPER, seed=args.seed)),
             (ModelChoice.steps, Settings(seed=args.seed)),

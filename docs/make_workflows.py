@@ -99,8 +99,8 @@ Wires = dict[str, list]
 INVERT = {
     "steps": 100,
     "learning_rate": 1e-4,
-    "lowest_level": 0.33,
-    "highest_level": 0.67,
+    "min_denoise": 0.33,
+    "max_denoise": 0.67,
     "draws": 1,
     "augmentations": 16,
     "seed": 0,
@@ -108,9 +108,9 @@ INVERT = {
 NAMES = ["first", "second", "third", "fourth"]
 SCHEDULE = {"scheduler": "ddim_uniform", "steps": 20}
 PATH = {
-    "highest_level": 0.55,
-    "lowest_level": 0.3,
-    "level_curve": "linear",
+    "max_denoise": 0.55,
+    "min_denoise": 0.3,
+    "denoise_curve": "linear",
     "candidates": 4,
     **SCHEDULE,
     "sampler_name": "euler",
@@ -405,7 +405,7 @@ def mixed(sheet: Sheet, demo: Node, candidates: int) -> Node:
         model=demo[0],
         latents=latents[0],
         position=0.5,
-        noise_level=0.55,
+        denoise=0.55,
         **SCHEDULE,
         blend="lerp",
         candidates=candidates,
@@ -422,7 +422,7 @@ def one_frame_from_parts(sheet: Sheet) -> None:
         "eight times, each time with other noise.\n"
         "2. *Conditioned Denoise* removes the noise, with the pose half-way.\n"
         "3. *CLIP Rerank* keeps the best of the eight candidates.\n\n"
-        "Change *position* and *noise_level*, and run the graph again.",
+        "Change *position* and *denoise*, and run the graph again.",
         310,
     )
     noisy = mixed(sheet, demo, 8)

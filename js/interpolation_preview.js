@@ -24,7 +24,7 @@ const MARGIN = 10; // pixels that the canvas renderer leaves around a widget
 const PROPERTY = "frames";
 
 const TELLING = 200; // ms after a change until the server hears which runs are shown
-const MOST_RUNS = 256; // that the server takes
+const MAX_RUNS = 256; // that the server takes
 
 /** Of the nodes on the page. @type {Map<ComfyNode, FramePreview>} */
 const previews = new Map();
@@ -232,7 +232,7 @@ function tellSoon() {
 async function tellShown() {
   if (!api.clientId) return;
   const folders = [...previews.values()].flatMap(({ run }) => (run ? [run.folder] : []));
-  const content = { page: api.clientId, folders: [...new Set(folders)].slice(-MOST_RUNS) };
+  const content = { page: api.clientId, folders: [...new Set(folders)].slice(-MAX_RUNS) };
   untold = false;
   try {
     untold = !(await (await post("shown", content)).json()).held;

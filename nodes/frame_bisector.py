@@ -26,7 +26,7 @@ from .inputs import (
     PoseOptions,
     blend_input,
     cfg_input,
-    level_input,
+    denoise_input,
     negative_input,
     pose_inputs,
     pose_motion_input,
@@ -70,20 +70,20 @@ class FrameBisector(io.ComfyNode):
                     "frames, the two keyframes included. More frames make a slower and smoother "
                     "film and take longer.",
                 ),
-                level_input(
-                    "highest_level",
+                denoise_input(
+                    "max_denoise",
                     0.55,
                     "Denoise of the frame half-way, from 0 to 1 as in KSampler. Higher values let "
                     "the model invent more. Above 0.65 the frame drifts away from the keyframes.",
                 ),
-                level_input(
-                    "lowest_level",
+                denoise_input(
+                    "min_denoise",
                     0.30,
                     "Denoise of the frames that are made last. Lower values keep them closer to "
                     "their neighbours. Under 0.25 they look like a cross-fade.",
                 ),
                 io.Combo.Input(
-                    "level_curve",
+                    "denoise_curve",
                     options=list(CURVES),
                     default="linear",
                     tooltip="How the denoise falls from the frame half-way to the last frames. "
@@ -120,7 +120,7 @@ class FrameBisector(io.ComfyNode):
                 ),
                 *pose_inputs(),
                 io.Int.Input(
-                    "batch_size",
+                    "max_batch",
                     default=0,
                     min=0,
                     max=4096,
@@ -141,7 +141,7 @@ class FrameBisector(io.ComfyNode):
                 ),
                 pose_motion_input(),
                 io.Float.Input(
-                    "closeness",
+                    "smoothness_weight",
                     default=4.0,
                     min=0.0,
                     max=100.0,
@@ -154,7 +154,7 @@ class FrameBisector(io.ComfyNode):
                     "every CLIP.",
                 ),
                 io.Float.Input(
-                    "rank_after",
+                    "rank_fraction",
                     default=0.5,
                     min=0.05,
                     max=1.0,
@@ -197,9 +197,9 @@ class FrameBisector(io.ComfyNode):
         keyframes: Tensor,
         positive: Any,
         frames_per_gap: int,
-        highest_level: float,
-        lowest_level: float,
-        level_curve: str,
+        max_denoise: float,
+        min_denoise: float,
+        denoise_curve: str,
         candidates: int,
         scheduler: str,
         steps: int,
@@ -213,11 +213,11 @@ class FrameBisector(io.ComfyNode):
         poses: Any = None,
         strength_at_keyframes: float = 1.0,
         strength_half_way: float = 1.5,
-        batch_size: int = 0,
+        max_batch: int = 0,
         picks: str = "",
         pose_motion: str = MOTIONS[0],
-        closeness: float = 4.0,
-        rank_after: float = 0.5,
+        smoothness_weight: float = 4.0,
+        rank_fraction: float = 0.5,
     ) -> io.NodeOutput:
         pictures = read_keyframes(keyframes, vae)
         strengths = strength_at_keyframes, strength_half_way
@@ -225,14 +225,14 @@ class FrameBisector(io.ComfyNode):
         pose = PoseOptions(control_net, poses, *strengths, pose_motion, size)
         prompts = read_prompts(positive, negative, cfg, len(pictures), pose)
         settings = Settings(
-            highest=highest_level,
-            lowest=lowest_level,
-            curve=level_curve,
+            max_denoise=max_denoise,
+            min_denoise=min_denoise,
+            curve=denoise_curve,
             candidates=candidates,
             blend=blend,
             seed=seed,
-            closeness=closeness,
-            rank_after=rank_after,
+            smoothness_weight=smoothness_weight,
+            rank_fraction=rank_fraction,
         )
         settings.check()
         schedule = ComfySchedule(model, host_sigmas(model, scheduler, steps))
@@ -242,7 +242,7 @@ class FrameBisector(io.ComfyNode):
             PoseControl(control_net, model, vae),
             positive=prompts.positive,
             negative=prompts.negative,
-            rows=batch_size,
+            rows=max_batch,
         )
         wrapped = ComfyModel(schedule, sampler, ComfyCodec(model, vae))
         drawing = (model, scheduler, steps, sampler_name, cfg, blend, seed, vae, reranker)

@@ -11,8 +11,8 @@ from torch import Tensor
 from ..diffusion_interpolation.finite import check_finite
 from ..diffusion_interpolation.method.blend import BLENDS
 from ..diffusion_interpolation.method.guide import Guide
-from ..diffusion_interpolation.method.path import MOST_SEED
-from ..diffusion_interpolation.models.contract import Text
+from ..diffusion_interpolation.method.path import MAX_SEED
+from ..diffusion_interpolation.models.contract import PromptEmbeddings
 from ..diffusion_interpolation.poses.format import are_paired, read_poses
 from ..diffusion_interpolation.poses.motion import MOTIONS
 from ..diffusion_interpolation.poses.pose import match_people
@@ -30,7 +30,7 @@ def seed_input(what: str, new_each_run: bool = True, more: str = "") -> io.Int.I
         "seed",
         default=0,
         min=0,
-        max=MOST_SEED,
+        max=MAX_SEED,
         control_after_generate=new_each_run,
         tooltip=f"The same seed gives the same {what}. Another seed gives other {what}.{more}",
     )
@@ -50,7 +50,7 @@ def cfg_input(more: str = "") -> io.Float.Input:
     )
 
 
-def level_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+def denoise_input(name: str, default: float, tooltip: str) -> io.Float.Input:
     """Return a denoise: the fraction of the schedule that a latent is sent back to."""
     return io.Float.Input(name, default=default, min=0.01, max=1.0, step=0.01, tooltip=tooltip)
 
@@ -229,13 +229,13 @@ def read_prompts(
     return Prompts(guide, rest, away_rest)
 
 
-def _count_keyframes(text: Text, rests: list[dict[str, Any]]) -> int:
+def _count_keyframes(text: PromptEmbeddings, rests: list[dict[str, Any]]) -> int:
     """How many keyframes a conditioning speaks of, where there are no pictures to count."""
     return len(text) if len(text) > 1 else max(map(count_rows, rests))
 
 
-def _check_text(name: str, text: Text) -> None:
-    for tensor in (text.states, text.pooled):
+def _check_text(name: str, text: PromptEmbeddings) -> None:
+    for tensor in (text.embeddings, text.pooled):
         if tensor is not None:
             check_finite(name, tensor, "if a text encoder made it, --fp32-text-enc may help")
 

@@ -8,7 +8,7 @@ import math
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.models.contract import Text, stack
+from ..diffusion_interpolation.models.contract import PromptEmbeddings, stack
 from .comfy.conditioning import (
     Conditioning,
     differences,
@@ -17,7 +17,7 @@ from .comfy.conditioning import (
 )
 from .types import CATEGORY
 
-MOST_REPEATS = 4
+MAX_REPEATS = 4
 CLIP_CHUNK = 77
 """Tokens that CLIP reads at once; longer prompts have several such chunks."""
 WIDTH_OF_XL = 2048
@@ -57,7 +57,9 @@ class KeyframeConditioning(io.ComfyNode):
         )
         _check_alike(*texts)
         length = _common_length(*texts)
-        alike = [Text(_repeated(text.states, length), text.pooled) for text in texts]
+        alike = [
+            PromptEmbeddings(_repeated(text.embeddings, length), text.pooled) for text in texts
+        ]
         shown = {}
         if differing := differences(*rests):
             warning = (
@@ -69,13 +71,13 @@ class KeyframeConditioning(io.ComfyNode):
         return io.NodeOutput(write_conditioning(stack(alike), rests[0]), ui=shown or None)
 
 
-def _common_length(first: Text, second: Text) -> int:
+def _common_length(first: PromptEmbeddings, second: PromptEmbeddings) -> int:
     """The number of tokens to which both prompts are repeated.
 
     Cross-attention sees no difference between tokens and their repetition. In joint attention
     tokens take part in the softmax of the picture, so that a repetition counts double.
     """
-    lengths = first.states.shape[1], second.states.shape[1]
+    lengths = first.embeddings.shape[1], second.embeddings.shape[1]
     if lengths[0] == lengths[1]:
         return lengths[0]
     if not all(map(_is_for_cross_attention, (first, second))):
@@ -85,22 +87,22 @@ def _common_length(first: Text, second: Text) -> int:
             "from the longer one"
         )
     length = math.lcm(*lengths)
-    if length > MOST_REPEATS * min(lengths):
+    if length > MAX_REPEATS * min(lengths):
         raise ValueError(
             f"second: got {lengths[1]} tokens, first {lengths[0]}; both would be repeated to "
-            f"{length} tokens, but at most {MOST_REPEATS * min(lengths)} are allowed, so shorten "
+            f"{length} tokens, but at most {MAX_REPEATS * min(lengths)} are allowed, so shorten "
             "the longer prompt"
         )
     return length
 
 
-def _is_for_cross_attention(text: Text) -> bool:
+def _is_for_cross_attention(text: PromptEmbeddings) -> bool:
     """Whether only CLIP can have made the tokens, as for Stable Diffusion 1, 2 and XL.
 
     CLIP fills whole chunks. States of XL are as wide as those of some language models, which have
     no pooled output, and all other models with joint attention have wider states.
     """
-    _, tokens, width = text.states.shape
+    _, tokens, width = text.embeddings.shape
     narrow = width < WIDTH_OF_XL or (width == WIDTH_OF_XL and text.pooled is not None)
     return narrow and tokens % CLIP_CHUNK == 0
 
@@ -109,7 +111,7 @@ def _repeated(states: Tensor, length: int) -> Tensor:
     return states.repeat(1, length // states.shape[1], 1)
 
 
-def _check_alike(first: Text, second: Text) -> None:
+def _check_alike(first: PromptEmbeddings, second: PromptEmbeddings) -> None:
     got, want = _kind(second), _kind(first)
     if got != want:
         raise ValueError(
@@ -118,6 +120,6 @@ def _check_alike(first: Text, second: Text) -> None:
         )
 
 
-def _kind(text: Text) -> str:
+def _kind(text: PromptEmbeddings) -> str:
     pooled = "no" if text.pooled is None else f"{text.pooled.shape[-1]} wide"
-    return f"width {text.states.shape[-1]} with {pooled} pooled output"
+    return f"width {text.embeddings.shape[-1]} with {pooled} pooled output"

@@ -16,7 +16,7 @@ from .comfy.schedule import ComfySchedule, as_sigmas, host_sigmas
 from .inputs import (
     blend_input,
     check_latents,
-    level_input,
+    denoise_input,
     position_input,
     schedule_inputs,
     seed_input,
@@ -43,8 +43,8 @@ class NoisyLatentLerp(io.ComfyNode):
                     "Place on the path: 0 is the first keyframe, 0.5 is half-way to the second, 1 "
                     "is the second, and so on.",
                 ),
-                level_input(
-                    "noise_level",
+                denoise_input(
+                    "denoise",
                     0.55,
                     "Denoise of the picture, from 0 to 1 as in KSampler. Higher values let the "
                     "model invent more. Under 0.25 the picture looks like a cross-fade. Above 0.65 "
@@ -89,7 +89,7 @@ class NoisyLatentLerp(io.ComfyNode):
         model: Any,
         latents: dict[str, Any],
         position: float,
-        noise_level: float,
+        denoise: float,
         scheduler: str,
         steps: int,
         blend: str,
@@ -105,7 +105,7 @@ class NoisyLatentLerp(io.ComfyNode):
             )
         left, right, weight = _neighbours(to_network(model, latents["samples"]), position)
         schedules = ComfySchedule(model, host_sigmas(model, scheduler, steps))
-        schedule = schedules.schedule(noise_level)
+        schedule = schedules.schedule(denoise)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
         shape = candidates, *left.shape
         noisy = noisy_blend(

@@ -78,8 +78,8 @@ def _lines(measures: PathMeasures) -> list[str]:
         f"PPL {measures.ppl:.4g}: the length of the path",
         f"rPPD {measures.rppd:.4g}: that length, divided by the distance between the two ends",
         f"PDV {measures.pdv:.4g}: the variance of the steps; it is 0 at constant speed",
-        f"step next to the inputs {measures.beside_inputs:.4g}: the larger of the two steps at the "
-        "ends, in median steps",
+        f"step next to the inputs {measures.step_next_to_inputs:.4g}: the larger of the two steps "
+        "at the ends, in median steps",
     ]
 
 

@@ -13,7 +13,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..diffusion_interpolation.method.inversion import Inversion, InversionSettings, invert
-from ..diffusion_interpolation.models.contract import Text
+from ..diffusion_interpolation.models.contract import PromptEmbeddings
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import SIZE, line_plot
 from .comfy.codec import ComfyCodec, check_channels
@@ -22,7 +22,7 @@ from .comfy.gradients import LearningModel
 from .comfy.schedule import ComfySchedule, host_sigmas
 from .inputs import (
     cfg_input,
-    level_input,
+    denoise_input,
     negative_input,
     positive_input,
     read_keyframes,
@@ -76,14 +76,14 @@ class TextualInvert(io.ComfyNode):
                 cfg_input(
                     " Use the same cfg for sampling, because the learned prompts fit only this cfg."
                 ),
-                level_input(
-                    "lowest_level",
+                denoise_input(
+                    "min_denoise",
                     0.33,
                     "Lowest denoise at which the prompts are learned. Lower values teach finer "
                     "detail.",
                 ),
-                level_input(
-                    "highest_level",
+                denoise_input(
+                    "max_denoise",
                     0.67,
                     "Highest denoise at which the prompts are learned. Higher values teach layout "
                     "and colours.",
@@ -142,8 +142,8 @@ class TextualInvert(io.ComfyNode):
         steps: int,
         learning_rate: float,
         cfg: float,
-        lowest_level: float,
-        highest_level: float,
+        min_denoise: float,
+        max_denoise: float,
         seed: int,
         negative: Any = None,
         draws: int = 1,
@@ -156,8 +156,8 @@ class TextualInvert(io.ComfyNode):
             steps=steps,
             learning_rate=learning_rate,
             cfg=cfg,
-            lowest=lowest_level,
-            highest=highest_level,
+            min_denoise=min_denoise,
+            max_denoise=max_denoise,
             draws=draws,
             augmentations=augmentations,
             seed=seed,
@@ -217,7 +217,7 @@ def _invert(
         )
 
 
-def _copy(text: Text) -> Text:
+def _copy(text: PromptEmbeddings) -> PromptEmbeddings:
     return text.map(torch.clone)
 
 

@@ -31,8 +31,8 @@ DEFAULTS = {
     "learning_rate": 1e-4,
     "draws": 1,
     "augmentations": 16,
-    "highest": 0.55,
-    "lowest": 0.30,
+    "max_denoise": 0.55,
+    "min_denoise": 0.30,
 }
 EMBEDDED_DEFAULTS = {
     "prompt": ["a puppet"],
@@ -41,12 +41,12 @@ EMBEDDED_DEFAULTS = {
     "learning_rate": 0.25,
     "draws": 4,
     "augmentations": 0,
-    "highest": 0.55,
-    "lowest": 0.30,
+    "max_denoise": 0.55,
+    "min_denoise": 0.30,
 }
 # Levels with as much noise as those of the embedded Stable Diffusion: the shift of a flow model
 # puts more noise at the same place of its schedule.
-FLOW_DEFAULTS = {**EMBEDDED_DEFAULTS, "highest": 0.39, "lowest": 0.22}
+FLOW_DEFAULTS = {**EMBEDDED_DEFAULTS, "max_denoise": 0.39, "min_denoise": 0.22}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -331,7 +331,7 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         "fewer than 3 (default: 4)",
     )
     group.add_argument(
-        "--closeness",
+        "--smoothness_weight",
         type=float,
         default=4.0,
         metavar="X",
@@ -339,7 +339,7 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         "values give a smoother path, 0 ranks by the prompt alone (default: 4)",
     )
     group.add_argument(
-        "--rank-after",
+        "--rank-fraction",
         type=float,
         default=0.5,
         metavar="X",
@@ -358,7 +358,7 @@ class _Levels(argparse.Action):
     """Store the two numbers of `--levels` in two settings."""
 
     def __call__(self, parser: Any, options: Any, values: Any, flag: Any = None) -> None:
-        options.highest, options.lowest = values
+        options.max_denoise, options.min_denoise = values
 
 
 def _add_picture_options(parser: argparse.ArgumentParser) -> None:
@@ -470,7 +470,7 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
         help="type of the networks' numbers (default: float16 on cuda, otherwise float32)",
     )
     group.add_argument(
-        "--batch-size",
+        "--max-batch",
         type=int,
         default=16,
         help="how many candidates are denoised together; the frames do not depend on it (default: "

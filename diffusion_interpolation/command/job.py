@@ -38,7 +38,7 @@ class ModelChoice:
     device: str = "cpu"
     dtype: str = "float32"
     steps: int = 20
-    batch_size: int = 16
+    max_batch: int = 16
 
     def pinned(self) -> ModelChoice:
         """The same choice with a commit for each model that is to be downloaded from the hub."""
@@ -52,7 +52,7 @@ class ModelChoice:
         _check_device(self.device)
         options: dict[str, Any] = {
             "steps": self.steps,
-            "batch_size": self.batch_size,
+            "max_batch": self.max_batch,
             "device": self.device,
             "dtype": getattr(torch, self.dtype),
         }
@@ -150,7 +150,7 @@ class Job:
     def frame_settings(self) -> dict[str, Any]:
         """All but the pictures and the poses that frames depend on, in JSON's types."""
         networks = asdict(self.networks)
-        for name in ("allow_download", "batch_size"):
+        for name in ("allow_download", "max_batch"):
             del networks[name]
         return {
             "images": [image.name for image in self.images],

@@ -271,7 +271,7 @@ def _shown_settings(job: Job) -> dict[str, str]:
         "negative prompt": job.negative,
         "model": job.networks.model,
         "frames": str(job.frames),
-        "noise levels": f"{s.highest:g} to {s.lowest:g}, {s.curve}",
+        "denoise": f"{s.max_denoise:g} to {s.min_denoise:g}, {s.curve}",
         "steps": str(job.networks.steps),
         "cfg": f"{job.cfg:g}",
         "inversion steps": str(job.inversion.steps),

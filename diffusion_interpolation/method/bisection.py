@@ -21,10 +21,10 @@ from .path import (
     Path,
     Slot,
     candidate_count,
-    check_levels,
+    check_denoise_range,
     check_seed,
+    denoise_at_depth,
     draw_noise,
-    noise_level,
     row_seed,
 )
 from .picks import NO_PICKS, Picks
@@ -38,37 +38,41 @@ _Job = tuple[Candidates, int]
 class Settings:
     """How frames are made.
 
-    `highest` and `lowest` are the denoise of the first depth and of the last one, `curve` is how it
-    falls in between. The first depth has `candidates`, each later depth has one fewer, but not
-    fewer than `least_candidates`. `closeness` is the weight of a candidate's similarity to its
-    neighbours; the similarity and the scorer's number are both counted in standard deviations of
-    the frame's candidates (`ranking.py`). `rank_after`, in (0, 1], is the fraction of the steps
+    `max_denoise` and `min_denoise` are the denoise of the first depth and of the last one, `curve`
+    is how it falls in between. The first depth has `candidates`, each later depth has one fewer,
+    but not fewer than `min_candidates`. `smoothness_weight` is the weight of a candidate's
+    similarity to its neighbours; the similarity and the scorer's number are both counted in
+    standard deviations of the frame's candidates (`ranking.py`). `rank_fraction`, in (0, 1], is the fraction of the steps
     after which candidates are ranked by their denoised predictions; only the best one takes the
     other steps. Candidates of very few steps are finished first (`steps_before_ranking`).
     """
 
-    highest: float = 0.55
-    lowest: float = 0.30
+    max_denoise: float = 0.55
+    min_denoise: float = 0.30
     curve: Curve = "linear"
     candidates: int = 4
-    least_candidates: int = 3
+    min_candidates: int = 3
     blend: Blend = "lerp"
     seed: int = 0
-    closeness: float = 4.0
-    rank_after: float = 0.5
+    smoothness_weight: float = 4.0
+    rank_fraction: float = 0.5
 
     def check(self) -> None:
         """Raise `ValueError` for settings out of range."""
-        check_levels(self.highest, self.lowest)
-        candidate_count(1, self.candidates, self.least_candidates)
+        check_denoise_range(self.max_denoise, self.min_denoise)
+        candidate_count(1, self.candidates, self.min_candidates)
         check_seed(self.seed)
-        if not 0 <= self.closeness < math.inf:
-            raise ValueError(f"closeness: got {self.closeness}, needs 0 or more, and finite")
-        if not 0 < self.rank_after <= 1:
-            raise ValueError(f"rank after: got {self.rank_after}, needs more than 0, and 1 at most")
+        if not 0 <= self.smoothness_weight < math.inf:
+            raise ValueError(
+                f"smoothness_weight: got {self.smoothness_weight}, needs 0 or more, and finite"
+            )
+        if not 0 < self.rank_fraction <= 1:
+            raise ValueError(
+                f"rank_fraction: got {self.rank_fraction}, needs more than 0, and 1 at most"
+            )
 
 
-PAPER = Settings(blend="slerp", candidates=8, closeness=0.0, rank_after=1.0)
+PAPER = Settings(blend="slerp", candidates=8, smoothness_weight=0.0, rank_fraction=1.0)
 """The settings of the paper."""
 
 
@@ -157,7 +161,7 @@ class Bisection:
         """The candidates of a frame; without a scorer there is nothing to choose by, so one."""
         if self.scorer is None:
             return 1
-        return candidate_count(slot.depth, self.settings.candidates, self.settings.least_candidates)
+        return candidate_count(slot.depth, self.settings.candidates, self.settings.min_candidates)
 
     def evaluations(self, slot: Slot) -> int:
         """The work of a frame: runs of the denoiser on one latent, both halves of guidance as one.
@@ -171,8 +175,8 @@ class Bisection:
         """The steps before candidates are ranked, and those that only the best takes after that."""
         schedule = self.model.schedule(self.level(slot))
         ranked = len(schedule)
-        if self.settings.rank_after < 1 and self.count(slot) > 1:
-            ranked = steps_before_ranking(ranked, self.settings.rank_after)
+        if self.settings.rank_fraction < 1 and self.count(slot) > 1:
+            ranked = steps_before_ranking(ranked, self.settings.rank_fraction)
         return schedule[:ranked], schedule[ranked:]
 
     def _ranked_after(self, slot: Slot) -> int:
@@ -183,7 +187,7 @@ class Bisection:
     def level(self, slot: Slot) -> float:
         """The level a frame is noised to."""
         s = self.settings
-        return noise_level(slot.depth, self.path.depths, s.highest, s.lowest, s.curve)
+        return denoise_at_depth(slot.depth, self.path.depths, s.max_denoise, s.min_denoise, s.curve)
 
     def _depth(self, slots: list[Slot], finished: _Finished) -> Iterator[Frame]:
         """Frames of one depth, whose neighbours are all `finished`; known ones come first."""
@@ -192,10 +196,10 @@ class Bisection:
         ready = []
         while jobs:
             # the model's batch may shrink on the way
-            batch = [jobs.popleft() for _ in range(min(self.model.batch_size, len(jobs)))]
+            batch = [jobs.popleft() for _ in range(min(self.model.max_batch, len(jobs)))]
             ready += self._make(batch, finished)
             # the best of an early ranking go on together
-            if not self._ranked_after(slots[0]) or len(ready) >= self.model.batch_size or not jobs:
+            if not self._ranked_after(slots[0]) or len(ready) >= self.model.max_batch or not jobs:
                 yield from self._finished(ready)
                 ready = []
 
@@ -216,7 +220,7 @@ class Bisection:
         choice, count = self.picks.at(slot.position), self.count(slot)
         first = choice.first(count)
         numbers = range(first, first + count)
-        group = Candidates(slot, numbers, choice.candidate, self.settings.closeness)
+        group = Candidates(slot, numbers, choice.candidate, self.settings.smoothness_weight)
         if self.cache is not None:
             ends = latents[slot.left], latents[slot.right]
             level, ranked_after = self.level(slot), self._ranked_after(slot)
@@ -268,7 +272,7 @@ class Bisection:
 
     def _finished(self, groups: list[Candidates]) -> Iterator[Frame]:
         """The chosen candidates of frames that are complete, in batches of the model's size."""
-        size = self.model.batch_size
+        size = self.model.max_batch
         for start in range(0, len(groups), size):
             batch = groups[start : start + size]
             self._complete([group for group in batch if group.made[group.chosen].partial])
@@ -360,8 +364,8 @@ class Bisection:
     def _see(self, frames: list[int], finished: _Finished) -> None:
         """Have embeddings of all of `frames`: no scorer has seen keyframes and resumed ones yet."""
         unseen = sorted({i for i in frames if i not in finished.embeddings})
-        for start in range(0, len(unseen), self.model.batch_size):
-            part = unseen[start : start + self.model.batch_size]
+        for start in range(0, len(unseen), self.model.max_batch):
+            part = unseen[start : start + self.model.max_batch]
             latents = torch.stack([finished.latents[i] for i in part])
             seen = self.scorer.embed(self._decode(latents.to(self.model.device)))
             finished.embeddings.update(zip(part, seen.cpu(), strict=True))

@@ -78,13 +78,13 @@ class Candidate(NamedTuple):
 class Candidates:
     """Collects the candidates of a frame; when it is complete, it has a chosen candidate.
 
-    `closeness` is the weight of similarity to the neighbouring frames.
+    `smoothness_weight` is the weight of similarity to the neighbouring frames.
     """
 
     slot: Slot
     numbers: range
     picked: int | None = None
-    closeness: float = 0.0
+    smoothness_weight: float = 0.0
     keys: Mapping[int, bytes] = field(default_factory=dict)
     """The key of each candidate in the cache, if there is a cache."""
     made: dict[int, Candidate] = field(default_factory=dict)
@@ -111,7 +111,9 @@ class Candidates:
         """The score of each candidate in order; empty if there is only one candidate."""
         if len(self.numbers) == 1:
             return ()
-        return tuple(ranked([self.made[number].terms for number in self.numbers], self.closeness))
+        return tuple(
+            ranked([self.made[number].terms for number in self.numbers], self.smoothness_weight)
+        )
 
     @property
     def chosen(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..models.contract import Guidance, LatentDiffusionModel, Text, move
+from ..models.contract import Guidance, LatentDiffusionModel, PromptEmbeddings, move
 from ..pictures import Placement
 from ..poses.motion import Motion, pose_at
 from ..poses.pose import Pose, draw_batch
@@ -25,8 +25,8 @@ class Guide:
     `strength_at_keyframes` to `strength_half_way` and back in every gap (method, step 3).
     """
 
-    positive: Text
-    negative: Text
+    positive: PromptEmbeddings
+    negative: PromptEmbeddings
     cfg: float = 7.5
     poses: Sequence[list[Pose]] | None = None
     pose_size: tuple[int, int] = (0, 0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..models.contract import LearnableModel, Text, move, stack
+from ..models.contract import LearnableModel, PromptEmbeddings, move, stack
 from ..models.memory import Batches, out_of_memory
 from .augmentation import augment
 from .gradient_scale import GradientScale
@@ -18,7 +18,7 @@ from .path import draw_noise
 
 log = logging.getLogger(__name__)
 
-Fitting = Callable[[Sequence[int], Text, int], int]
+Fitting = Callable[[Sequence[int], PromptEmbeddings, int], int]
 """How many latents of a shape `(N, c, h', w')` a step of learning takes at once under a text.
 
 Each is as many rows as the last number says, one for each half of guidance. 0: these rows do not
@@ -52,8 +52,8 @@ class InversionSettings:
     learning_rate: float = 1e-4
     cfg: float = 7.5
     guided: bool = True
-    lowest: float = 1 / 3
-    highest: float = 2 / 3
+    min_denoise: float = 1 / 3
+    max_denoise: float = 2 / 3
     draws: int = 1
     augmentations: int = 16
     hold_norms: bool = True
@@ -68,9 +68,11 @@ class InversionSettings:
             raise ValueError(f"draws: got {self.draws}, needs at least 1")
         if self.augmentations < 0:
             raise ValueError(f"augmentations: got {self.augmentations}, needs 0 or more")
-        if not 0 < self.lowest < self.highest <= 1:
-            got = f"{self.lowest} to {self.highest}"
-            raise ValueError(f"inversion levels: got {got}, needs 0 < lowest < highest <= 1")
+        if not 0 < self.min_denoise < self.max_denoise <= 1:
+            got = f"{self.min_denoise} to {self.max_denoise}"
+            raise ValueError(
+                f"denoise to learn at: got {got}, needs 0 < min_denoise < max_denoise <= 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Inversion:
     `losses` is the loss on a fixed evaluation batch by step; the lowest one is kept.
     """
 
-    positive: Text
-    negative: Text
+    positive: PromptEmbeddings
+    negative: PromptEmbeddings
     losses: dict[int, float]
 
 
@@ -92,8 +94,8 @@ class Inverter:
         self,
         model: LearnableModel,
         pictures: Tensor,
-        positive: Text,
-        negative: Text,
+        positive: PromptEmbeddings,
+        negative: PromptEmbeddings,
         settings: InversionSettings,
         clean: Tensor | None = None,
         fitting: Fitting | None = None,
@@ -111,7 +113,7 @@ class Inverter:
         self.guided = settings.guided and settings.cfg != 1
         halves = 1 + self.guided
         if fitting is None:
-            fits = max(1, model.batch_size // halves)
+            fits = max(1, model.max_batch // halves)
         else:
             fits = fitting(self.clean.shape, self.positive, halves)
         # both halves of guidance go in one forward pass, or one after the other as a last resort
@@ -132,7 +134,7 @@ class Inverter:
     def _noisy(self, latents: Tensor, noise: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Latents with noise at `places` in 0..1 from the lowest to the highest level; levels."""
         s = self.settings
-        levels = s.lowest + (s.highest - s.lowest) * places
+        levels = s.min_denoise + (s.max_denoise - s.min_denoise) * places
         scales = torch.tensor([self._scales(level) for level in levels.tolist()]).to(latents)
         signal, sigma = scales[:, :, None, None, None].unbind(1)
         return signal * latents + sigma * noise, levels
@@ -155,11 +157,13 @@ class Inverter:
             predicted = self.model.predict_noise(noisy, levels, positive)
         return (predicted - noise).square().mean((1, 2, 3))
 
-    def _halves(self, noisy: Tensor, levels: Tensor, positive: Text) -> tuple[Tensor, Tensor]:
+    def _halves(
+        self, noisy: Tensor, levels: Tensor, positive: PromptEmbeddings
+    ) -> tuple[Tensor, Tensor]:
         """The noise under the negative and under `positive`, in one pass if they are alike long."""
         count, predict = len(noisy), self.model.predict_noise
         negative = self.negative.rows([0] * count)
-        if self.apart or negative.states.shape != positive.states.shape:
+        if self.apart or negative.embeddings.shape != positive.embeddings.shape:
             return predict(noisy, levels, negative, count), predict(noisy, levels, positive)
         both = stack([negative, positive])
         away, towards = predict(noisy.repeat(2, 1, 1, 1), levels.repeat(2), both, count).chunk(2)
@@ -244,7 +248,7 @@ class Inverter:
         away = predict(noisy, levels, negative, len(rows))
         return found + self._of((away * (1 - cfg) * slope).sum(), self.negative)
 
-    def _of(self, loss: Tensor, *texts: Text) -> list[Tensor | None]:
+    def _of(self, loss: Tensor, *texts: PromptEmbeddings) -> list[Tensor | None]:
         """The gradients of what is learned, or of some of it, times the scale."""
         texts = texts or (self.positive, self.negative)
         tensors = [tensor for text in texts for tensor in _tensors(text)]
@@ -269,7 +273,7 @@ class Inverter:
         if self.guided:
             named["negative prompt"] = self.negative
         for name, text in named.items():
-            if text.states.grad is None or not text.states.grad.any():
+            if text.embeddings.grad is None or not text.embeddings.grad.any():
                 raise NoGradientError(name)
 
     @torch.no_grad()
@@ -293,7 +297,7 @@ class Inverter:
 
         return self.batches.run(losses, len(cases)).mean().item()
 
-    def snapshot(self) -> tuple[Text, Text]:
+    def snapshot(self) -> tuple[PromptEmbeddings, PromptEmbeddings]:
         """Copies of the positive and negative conditioning as they are now."""
         return tuple(
             text.map(lambda t: t.detach().clone()) for text in (self.positive, self.negative)
@@ -303,8 +307,8 @@ class Inverter:
 def invert(
     model: LearnableModel,
     pictures: Tensor,
-    positive: Text,
-    negative: Text,
+    positive: PromptEmbeddings,
+    negative: PromptEmbeddings,
     settings: InversionSettings | None = None,
     on_step: Callable[[int, float], None] | None = None,
     latents: Tensor | None = None,
@@ -360,16 +364,16 @@ def _finite(loss: float, step: int) -> float:
     return loss
 
 
-def _check_rows(pictures: int, positive: Text) -> None:
+def _check_rows(pictures: int, positive: PromptEmbeddings) -> None:
     if len(positive) not in (1, pictures):
         raise ValueError(
             f"positive: got {len(positive)} rows for {pictures} keyframes, needs 1 or {pictures}"
         )
 
 
-def _tensors(text: Text) -> list[Tensor]:
-    return [text.states] if text.pooled is None else [text.states, text.pooled]
+def _tensors(text: PromptEmbeddings) -> list[Tensor]:
+    return [text.embeddings] if text.pooled is None else [text.embeddings, text.pooled]
 
 
-def _parameters(text: Text) -> Text:
+def _parameters(text: PromptEmbeddings) -> PromptEmbeddings:
     return text.map(lambda tensor: tensor.detach().clone().requires_grad_(True))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 Curve = Literal["linear", "convex", "concave"]
 CURVES: tuple[str, ...] = get_args(Curve)
-MOST_SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1
 _BEND = {"linear": 1.0, "convex": 2.0, "concave": 0.5}
 
 
@@ -100,28 +100,28 @@ def _halve(gap: int, first: int, last: int) -> list[Slot]:
     return slots
 
 
-def noise_level(
-    depth: int, depths: int, highest: float, lowest: float, curve: Curve = "linear"
+def denoise_at_depth(
+    depth: int, depths: int, max_denoise: float, min_denoise: float, curve: Curve = "linear"
 ) -> float:
-    """Level of `depth` (1..depths): `highest` at depth 1 down to `lowest` (method, step 4).
+    """Return the denoise of `depth`, from `max_denoise` at depth 1 to `min_denoise` at `depths`.
 
-    `lowest + (highest - lowest) x^p` with `x` from 1 down to 0 and `p` 1 (linear), 2 (convex) or
-    1/2 (concave). Raises `ValueError` for levels outside (0, 1], the wrong way round, or an unknown
-    shape.
+    It is `min_denoise + (max_denoise - min_denoise) x^p` with `x` from 1 down to 0 and `p` of 1
+    (linear), 2 (convex) or 1/2 (concave) (method, step 4). Raises `ValueError` for values outside
+    (0, 1] or the wrong way round, and for an unknown curve.
     """
-    check_levels(highest, lowest)
+    check_denoise_range(max_denoise, min_denoise)
     if curve not in _BEND:
-        raise ValueError(f"level curve is {curve!r}; it must be one of {', '.join(CURVES)}")
+        raise ValueError(f"denoise curve: got {curve!r}, needs one of {', '.join(CURVES)}")
     place = 1.0 if depths == 1 else (depths - depth) / (depths - 1)
-    return lowest + (highest - lowest) * place ** _BEND[curve]
+    return min_denoise + (max_denoise - min_denoise) * place ** _BEND[curve]
 
 
-def check_levels(highest: float, lowest: float) -> None:
-    """Raise `ValueError` unless `0 < lowest <= highest <= 1`."""
-    if not 0 < lowest <= highest <= 1:
+def check_denoise_range(max_denoise: float, min_denoise: float) -> None:
+    """Raise `ValueError` unless `0 < min_denoise <= max_denoise <= 1`."""
+    if not 0 < min_denoise <= max_denoise <= 1:
         raise ValueError(
-            f"noise levels: got highest {highest} and lowest {lowest}, "
-            "needs 0 < lowest <= highest <= 1"
+            f"denoise: got max_denoise {max_denoise} and min_denoise {min_denoise}, "
+            "needs 0 < min_denoise <= max_denoise <= 1"
         )
 
 
@@ -136,8 +136,8 @@ def candidate_count(depth: int, most: int, least: int = 3) -> int:
 
 
 def check_seed(seed: int) -> None:
-    """Raise `ValueError` unless `0 <= seed <= MOST_SEED`."""
-    if not 0 <= seed <= MOST_SEED:
+    """Raise `ValueError` unless `0 <= seed <= MAX_SEED`."""
+    if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed: got {seed}, needs 0 or more, and less than 2^63")
 
 

@@ -60,7 +60,7 @@ class Plan:
 USABLE = 0.9
 """Fraction of the free memory that is used; allocators lose some memory in gaps."""
 
-MOST_LATENTS = 16
+MAX_LATENTS = 16
 
 
 def plan(kept: Kept, working: float, free: float, halves: int = 2) -> Plan:
@@ -74,7 +74,7 @@ def plan(kept: Kept, working: float, free: float, halves: int = 2) -> Plan:
     )
     fits = [max(0, int(USABLE * free / size)) for size in (plain, checkpointed)]
     rows = fits[0] or fits[1]
-    return Plan(min(rows, MOST_LATENTS), not fits[0], plain, checkpointed)
+    return Plan(min(rows, MAX_LATENTS), not fits[0], plain, checkpointed)
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:

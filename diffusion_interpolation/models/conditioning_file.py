@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..files import write_whole
 from ..method.inversion import Inversion
-from .contract import Text
+from .contract import PromptEmbeddings
 
 HALVES = ("positive", "negative")
 _TENSOR = "tensor "
@@ -53,8 +53,8 @@ def save_inversion(file: Path, inversion: Inversion, made_for: MadeFor) -> None:
     """
     tensors: dict[str, Tensor] = {}
     for half in HALVES:
-        text: Text = getattr(inversion, half)
-        tensors[f"{half}.states"] = text.states.float()
+        text: PromptEmbeddings = getattr(inversion, half)
+        tensors[f"{half}.embeddings"] = text.embeddings.float()
         if text.pooled is not None:
             tensors[f"{half}.pooled"] = text.pooled.float()
     facts = {key: value for key, value in vars(made_for).items() if key not in HALVES}
@@ -77,9 +77,15 @@ def load_inversion(file: Path) -> tuple[Inversion, MadeFor]:
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise ValueError(f"conditioning: {file} cannot be read: {error}") from error
-    if not {"positive.states", "negative.states"} <= set(tensors) or "losses" not in metadata:
+    if (
+        not {"positive.embeddings", "negative.embeddings"} <= set(tensors)
+        or "losses" not in metadata
+    ):
         raise ValueError(f"conditioning: {file} holds none, needs a file that inversion wrote")
-    texts = [Text(tensors[f"{half}.states"], tensors.get(f"{half}.pooled")) for half in HALVES]
+    texts = [
+        PromptEmbeddings(tensors[f"{half}.embeddings"], tensors.get(f"{half}.pooled"))
+        for half in HALVES
+    ]
     try:
         losses = {int(step): loss for step, loss in json.loads(metadata["losses"]).items()}
         made_for = _read_facts(json.loads(metadata.get("made_for", "{}")), tensors)

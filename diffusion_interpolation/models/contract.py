@@ -13,28 +13,30 @@ from ..method.blend import slerp
 
 
 @dataclass(frozen=True)
-class Text:
+class PromptEmbeddings:
     """Conditioning of `n` rows.
 
     Token states `(n, tokens, width)` and, for SDXL, pooled states `(n, width)`.
     """
 
-    states: Tensor
+    embeddings: Tensor
     pooled: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.states)
+        return len(self.embeddings)
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Text:
+    def map(self, change: Callable[[Tensor], Tensor]) -> PromptEmbeddings:
         """The same conditioning with `change` applied to every tensor in it."""
-        return Text(change(self.states), None if self.pooled is None else change(self.pooled))
+        return PromptEmbeddings(
+            change(self.embeddings), None if self.pooled is None else change(self.pooled)
+        )
 
-    def rows(self, index: Iterable[int]) -> Text:
+    def rows(self, index: Iterable[int]) -> PromptEmbeddings:
         """The rows of `index`; a conditioning of one row serves every index."""
         wanted = [0 if len(self) == 1 else i for i in index]
         return self.map(lambda tensor: tensor[wanted])
 
-    def at(self, positions: Tensor) -> Text:
+    def at(self, positions: Tensor) -> PromptEmbeddings:
         """A row a position, on the great circle between two keyframes' rows (method, step 5).
 
         `positions` are on the CPU, in float64, which not every device has. One row serves every
@@ -59,8 +61,8 @@ class Guidance:
     `positions`, one a row, say where on the path the latents are, in keyframes.
     """
 
-    positive: Text
-    negative: Text
+    positive: PromptEmbeddings
+    negative: PromptEmbeddings
     cfg: float
     hint: Tensor | None = None
     strength: Tensor | None = None
@@ -129,12 +131,12 @@ class Sampler(Protocol):
 
     `denoise`, in (0, 1], is the fraction of the schedule that a latent is sent back to; the sampler
     may move it to the nearest point that it visits. Latents go to `device` and come from it.
-    `batch_size` is how many of them `sample` should get at once; it may shrink while memory runs
+    `max_batch` is how many of them `sample` should get at once; it may shrink while memory runs
     out. `hint_scale` is the pixels of a ControlNet hint for each step of the latent grid.
     """
 
     device: torch.device
-    batch_size: int
+    max_batch: int
     hint_scale: int
 
     def schedule(self, denoise: float) -> Schedule:
@@ -164,7 +166,7 @@ class NoisePredictor(Protocol):
     """The network alone, which inversion differentiates."""
 
     def predict_noise(
-        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+        self, noisy: Tensor, levels: Tensor, text: PromptEmbeddings, negatives: int = 0
     ) -> Tensor:
         """The noise in `(n, c, h', w')`, unguided, differentiable in `text`.
 
@@ -191,12 +193,14 @@ def check_positions(positions: Sequence[float], rows: int) -> None:
         )
 
 
-def move(text: Text, like: Tensor) -> Text:
+def move(text: PromptEmbeddings, like: Tensor) -> PromptEmbeddings:
     """`text` on the device and in the type of `like`."""
     return text.map(lambda tensor: tensor.to(like))
 
 
-def stack(texts: list[Text]) -> Text:
+def stack(texts: list[PromptEmbeddings]) -> PromptEmbeddings:
     """Rows of several conditionings, one after the other."""
     pooled = [text.pooled for text in texts if text.pooled is not None]
-    return Text(torch.cat([text.states for text in texts]), torch.cat(pooled) if pooled else None)
+    return PromptEmbeddings(
+        torch.cat([text.embeddings for text in texts]), torch.cat(pooled) if pooled else None
+    )

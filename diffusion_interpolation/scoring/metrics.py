@@ -46,7 +46,7 @@ class PathMeasures:
         return self.steps.var(correction=0).item()
 
     @property
-    def beside_inputs(self) -> float:
+    def step_next_to_inputs(self) -> float:
         """The larger of the steps next to the two inputs, in medians of all steps."""
         largest = torch.maximum(self.steps[0], self.steps[-1])
         return (largest / self.steps.median()).item()

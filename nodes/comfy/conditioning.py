@@ -18,7 +18,7 @@ from comfy.clip_vision import Output as VisionOutput
 from comfy.conds import CONDConstant, CONDRegular
 
 from ...diffusion_interpolation.fingerprint import fingerprint
-from ...diffusion_interpolation.models.contract import Text, check_positions
+from ...diffusion_interpolation.models.contract import PromptEmbeddings, check_positions
 from ..types import INVERSION_KEY
 
 # The host merges what they hold into one row, or keeps the lengths of lists in them.
@@ -40,7 +40,9 @@ Change = Callable[[str, Tensor], Tensor]
 Conditioning = list[list[Any]]
 
 
-def read_conditioning(name: str, conditioning: Conditioning) -> tuple[Text, dict[str, Any]]:
+def read_conditioning(
+    name: str, conditioning: Conditioning
+) -> tuple[PromptEmbeddings, dict[str, Any]]:
     """The states of a CONDITIONING of one entry, and what else it holds.
 
     Raises `ValueError` for several entries: regions or a schedule have no row for each keyframe.
@@ -53,13 +55,13 @@ def read_conditioning(name: str, conditioning: Conditioning) -> tuple[Text, dict
     [[states, rest]] = conditioning
     rest = dict(rest)
     pooled = rest.pop("pooled_output", None)
-    return Text(states.float(), None if pooled is None else pooled.float()), rest
+    return PromptEmbeddings(states.float(), None if pooled is None else pooled.float()), rest
 
 
-def write_conditioning(text: Text, rest: dict[str, Any]) -> Conditioning:
+def write_conditioning(text: PromptEmbeddings, rest: dict[str, Any]) -> Conditioning:
     """A CONDITIONING of one entry with a row for each of `text`."""
     pooled = {} if text.pooled is None else {"pooled_output": text.pooled}
-    return [[text.states, {**rest, **pooled}]]
+    return [[text.embeddings, {**rest, **pooled}]]
 
 
 class Places:

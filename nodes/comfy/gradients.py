@@ -25,7 +25,7 @@ from ...diffusion_interpolation.models.checkpointing import (
     plan,
     saving_copies,
 )
-from ...diffusion_interpolation.models.contract import Schedule, Text
+from ...diffusion_interpolation.models.contract import PromptEmbeddings, Schedule
 from .codec import ComfyCodec
 from .differentiable import (
     NormalTensors,
@@ -135,7 +135,9 @@ class LearningModel:
             return f"model: its gradients cannot be computed ({first}); {way_out}"
         return None
 
-    def rows_that_fit(self, latent_shape: Sequence[int], text: Text, halves: int) -> int:
+    def rows_that_fit(
+        self, latent_shape: Sequence[int], text: PromptEmbeddings, halves: int
+    ) -> int:
         """How many latents a step takes at once, from what the network keeps of one row.
 
         Each latent is `halves` rows. The network keeps less, and takes longer, where not even one
@@ -164,7 +166,7 @@ class LearningModel:
         return chosen.rows
 
     def predict_noise(
-        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+        self, noisy: Tensor, levels: Tensor, text: PromptEmbeddings, negatives: int = 0
     ) -> Tensor:
         """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
 
@@ -208,7 +210,9 @@ class LearningModel:
                     stack.enter_context(checkpoints(found, self._around, self._kept))
             yield
 
-    def _denoised(self, noisy: Tensor, sigmas: Tensor, text: Text, negatives: int) -> Tensor:
+    def _denoised(
+        self, noisy: Tensor, sigmas: Tensor, text: PromptEmbeddings, negatives: int
+    ) -> Tensor:
         """The network's estimate of the clean latents, called as the host's sampler calls it."""
         model = self._model.model
         conditions = self._conditions(noisy, text)
@@ -222,11 +226,11 @@ class LearningModel:
             call = {"input": noisy, "timestep": sigmas, "c": conditions, "cond_or_uncond": halves}
             return wrapper(model.apply_model, call)
 
-    def _conditions(self, noisy: Tensor, text: Text) -> dict[str, Any]:
+    def _conditions(self, noisy: Tensor, text: PromptEmbeddings) -> dict[str, Any]:
         """What the network takes in addition to latents and sigmas."""
         rest = {key: value for key, value in self._rest.items() if key != "control"}
         text = text.map(lambda tensor: tensor.to(noisy.device))
-        entry = {**rest, "cross_attn": text.states, "model_conds": {}}
+        entry = {**rest, "cross_attn": text.embeddings, "model_conds": {}}
         if text.pooled is not None:
             entry["pooled_output"] = text.pooled
         [entry] = comfy.samplers.encode_model_conds(

@@ -25,8 +25,8 @@ class ComfyModel:
         return self.sampler.device
 
     @property
-    def batch_size(self) -> int:
-        return self.sampler.batch_size
+    def max_batch(self) -> int:
+        return self.sampler.max_batch
 
     @property
     def hint_scale(self) -> int:

@@ -23,7 +23,7 @@ from .schedule import as_sigmas
 OnStep = Callable[[int, Tensor], None]
 """Called after every step of a sampler with the number of latents and their denoised state."""
 
-MOST_ROWS = 32
+MAX_ROWS = 32
 
 
 class ComfySampler:
@@ -59,8 +59,8 @@ class ComfySampler:
         return memory.intermediate_device()
 
     @property
-    def batch_size(self) -> int:
-        return MOST_ROWS if self._batches is None else self._batches.size
+    def max_batch(self) -> int:
+        return MAX_ROWS if self._batches is None else self._batches.size
 
     @property
     def hint_scale(self) -> int:
@@ -143,11 +143,11 @@ class ComfySampler:
         needed = _needed(self._model, latents.shape)
         memory.load_models_gpu(
             [self._model, *self._control.networks()],
-            memory_required=MOST_ROWS * needed,
+            memory_required=MAX_ROWS * needed,
             minimum_memory_required=needed,
         )
         free = memory.get_free_memory(self._model.load_device)
-        return max(1, min(MOST_ROWS, int(free / needed)))
+        return max(1, min(MAX_ROWS, int(free / needed)))
 
 
 def _needed(patcher: Any, latent_shape: Sequence[int]) -> float:

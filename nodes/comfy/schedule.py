@@ -39,7 +39,7 @@ class ComfySchedule:
         `ValueError` for a `denoise` outside of (0, 1].
         """
         if not 0 < denoise <= 1:
-            raise ValueError(f"noise level: got {denoise}, needs more than 0, and 1 at most")
+            raise ValueError(f"denoise: got {denoise}, needs more than 0, and 1 at most")
         highest = float(self._sampling.percent_to_sigma(1.0 - denoise))
         # a number that went through float32 stays where it was
         above = self.sigmas > highest * (1 + 1e-5)

@@ -233,14 +233,14 @@ def noisy_latents_of_nan(demo: Demo) -> Node:
     return demo.denoise(noisy, noisy_latent=encoded(demo, vae=nan_vae(demo, "encode")))
 
 
-@mistake("levels", "0.3", "0.55")
-def levels_the_wrong_way_round(demo: Demo) -> Node:
-    return demo.bisector(highest_level=0.30, lowest_level=0.55)
+@mistake("denoise", "0.3", "0.55")
+def denoise_the_wrong_way_round(demo: Demo) -> Node:
+    return demo.bisector(max_denoise=0.30, min_denoise=0.55)
 
 
-@mistake("levels", "0.67 to 0.33")
-def levels_to_learn_the_wrong_way_round(demo: Demo) -> Node:
-    return demo.invert(lowest_level=0.67, highest_level=0.33)
+@mistake("denoise to learn at", "0.67 to 0.33")
+def denoise_to_learn_the_wrong_way_round(demo: Demo) -> Node:
+    return demo.invert(min_denoise=0.67, max_denoise=0.33)
 
 
 def holding(demo: Demo, key: str, numbers: object) -> list:

@@ -18,12 +18,12 @@ from diffusion_interpolation.method.path import row_seed
 def frames_by_batch(server: Server, maker: Demo | Tiny, **inputs: Any) -> list[Tensor]:
     """The frames of a path, denoised all at once, one at a time, and in two uneven batches."""
     nodes = {}
-    for batch_size in (0, 1, 2):
+    for max_batch in (0, 1, 2):
         # a model of its own each time, of which no candidates are known
-        name = f"conditioning_{batch_size}"
+        name = f"conditioning_{max_batch}"
         model = maker.graph.add("TestCount", model=maker.model, name=name, delay=0.0)
-        bisector = maker.bisector(model=model[0], batch_size=batch_size, **inputs)
-        nodes[f"frames{batch_size}"] = bisector[0]
+        bisector = maker.bisector(model=model[0], max_batch=max_batch, **inputs)
+        nodes[f"frames{max_batch}"] = bisector[0]
     return list(tensors(server, maker.graph, **nodes).values())
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from diffusion_interpolation.command.cli import main
 from diffusion_interpolation.method.inversion import Inversion
 from diffusion_interpolation.models.conditioning_file import MadeFor, load_inversion, save_inversion
-from diffusion_interpolation.models.contract import Text
+from diffusion_interpolation.models.contract import PromptEmbeddings
 from diffusion_interpolation.poses.format import write_poses
 
 TINY_CLIP = {
@@ -49,7 +49,10 @@ def place(server: Server, name: str) -> Path:
 
 
 def learned(rows: float, cfg: float = 2.0) -> tuple[Inversion, MadeFor]:
-    texts = Text(torch.full((2, 24, 128), rows)), Text(torch.zeros(1, 24, 128))
+    texts = (
+        PromptEmbeddings(torch.full((2, 24, 128), rows)),
+        PromptEmbeddings(torch.zeros(1, 24, 128)),
+    )
     return Inversion(*texts, {0: 1.0}), MadeFor(cfg)
 
 
@@ -104,8 +107,8 @@ def test_the_file_of_the_command_is_loaded(server, tmp_path):
     shown = demo.graph.add("PreviewAny", source=loaded[2])
     run, given = run_with(server, demo.graph, **outputs)
     inside = load_file(file)
-    assert torch.equal(given["rows"], inside["positive.states"])
-    assert torch.equal(given["away"], inside["negative.states"])
+    assert torch.equal(given["rows"], inside["positive.embeddings"])
+    assert torch.equal(given["away"], inside["negative.embeddings"])
     assert run.outputs[shown.id]["text"] == ["2.0"] and len(given["frames"]) == 5
 
 

@@ -14,10 +14,10 @@ from diffusion_interpolation.method.path import Path
 
 PATH = {
     "frames_per_gap": 1,
-    "highest_level": 0.4,
+    "max_denoise": 0.4,
     "candidates": 3,
     "scheduler": "simple",
-    "rank_after": 1.0,
+    "rank_fraction": 1.0,
 }
 
 
@@ -31,7 +31,11 @@ def test_frames_are_those_of_the_library(server, network, steps, cfg):
     model = load_flow(network != "flow", steps=steps)
     guide = Guide(model.encode_text([POSITIVE]), model.encode_text([NEGATIVE]), cfg)
     settings = Settings(
-        highest=PATH["highest_level"], lowest=0.3, candidates=3, rank_after=1.0, closeness=4.0
+        max_denoise=PATH["max_denoise"],
+        min_denoise=0.3,
+        candidates=3,
+        rank_fraction=1.0,
+        smoothness_weight=4.0,
     )
     scorer = reranker().scorer([POSITIVE], NEGATIVE)
     keyframes = frames[[0, -1]].movedim(-1, 1)

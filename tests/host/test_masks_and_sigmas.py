@@ -38,7 +38,7 @@ class Noisy:
             model=self.model,
             latents=latents,
             position=0.5,
-            noise_level=0.55,
+            denoise=0.55,
             candidates=2,
             **options,
         )

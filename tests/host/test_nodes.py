@@ -62,7 +62,7 @@ def test_the_second_run_comes_from_the_cache_and_a_seed_reruns_the_bisector_alon
 
 def test_the_parts_make_the_bisectors_middle_frame(server):
     demo = Demo(Graph())
-    whole = demo.bisector(frames_per_gap=1, candidates=3, closeness=0.0, rank_after=1.0)
+    whole = demo.bisector(frames_per_gap=1, candidates=3, smoothness_weight=0.0, rank_fraction=1.0)
     latents = demo.graph.add("VAEEncode", pixels=demo.keyframes, vae=demo.vae)
     noisy = demo.lerp(latents[0], candidates=3)
     clean = demo.denoise(noisy)
@@ -89,7 +89,7 @@ def test_a_frame_does_not_depend_on_its_batch(server, sampler):
         model = demo.graph.add(
             "TestCount", model=demo.model, name=f"batch_{sampler}_{batch_size}", delay=0.0
         )
-        bisector = demo.bisector(model=model[0], sampler_name=sampler, batch_size=batch_size)
+        bisector = demo.bisector(model=model[0], sampler_name=sampler, max_batch=batch_size)
         frames.append(tensors(server, demo.graph, frames=bisector[0])["frames"])
     assert (frames[0] - frames[1]).abs().max() < 2e-3
     assert (frames[0] - frames[2]).abs().max() < 2e-3
@@ -102,9 +102,9 @@ def test_a_frame_does_not_depend_on_its_batch(server, sampler):
 def test_candidates_are_ranked_on_the_way(server, sampler):
     """The same ones as at the end, but for samplers that remember their steps or add noise."""
     given, picks = [], "0.25: 1, 0.5: 1, 0.75: 1"
-    for rank_after in (0.05, 0.5, 1.0):
+    for rank_fraction in (0.05, 0.5, 1.0):
         demo = Demo(Graph())
-        bisector = demo.bisector(sampler_name=sampler, rank_after=rank_after, picks=picks)
+        bisector = demo.bisector(sampler_name=sampler, rank_fraction=rank_fraction, picks=picks)
         given.append(tensors(server, demo.graph, frames=bisector[0])["frames"])
     differences = [(frames - given[2]).abs() for frames in given]
     if sampler in ("euler", "heun"):

@@ -18,7 +18,7 @@ def test_measures_are_those_of_the_library(server):
     want = measure_path(given["frames"].movedim(-1, 1), feature_distance(reranker().embed_pictures))
     [text] = run.outputs[metrics.id]["text"]
     figures = [float(line.split(":")[0].split()[-1]) for line in text.splitlines()]
-    wanted = [want.ppl, want.rppd, want.pdv, want.beside_inputs]
+    wanted = [want.ppl, want.rppd, want.pdv, want.step_next_to_inputs]
     assert figures == pytest.approx(wanted, rel=0.01)
     assert len(run.outputs[metrics.id]["images"]) == 1
     plot = given["plot"]

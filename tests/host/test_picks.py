@@ -22,7 +22,7 @@ class Counted:
         self.demo = Demo(Graph())
         delay = changes.pop("delay", 0.0)
         count = self.demo.graph.add("TestCount", model=self.demo.model, name=name, delay=delay)
-        self.bisector = self.demo.bisector(model=count[0], **{"batch_size": 1, **changes})
+        self.bisector = self.demo.bisector(model=count[0], **{"max_batch": 1, **changes})
 
     def frames(self) -> tuple[Tensor, Run, int]:
         """The frames, the run, and how many calls of the model were needed."""
@@ -219,12 +219,12 @@ def test_anything_else_that_changes_makes_all_anew(server):
     assert more == 0 and torch.equal(again, plain)
 
 
-def test_another_closeness_ranks_the_same_candidates_again(server):
+def test_another_smoothness_weight_ranks_the_same_candidates_again(server):
     _, _, calls = Counted(server, "weights").frames()
-    frames, _, more = Counted(server, "weights", closeness=0.0).frames()
+    frames, _, more = Counted(server, "weights", smoothness_weight=0.0).frames()
     assert more < calls, "the candidates half-way are known"
     assert Counted(server, "weights").frames()[2] == 0, "so is all of a weight tried before"
-    fresh, _, _ = Counted(server, "weights afresh", closeness=0.0).frames()
+    fresh, _, _ = Counted(server, "weights afresh", smoothness_weight=0.0).frames()
     assert changed(frames, fresh) == []
 
 

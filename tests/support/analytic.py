@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_interpolation.models.contract import Guidance, Sampled, Schedule, Text
+from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings, Sampled, Schedule
 
 CLEAN = -1
 
@@ -23,8 +23,8 @@ class GaussianModel:
     It stands in for a network where a test asks about the method around it.
     """
 
-    def __init__(self, spread: float = 0.5, stride: int = 50, batch_size: int = 8) -> None:
-        self.spread, self.batch_size = spread, batch_size
+    def __init__(self, spread: float = 0.5, stride: int = 50, max_batch: int = 8) -> None:
+        self.spread, self.max_batch = spread, max_batch
         self.device = torch.device("cpu")
         self.hint_scale = 8
         self.grid = list(range(1, 1000, stride))
@@ -51,9 +51,9 @@ class GaussianModel:
         kept = 1.0 if timestep == CLEAN else float(self.kept[timestep])
         return math.sqrt(kept), math.sqrt(1 - kept)
 
-    def _noise(self, noisy: Tensor, scales: tuple[float, float], text: Text) -> Tensor:
+    def _noise(self, noisy: Tensor, scales: tuple[float, float], text: PromptEmbeddings) -> Tensor:
         a, s = scales
-        mean = text.states.mean((1, 2))[:, None, None, None]
+        mean = text.embeddings.mean((1, 2))[:, None, None, None]
         return s * (noisy - a * mean) / (a * a * self.spread**2 + s * s)
 
     def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
@@ -69,7 +69,7 @@ class GaussianModel:
         return Sampled(noisy, denoised)
 
     def predict_noise(
-        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+        self, noisy: Tensor, levels: Tensor, text: PromptEmbeddings, negatives: int = 0
     ) -> Tensor:
         rows = [
             self._noise(noisy[i : i + 1], self.scales(self.schedule(float(v))), text.rows([i]))

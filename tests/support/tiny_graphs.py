@@ -37,7 +37,7 @@ class Tiny:
 
     def lerp(self, **changes: Any) -> Node:
         latents = self.graph.add("VAEEncode", pixels=self.keyframes, vae=self.vae)
-        inputs = {"model": self.model, "latents": latents[0], "position": 0.5, "noise_level": 0.55}
+        inputs = {"model": self.model, "latents": latents[0], "position": 0.5, "denoise": 0.55}
         inputs |= {"scheduler": "ddim_uniform", "steps": 10, "blend": "slerp", "seed": 0}
         return self.graph.add("NoisyLatentLerp", **inputs, candidates=2, **changes)
 

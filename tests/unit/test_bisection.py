@@ -14,7 +14,7 @@ from diffusion_interpolation.method.frame_cache import FrameCache, Store
 from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.path import Path, draw_noise, row_seed
 from diffusion_interpolation.method.picks import Picks
-from diffusion_interpolation.models.contract import Text
+from diffusion_interpolation.models.contract import PromptEmbeddings
 from diffusion_interpolation.scoring.clip import Scorer
 
 SHAPE = (4, 4, 4)
@@ -24,13 +24,13 @@ ANGLES = Scorer(
     lambda seen: seen[:, 0],
 )
 """Sees unit vectors."""
-LATE, EARLY = (Settings(rank_after=share) for share in (1.0, 0.5))
+LATE, EARLY = (Settings(rank_fraction=share) for share in (1.0, 0.5))
 """Candidates ranked when they are finished, and early."""
 
 
-def _texts() -> tuple[Text, Text]:
+def _texts() -> tuple[PromptEmbeddings, PromptEmbeddings]:
     generator = torch.Generator().manual_seed(1)
-    return Text(torch.randn(2, 3, 5, generator=generator)), Text(
+    return PromptEmbeddings(torch.randn(2, 3, 5, generator=generator)), PromptEmbeddings(
         torch.randn(1, 3, 5, generator=generator)
     )
 
@@ -53,7 +53,7 @@ def _by_the_book(
     latents: dict[int, np.ndarray], model: GaussianModel, seed: int
 ) -> dict[int, np.ndarray]:
     """Step 5 of the method for 9 frames, one frame at a time, straight from its formulas."""
-    positive, negative = (text.states.double().numpy() for text in _texts())
+    positive, negative = (text.embeddings.double().numpy() for text in _texts())
     for depth, indices in enumerate([[4], [2, 6], [1, 3, 5, 7]], start=1):
         gap = 2 ** (3 - depth)
         level = 0.55 + (0.30 - 0.55) * (depth - 1) / 2
@@ -94,8 +94,8 @@ def test_agrees_with_the_method_written_out():
 def test_frames_do_not_depend_on_the_batch(settings):
     """Candidates of a frame that come in several batches are ranked when all are there."""
     results = []
-    for batch_size in (1, 2, 5, 32):
-        model = _Soft(batch_size=batch_size)
+    for max_batch in (1, 2, 5, 32):
+        model = _Soft(max_batch=max_batch)
         bisection = _bisection(model, 17, scorer=_Likes().scorer, settings=settings)
         results.append({f.index: f for f in bisection.frames(_keyframes())})
     for other in results[1:]:
@@ -153,14 +153,14 @@ def _candidates(frame: Frame, **more: object) -> torch.Tensor:
 def test_a_score_is_of_the_prompt_and_of_the_cosine_with_both_neighbours():
     """Each in standard deviations of the frame's candidates."""
     frames, more = {}, {"model": _Soft(), "frames": 3, "scorer": ANGLES}
-    for closeness in (0.0, 3.0, 1000.0):
-        settings = replace(LATE, closeness=closeness)
-        (frames[closeness],) = _bisection(settings=settings, **more).frames(_keyframes())
+    for smoothness_weight in (0.0, 3.0, 1000.0):
+        settings = replace(LATE, smoothness_weight=smoothness_weight)
+        (frames[smoothness_weight],) = _bisection(settings=settings, **more).frames(_keyframes())
     seen = _seen(_candidates(frames[3.0], settings=LATE, **more))
     prompts = _standardised(ANGLES.rank(seen))
     similarities = _standardised(seen @ _seen(_keyframes()).mean(0))
-    for closeness, frame in frames.items():
-        want = prompts + closeness * similarities
+    for smoothness_weight, frame in frames.items():
+        want = prompts + smoothness_weight * similarities
         assert frame.scores == pytest.approx(want.tolist(), rel=1e-2, abs=1e-2)
         assert frame.candidate == want.argmax()
     assert len({frames[0.0].candidate, frames[1000.0].candidate}) == 2
@@ -168,7 +168,7 @@ def test_a_score_is_of_the_prompt_and_of_the_cosine_with_both_neighbours():
 
 def test_similarity_is_to_neighbours_of_any_depth_and_run():
     """Frames that an earlier run has finished are looked at, too, and weights are of places."""
-    settings = replace(LATE, closeness=3.0, candidates=3)
+    settings = replace(LATE, smoothness_weight=3.0, candidates=3)
     more = {"model": _Soft(), "frames": 4, "scorer": ANGLES, "settings": settings}
     first, second = _bisection(**more).frames(_keyframes())
     assert (first.index, second.index) == (1, 2)
@@ -209,20 +209,23 @@ def test_of_equal_candidates_the_first_is_taken(settings):
 
 def test_another_weight_ranks_the_same_candidates_again():
     cache, chosen = _cache(), {}
-    for closeness in (4.0, 0.0, 4.0):
-        for settings in (replace(LATE, closeness=closeness), replace(EARLY, closeness=closeness)):
+    for smoothness_weight in (4.0, 0.0, 4.0):
+        for settings in (
+            replace(LATE, smoothness_weight=smoothness_weight),
+            replace(EARLY, smoothness_weight=smoothness_weight),
+        ):
             fresh, all_rows = _run(settings=settings, scorer=ANGLES)
             again, rows = _run(settings=settings, scorer=ANGLES, cache=cache)
             assert _same(again, fresh)
             chosen[settings] = [fresh[index].candidate for index in sorted(fresh)]
-            if closeness == 0:
+            if smoothness_weight == 0:
                 assert 0 < rows <= all_rows - 4, "those of the frame half-way are known"
     assert rows == 0, "so are all of a weight that was tried before"
     assert len(set(map(tuple, chosen.values()))) > 1
 
 
 def test_depths_run_in_full_batches_and_frames_stream():
-    model = GaussianModel(batch_size=4)
+    model = GaussianModel(max_batch=4)
     bisection = _bisection(model, frames=17)
     stream = bisection.frames(_keyframes())
     assert [frame.depth for frame, _ in zip(stream, range(2), strict=False)] == [1, 2]
@@ -248,14 +251,14 @@ def test_a_batch_that_shrinks_on_the_way_loses_nothing():
     class Shrinking(GaussianModel):
         def sample(self, noisy, schedule, guidance):
             if len(noisy) > 12:
-                self.batch_size = 8
+                self.max_batch = 8
             return super().sample(noisy, schedule, guidance)
 
     keyframes = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(2))
     positive, negative = _texts()
     path, guide = Path.of(33, 5), Guide(positive.rows([0]), negative)
     found = []
-    for model in (Shrinking(batch_size=16), GaussianModel(batch_size=4)):
+    for model in (Shrinking(max_batch=16), GaussianModel(max_batch=4)):
         bisection = Bisection(model, path, guide, scorer=BRIGHTEST)
         found.append({f.index: f.latent for f in bisection.frames(keyframes)})
     assert len(found[0]) == 28
@@ -268,7 +271,7 @@ def test_numbers_that_are_not_finite_end_the_run():
 
 
 def test_every_row_has_its_own_seed_for_the_sampler():
-    model, settings = GaussianModel(batch_size=3), replace(LATE, candidates=2, seed=7)
+    model, settings = GaussianModel(max_batch=3), replace(LATE, candidates=2, seed=7)
     list(_bisection(model, settings=settings, scorer=BRIGHTEST).frames(_keyframes()))
     want = [row_seed(7, slot / 8, n) for slot in (4, 2, 6, 1, 3, 5, 7) for n in range(2)]
     assert [seed for seeds in model.seeds for seed in seeds] == want
@@ -303,13 +306,13 @@ def test_what_was_made_before_a_decoder_failed_is_not_lost():
     ("settings", "message"),
     [
         (Settings(candidates=0), "candidates: got 0"),
-        (Settings(highest=0.2, lowest=0.3), "noise levels"),
+        (Settings(max_denoise=0.2, min_denoise=0.3), "denoise: got"),
         (Settings(seed=-1), "seed: got -1"),
-        (Settings(closeness=-1.0), "closeness: got -1.0, needs 0 or more"),
-        (Settings(closeness=math.nan), "closeness: got nan"),
-        (Settings(rank_after=0.0), "rank after: got 0.0, needs more than 0, and 1 at most"),
-        (Settings(rank_after=1.5), "rank after: got 1.5"),
-        (Settings(rank_after=math.nan), "rank after: got nan"),
+        (Settings(smoothness_weight=-1.0), "smoothness_weight: got -1.0, needs 0 or more"),
+        (Settings(smoothness_weight=math.nan), "smoothness_weight: got nan"),
+        (Settings(rank_fraction=0.0), "rank_fraction: got 0.0, needs more than 0, and 1 at most"),
+        (Settings(rank_fraction=1.5), "rank_fraction: got 1.5"),
+        (Settings(rank_fraction=math.nan), "rank_fraction: got nan"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -361,7 +364,7 @@ def _run(
     picks: str = "", cache: FrameCache | None = None, candidates: int = 4, **more: object
 ) -> tuple[dict[int, Frame], int]:
     """The frames by number, and how many candidates were denoised for them."""
-    model = more.pop("model", None) or _Soft(batch_size=5)
+    model = more.pop("model", None) or _Soft(max_batch=5)
     settings = replace(LATE, candidates=candidates)
     more = {"settings": settings, "scorer": _Likes().scorer, **more}
     bisection = _bisection(model, picks=Picks.parse(picks), cache=cache, **more)
@@ -468,7 +471,7 @@ def test_a_run_that_ended_early_goes_on_where_it_stopped(what):
 
     cache, likes = _cache(), _Likes(fails_at=4 if what == "scorer" else -1)
     # batches of 4, of 5 and 1, and 5 of 12
-    model = Failing(batch_size=5)
+    model = Failing(max_batch=5)
     with pytest.raises(RuntimeError, match=r"no more|no memory"):
         _run(cache=cache, model=model, scorer=likes.scorer)
     assert model.rows == [4, 5, 1, 5]
@@ -478,7 +481,7 @@ def test_a_run_that_ended_early_goes_on_where_it_stopped(what):
 
 
 def test_a_run_that_was_left_in_the_middle_of_a_depth_goes_on_there():
-    cache, model = _cache(), _Soft(batch_size=5)
+    cache, model = _cache(), _Soft(max_batch=5)
     more = {"settings": LATE, "scorer": _Likes().scorer, "cache": cache}
     bisection = _bisection(model, **more)
     stream = bisection.frames(_keyframes())
@@ -501,7 +504,7 @@ def test_frames_that_are_known_come_before_those_that_are_not():
 def test_pictures_that_were_dropped_are_decoded_again():
     class Counting(_Soft):
         def __init__(self) -> None:
-            super().__init__(batch_size=3)
+            super().__init__(max_batch=3)
             self.decoded: list[int] = []
 
         def decode(self, latents):
@@ -528,7 +531,7 @@ def _long(
     size = FLUX // 4096
     assert 4 * math.prod(SHAPE) == size
     cache = cache or _cache(latents=latents * size)
-    model, likes = _Soft(batch_size=32), _Likes()
+    model, likes = _Soft(max_batch=32), _Likes()
     more = {"settings": LATE, "scorer": likes.scorer, **more}
     bisection = _bisection(model, 65, picks=Picks.parse(picks), cache=cache, **more)
     frames = {frame.index: frame for frame in bisection.frames(_keyframes())}
@@ -614,7 +617,7 @@ def test_thumbnails_of_all_candidates():
 
     cache = _cache()
     scorer = Scorer(lambda pictures: pictures.mean((2, 3)), lambda seen: seen.mean(1))
-    more = {"scorer": scorer, "settings": replace(LATE, closeness=0.0), "thumbnail": 16}
+    more = {"scorer": scorer, "settings": replace(LATE, smoothness_weight=0.0), "thumbnail": 16}
     frames, _ = _run(model=Flat(), cache=cache, **more)
     spreads = []
     for frame in frames.values():
@@ -635,7 +638,7 @@ def test_thumbnails_of_all_candidates():
 
 
 def test_of_candidates_ranked_early_only_the_best_goes_on():
-    model = _Soft(batch_size=5)
+    model = _Soft(max_batch=5)
     frames, rows = _run(settings=EARLY, model=model)
     assert rows == 4 + 2 * 3 + 4 * 3
     assert _second(model) == [1, 2, 4], "those of a depth together"
@@ -661,7 +664,7 @@ def test_early_ranking_is_by_the_denoised_prediction():
                 assert not torch.allclose(sampled.latents, sampled.denoised)
             return sampled
 
-    frames, _ = _run(settings=replace(EARLY, closeness=0.0), model=Watched(batch_size=32))
+    frames, _ = _run(settings=replace(EARLY, smoothness_weight=0.0), model=Watched(max_batch=32))
     assert len(said) == 3
     assert frames[4].scores == pytest.approx(_standardised(said[0]).tolist(), rel=0.01)
     for frame in frames.values():
@@ -676,8 +679,8 @@ def test_evaluations_are_counted_as_they_are_made():
             self.evaluations += len(noisy) * len(schedule)
             return super().sample(noisy, schedule, guidance)
 
-    for rank_after in (0.01, 0.5, 1.0):
-        model, settings = Counting(), replace(EARLY, rank_after=rank_after)
+    for rank_fraction in (0.01, 0.5, 1.0):
+        model, settings = Counting(), replace(EARLY, rank_fraction=rank_fraction)
         bisection = _bisection(model, settings=settings, scorer=_Likes().scorer)
         list(bisection.frames(_keyframes()))
         slots = [slot for slots in bisection.path.slots() for slot in slots]
@@ -702,7 +705,7 @@ def test_partial_candidates_are_kept_and_so_are_finished_ones():
     cache = _cache()
 
     def run(picks: str = "") -> tuple[dict[int, Frame], int, list[int]]:
-        model = _Soft(batch_size=5)
+        model = _Soft(max_batch=5)
         frames, rows = _run(picks, cache, settings=EARLY, model=model, thumbnail=4)
         return frames, rows, _second(model)
 
@@ -721,7 +724,7 @@ def test_partial_candidates_are_kept_and_so_are_finished_ones():
 
 def test_what_was_finished_alone_is_not_ranked_with_partial_candidates():
     cache = _cache()
-    one = replace(EARLY, candidates=1, least_candidates=1)
+    one = replace(EARLY, candidates=1, min_candidates=1)
     _run(cache=cache, settings=one)
     more, _ = _run(cache=cache, settings=EARLY)
     fresh, _ = _run(settings=EARLY)
@@ -756,7 +759,7 @@ def test_a_run_that_ended_before_the_best_was_finished_goes_on_there():
                 raise RuntimeError("no memory")
             return super().sample(noisy, schedule, guidance)
 
-    cache, model = _cache(), Failing(batch_size=5)
+    cache, model = _cache(), Failing(max_batch=5)
     with pytest.raises(RuntimeError, match="no memory"):
         _run(cache=cache, model=model, settings=EARLY)
     assert model.rows == [4]

@@ -9,7 +9,7 @@ from no_float64 import MPS, WithoutFloat64
 
 from diffusion_interpolation.method.blend import lerp, noisy_blend, slerp
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.models.contract import Text
+from diffusion_interpolation.models.contract import PromptEmbeddings
 
 
 def _pair(
@@ -87,11 +87,11 @@ def test_a_device_without_float64_gives_the_same(blend):
 
 
 def test_a_path_is_guided_on_a_device_without_float64():
-    texts = Text(_pair(3, (3, 5, 8))[0]), Text(_pair(4, (1, 5, 8))[0])
+    texts = PromptEmbeddings(_pair(3, (3, 5, 8))[0]), PromptEmbeddings(_pair(4, (1, 5, 8))[0])
     model, positions = GaussianModel(), [0.5, 1.25]
     want = Guide(*texts).at(positions, model, (8, 8))
     with WithoutFloat64():
         model.device = MPS
         got = Guide(*texts).at(positions, model, (8, 8))
-        assert got.positive.states.device == MPS
-        assert torch.equal(got.positive.states.cpu(), want.positive.states)
+        assert got.positive.embeddings.device == MPS
+        assert torch.equal(got.positive.embeddings.cpu(), want.positive.embeddings)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from diffusion_interpolation.models.checkpointing import (
-    MOST_LATENTS,
+    MAX_LATENTS,
     USABLE,
     Kept,
     blocks,
@@ -176,7 +176,7 @@ def test_what_would_be_kept_is_what_is_kept():
 @pytest.mark.parametrize(
     ("free", "rows", "checkpointed"),
     [
-        (10_000, min(MOST_LATENTS, int(USABLE * 10_000 / 220)), False),
+        (10_000, min(MAX_LATENTS, int(USABLE * 10_000 / 220)), False),
         (500, 2, False),
         (250, 1, False),
         (240, 4, True),

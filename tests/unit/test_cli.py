@@ -81,7 +81,7 @@ def test_the_flow_transformer_makes_the_demos_frames(tmp_path):
     frames = pixels(out)
     assert np.array_equal(frames, pixels(tmp_path / "demo" / "run"))
     settings = record(out)["settings"]
-    assert settings["model"] == "demo-flow" and settings["highest"] == 0.39
+    assert settings["model"] == "demo-flow" and settings["max_denoise"] == 0.39
     assert [len(frame.get("scores", [])) for frame in record(out)["frames"]] == [0, 3, 4, 3, 0]
     for other in (frames[0], frames[-1], (frames[0].astype(float) + frames[-1]) / 2):
         assert np.abs(frames[2].astype(float) - other).mean() > 3
@@ -119,7 +119,7 @@ def test_a_joint_that_one_picture_lacks_is_dropped_or_filled_in(tmp_path):
 def test_frames_do_not_depend_on_the_batch(tmp_path):
     folders = [tmp_path / size for size in ("1", "32")]
     for folder in folders:
-        assert main(command(tmp_path, "--batch-size", folder.name, out=folder)) == 0
+        assert main(command(tmp_path, "--max-batch", folder.name, out=folder)) == 0
     one, many = (record(folder)["frames"] for folder in folders)
     assert [f.get("candidate") for f in one] == [f.get("candidate") for f in many]
     model = load_model()
@@ -345,8 +345,8 @@ BAD_IMAGES = {
 }
 BAD_OPTIONS = {
     "few frames": (lambda f: ["--frames", 2], "frames: got 2, needs at least 3"),
-    "levels the wrong way round": (lambda f: ["--levels", 0.3, 0.5], "noise levels: got"),
-    "a level above 1": (lambda f: ["--levels", 1.2, 0.5], "noise levels: got highest 1.2"),
+    "levels the wrong way round": (lambda f: ["--levels", 0.3, 0.5], "denoise: got"),
+    "a level above 1": (lambda f: ["--levels", 1.2, 0.5], "denoise: got max_denoise 1.2"),
     "no candidates": (lambda f: ["--candidates", 0], "candidates: got 0"),
     "too many prompts": (lambda f: ["--prompt", "a"] * 3, "prompt: got 3, needs 1 or as many"),
     "a long prompt": (lambda f: ["--prompt", "puppet " * 40], "prompt: has 42 tokens"),
@@ -360,7 +360,7 @@ BAD_OPTIONS = {
     "steps back": (lambda f: ["--inversion-steps", -1], "inversion steps: got -1"),
     "no draws": (lambda f: ["--draws", 0], "draws: got 0, needs at least 1"),
     "no steps": (lambda f: ["--steps", 0], "steps: got 0"),
-    "no batch": (lambda f: ["--batch-size", 0], "batch size: got 0"),
+    "no batch": (lambda f: ["--max-batch", 0], "max_batch: got 0"),
     "poses without a ControlNet for them": (
         lambda f: ["--model", "demo-flow", "--pose", *write_pair(f)[1]],
         "pose: got poses, but demo-flow has no ControlNet",

@@ -23,7 +23,7 @@ from diffusion_interpolation.demo.training.workshop import PLANS
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model(steps=20, batch_size=32)
+    return load_model(steps=20, max_batch=32)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,8 @@ def test_clip_finds_captions():
 def test_captions_are_obeyed(model, reader, network):
     drawers = {
         "unet": (lambda: model, 4.0),
-        "flow": (lambda: load_flow(steps=20, batch_size=32), 4.0),
-        "student": (lambda: load_flow(student=True, steps=8, batch_size=32), 1.0),
+        "flow": (lambda: load_flow(steps=20, max_batch=32), 4.0),
+        "student": (lambda: load_flow(student=True, steps=8, max_batch=32), 1.0),
     }
     load, cfg = drawers[network]
     puppets = held_out(32, 4)

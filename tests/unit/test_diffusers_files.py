@@ -81,15 +81,15 @@ def test_a_folder_gives_the_same_model(saved, tokenizers, family):
     want = _latents(tiny_models.model(family, tokenizers), hinted=True)
     got = DiffusersModel.from_folder(folder, _control(folder), steps=5)
     assert torch.allclose(_latents(got, hinted=True), want, atol=1e-5)
-    assert got.batch_size == 8
+    assert got.max_batch == 8
 
 
 def test_a_folder_without_a_controlnet_in_another_type(saved, tokenizers):
     path = str(saved("sd1"))
-    model = DiffusersModel.from_folder(path, steps=5, dtype=torch.bfloat16, batch_size=3)
+    model = DiffusersModel.from_folder(path, steps=5, dtype=torch.bfloat16, max_batch=3)
     want = tiny_models.model("sd1", tokenizers, control=False, dtype=torch.bfloat16)
     assert torch.equal(_latents(model), _latents(want))
-    assert model.batch_size == 3
+    assert model.max_batch == 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,7 +9,7 @@ from torch import Tensor
 from diffusion_interpolation.demo import load_flow, networks, world
 from diffusion_interpolation.demo.networks import FLOW_SHIFT, GRID, SIZE
 from diffusion_interpolation.method.inversion import InversionSettings, invert
-from diffusion_interpolation.models.contract import Guidance, Text
+from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
 from diffusion_interpolation.models.diffusers.flow import DiffusersFlow
 
 STEPS = 4
@@ -41,7 +41,7 @@ def test_levels_are_times_that_the_family_shifts(model):
         assert model.scales(schedule) == pytest.approx((1 - sigma, sigma))
         assert len(schedule) == round(STEPS * time) and schedule.points[-1] == 0
     for level in (0.0, 1.1, -1.0):
-        with pytest.raises(ValueError, match="noise level: got"):
+        with pytest.raises(ValueError, match="denoise: got"):
             model.schedule(level)
 
 
@@ -50,14 +50,14 @@ def test_it_samples_as_diffusers_scheduler_steps(model):
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     given = denoised(model, noise(), 1.0, guidance(model, PROMPTS))
-    transformer, empty = model._network.transformer, model.encode_text([""]).states
+    transformer, empty = model._network.transformer, model.encode_text([""]).embeddings
     for row, prompt in enumerate(PROMPTS):
         scheduler = FlowMatchEulerDiscreteScheduler(shift=FLOW_SHIFT)
         scheduler.set_timesteps(sigmas=[1 - step / STEPS for step in range(STEPS)])
         latents = noise()[[row]]
         for sigma, time in zip(scheduler.sigmas, scheduler.timesteps, strict=False):
             halves = []
-            for states in (empty, model.encode_text([prompt]).states):
+            for states in (empty, model.encode_text([prompt]).embeddings):
                 mask = torch.ones(states.shape[:2], dtype=torch.bool)
                 with torch.no_grad():
                     halves.append(-transformer(latents, 1 - sigma[None], states, mask).sample)
@@ -67,15 +67,15 @@ def test_it_samples_as_diffusers_scheduler_steps(model):
 
 
 def test_texts_are_not_padded_and_padding_is_not_seen(model):
-    alone = [model.encode_text([prompt]).states for prompt in PROMPTS]
-    together = model.encode_text(PROMPTS).states
+    alone = [model.encode_text([prompt]).embeddings for prompt in PROMPTS]
+    together = model.encode_text(PROMPTS).embeddings
     assert alone[0].shape[1] == 4 < alone[1].shape[1] == together.shape[1]
     assert torch.allclose(together[:1, :4], alone[0], atol=1e-5)
     assert not together[0, 4:].any() and together[1].norm(dim=-1).min() > 0.1
     # shorter rows are what they are alone, in a batch with longer ones
     levels = torch.tensor([0.5, 0.5])
-    both = model.predict_noise(noise(), levels, Text(together))
-    first = model.predict_noise(noise()[:1], levels[:1], Text(alone[0]))
+    both = model.predict_noise(noise(), levels, PromptEmbeddings(together))
+    first = model.predict_noise(noise()[:1], levels[:1], PromptEmbeddings(alone[0]))
     assert (both[:1] - first).abs().max() < 1e-4
 
 
@@ -113,16 +113,16 @@ def test_learning_lowers_the_loss_and_leaves_padding_alone(model):
     prompts = model.encode_text(PROMPTS)
     learned = invert(model, pictures, prompts, model.encode_text([""]), settings)
     assert min(learned.losses.values()) < 0.98 * learned.losses[0]
-    assert not learned.positive.states[0, 4:].any()
-    assert (learned.positive.states - prompts.states)[0, :4].abs().max() > 0.01
+    assert not learned.positive.embeddings[0, 4:].any()
+    assert (learned.positive.embeddings - prompts.embeddings)[0, :4].abs().max() > 0.01
 
 
 def test_checkpointing_changes_no_gradient(model):
-    text = model.encode_text(["a puppet"]).states.requires_grad_(True)
+    text = model.encode_text(["a puppet"]).embeddings.requires_grad_(True)
     gradients = []
     for on in (False, True):
         model.checkpointing(on)
-        predicted = model.predict_noise(noise(), torch.tensor([0.5, 0.5]), Text(text))
+        predicted = model.predict_noise(noise(), torch.tensor([0.5, 0.5]), PromptEmbeddings(text))
         gradients += torch.autograd.grad(predicted.square().sum(), text)
     model.checkpointing(False)
     assert gradients[0].abs().max() > 0
@@ -135,7 +135,9 @@ def test_what_does_not_fit_is_refused(model):
     with pytest.raises(ValueError, match="has no ControlNet"):
         denoised(model, noise(), 0.5, Guidance(given.positive, given.negative, 2.0, hint))
     with pytest.raises(ValueError, match="text: has 3 rows"):
-        model.predict_noise(noise(), torch.tensor([0.5, 0.5]), Text(torch.zeros(3, 4, 128)))
+        model.predict_noise(
+            noise(), torch.tensor([0.5, 0.5]), PromptEmbeddings(torch.zeros(3, 4, 128))
+        )
     with pytest.raises(ValueError, match="multiples of 16"):
         model.encode(torch.zeros(1, 3, 128, 120))
     with pytest.raises(ValueError, match="prompt: has 42 tokens"):

@@ -19,7 +19,7 @@ from diffusion_interpolation.method import path
 from diffusion_interpolation.method.bisection import Bisection, Settings
 from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.inversion import InversionSettings, invert
-from diffusion_interpolation.models.contract import Guidance, Text
+from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
 from diffusion_interpolation.scoring.clip import Scorer
 
@@ -159,7 +159,7 @@ def test_text_is_what_the_encoders_say(case):
         else:
             want = outputs[0].last_hidden_state
             assert text.pooled is None
-        assert _close(text.states[row], want[0])
+        assert _close(text.embeddings[row], want[0])
 
 
 @torch.no_grad()
@@ -169,14 +169,14 @@ def test_text_is_what_the_pipeline_makes_of_it(case):
         prompt=PROMPTS, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
     )
     text = case.model.encode_text(PROMPTS)
-    assert _close(text.states, want[0])
+    assert _close(text.embeddings, want[0])
     if case.family == "xl":
         assert _close(text.pooled, want[2])
 
 
 def test_a_prompt_that_is_too_long(case):
     fits = " ".join(["dog"] * (TOKENS - 2))
-    assert case.model.encode_text([fits]).states.shape[1] == TOKENS
+    assert case.model.encode_text([fits]).embeddings.shape[1] == TOKENS
     message = (
         f"prompt: has {TOKENS + 2} tokens, .* reads at most {TOKENS}; "
         "what would be lost is 'red puppet'"
@@ -185,7 +185,7 @@ def test_a_prompt_that_is_too_long(case):
         case.model.encode_text(["a dog", f"{fits} red puppet"])
 
 
-# noise levels
+# denoise
 
 
 def _ddim(family: str) -> Any:
@@ -236,7 +236,7 @@ def test_levels_out_of_range(sd1, level):
         lambda: _denoise(sd1, _noise(1), level, guidance),
         lambda: sd1.predict_noise(_noise(1), torch.tensor([level]), guidance.positive),
     ):
-        with pytest.raises(ValueError, match=r"noise level: got .* above 0 and at most 1"):
+        with pytest.raises(ValueError, match=r"denoise: got .* more than 0, and 1 at most"):
             use()
 
 
@@ -288,7 +288,7 @@ def _scales(model: DiffusersModel, denoise: float) -> tuple[float, float]:
     return model.scales(model.schedule(denoise))
 
 
-def _xl_conditions(text: Text) -> dict[str, Any]:
+def _xl_conditions(text: PromptEmbeddings) -> dict[str, Any]:
     if text.pooled is None:
         return {}
     sizes = torch.tensor([[HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH]])
@@ -299,7 +299,7 @@ def _plain_output(
     parts: dict[str, Any],
     latent: Tensor,
     timestep: int,
-    text: Text,
+    text: PromptEmbeddings,
     control: tuple[nn.Module, Tensor, float] | None = None,
 ) -> Tensor:
     """What the network says of one latent under one text."""
@@ -308,11 +308,11 @@ def _plain_output(
     if control is not None:
         network, hint, strength = control
         down, middle = network(
-            latent, timestep, text.states, hint, strength, return_dict=False, **more
+            latent, timestep, text.embeddings, hint, strength, return_dict=False, **more
         )
         residuals["down_block_additional_residuals"] = down
         residuals["mid_block_additional_residual"] = middle
-    return parts["unet"](latent, timestep, text.states, **more, **residuals).sample
+    return parts["unet"](latent, timestep, text.embeddings, **more, **residuals).sample
 
 
 @torch.no_grad()
@@ -430,11 +430,13 @@ def test_all_the_way_is_what_the_pipeline_makes(case, control):
 
 
 def test_rows_do_not_depend_on_the_batch(case, tokenizers):
-    single = tiny_models.model(case.family, tokenizers, batch_size=1)
+    single = tiny_models.model(case.family, tokenizers, max_batch=1)
     more = {"hint": _pictures(5), "strength": torch.linspace(0.5, 1.5, 5)}
     guidance = _guidance(case.model, 5, **more)
-    assert case.model.batch_size == 8
-    assert _close(single.encode_text(PROMPTS).states, case.model.encode_text(PROMPTS).states)
+    assert case.model.max_batch == 8
+    assert _close(
+        single.encode_text(PROMPTS).embeddings, case.model.encode_text(PROMPTS).embeddings
+    )
     assert _close(single.encode(_pictures(5)), case.model.encode(_pictures(5)))
     assert _close(single.decode(_noise(5)), case.model.decode(_noise(5)))
     one, many = (_denoise(model, _noise(5), 0.55, guidance) for model in (single, case.model))
@@ -445,8 +447,14 @@ def test_rows_do_not_depend_on_the_batch(case, tokenizers):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"positive": Text(torch.zeros(2, 24, 16))}, "positive: has 2 rows, 3 latents need 3 or 1"),
-        ({"negative": Text(torch.zeros(2, 24, 16))}, "negative: has 2 rows, 3 latents need 3 or 1"),
+        (
+            {"positive": PromptEmbeddings(torch.zeros(2, 24, 16))},
+            "positive: has 2 rows, 3 latents need 3 or 1",
+        ),
+        (
+            {"negative": PromptEmbeddings(torch.zeros(2, 24, 16))},
+            "negative: has 2 rows, 3 latents need 3 or 1",
+        ),
         ({"hint": torch.zeros(3, 3, 8, 8)}, r"hint: got \(3, 3, 8, 8\), .* need \(3, 3, 16, 24\)"),
         ({"hint": torch.zeros(1, 3, 16, 16)}, r"hint: got \(1, 3, 16, 16\)"),
         (
@@ -468,7 +476,7 @@ def test_a_hint_without_a_controlnet(sd1):
 
 def test_xl_wants_pooled_states(tokenizers):
     model = tiny_models.model("xl", tokenizers, control=False)
-    states = Text(model.encode_text(["a dog"]).states)
+    states = PromptEmbeddings(model.encode_text(["a dog"]).embeddings)
     with pytest.raises(ValueError, match="text: has no pooled states"):
         _denoise(model, _noise(), 0.5, Guidance(states, states, 3.0))
 
@@ -511,13 +519,15 @@ def test_predicted_noise_is_what_the_last_step_takes_away(case):
 
 
 def _loss(model: DiffusersModel, states: Tensor, pooled: Tensor | None) -> Tensor:
-    return (model.predict_noise(_noise(), LEVELS, Text(states, pooled)) - _noise(3, 1)).square()
+    return (
+        model.predict_noise(_noise(), LEVELS, PromptEmbeddings(states, pooled)) - _noise(3, 1)
+    ).square()
 
 
 def _gradients(model: DiffusersModel) -> list[Tensor]:
     text = model.encode_text(PROMPTS).map(lambda tensor: tensor.requires_grad_())
-    _loss(model, text.states, text.pooled).mean().backward()
-    return [t.grad for t in (text.states, text.pooled) if t is not None]
+    _loss(model, text.embeddings, text.pooled).mean().backward()
+    return [t.grad for t in (text.embeddings, text.pooled) if t is not None]
 
 
 def test_the_gradient_reaches_the_text_and_nothing_else(case):
@@ -529,10 +539,10 @@ def test_the_gradient_reaches_the_text_and_nothing_else(case):
 
 def test_the_gradient_is_the_slope(case):
     text = case.model.encode_text(PROMPTS)
-    (gradient, *_), towards = _gradients(case.model), torch.randn_like(text.states)
+    (gradient, *_), towards = _gradients(case.model), torch.randn_like(text.embeddings)
     with torch.no_grad():
         up, down = (
-            _loss(case.model, text.states + step * towards, text.pooled).double().mean()
+            _loss(case.model, text.embeddings + step * towards, text.pooled).double().mean()
             for step in (0.01, -0.01)
         )
     assert (gradient * towards).sum().item() == pytest.approx((up - down).item() / 0.02, rel=0.02)
@@ -577,7 +587,7 @@ def _guide(model: DiffusersModel) -> Guide:
     positive, negative = model.encode_text(["a red puppet"]), model.encode_text([""])
     settings = InversionSettings(steps=2, learning_rate=0.01, cfg=3.0, augmentations=1)
     learned = invert(model, _pictures(2), positive, negative, settings)
-    assert not torch.allclose(learned.positive.states[0], learned.positive.states[1])
+    assert not torch.allclose(learned.positive.embeddings[0], learned.positive.embeddings[1])
     poses = world.poses(world.sample(2, torch.Generator().manual_seed(0)), 16)
     return Guide(learned.positive, learned.negative, 3.0, poses, (16, 16))
 
@@ -585,12 +595,12 @@ def _guide(model: DiffusersModel) -> Guide:
 def test_from_pictures_to_frames(case, tokenizers):
     guide, keyframes = _guide(case.model), case.model.encode(_pictures(2))
     runs = []
-    for model in (case.model, tiny_models.model(case.family, tokenizers, batch_size=1)):
+    for model in (case.model, tiny_models.model(case.family, tokenizers, max_batch=1)):
         bisection = Bisection(
             model,
             path.Path.of(5, 2),
             guide,
-            Settings(candidates=2, least_candidates=1),
+            Settings(candidates=2, min_candidates=1),
             scorer=Scorer(
                 lambda pictures: pictures.flatten(1), lambda seen: -(seen - 0.5).square().mean(1)
             ),
@@ -645,7 +655,7 @@ def test_a_batch_that_does_not_fit_is_halved(tokenizers, monkeypatch, fail):
     got = _denoise(model, _noise(5), 0.001, guidance)
     assert seen == [10, 4, 4, 2]
     assert _close(got, want)
-    assert model.batch_size == 2
+    assert model.max_batch == 2
     _denoise(model, _noise(5), 0.001, guidance)
     assert seen[4:] == [4, 4, 2]
 
@@ -659,7 +669,7 @@ def test_pictures_that_do_not_fit_leave_the_batches_of_latents_alone(tokenizers,
     assert _close(model.encode(pictures), want[0])
     assert _close(model.decode(latents), want[1])
     assert (encoded, decoded) == ([5, 2, 2, 1], [2, 2, 1])
-    assert model.batch_size == 8
+    assert model.max_batch == 8
 
 
 def test_one_row_that_does_not_fit_is_an_error(tokenizers, monkeypatch):
@@ -717,7 +727,7 @@ def test_autoencoders_that_overflow_run_in_full_precision(tokenizers, family, ex
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch size: got 0, it must be at least 1"),
+        ({"max_batch": 0}, "max_batch: got 0, needs at least 1"),
         ({"steps": 0}, "steps: got 0, this noise schedule allows 1 to 999"),
         ({"steps": 1000}, "steps: got 1000"),
         (

@@ -8,13 +8,13 @@ from analytic import GaussianModel
 from diffusion_interpolation.method.blend import slerp
 from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.models import contract
-from diffusion_interpolation.models.contract import Guidance, Text
+from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
 
 
-def _text(rows: int) -> Text:
+def _text(rows: int) -> PromptEmbeddings:
     generator = torch.Generator().manual_seed(rows)
     states, pooled = torch.randn(rows, 5, 8), torch.randn(rows, 8, generator=generator)
-    return Text(states, pooled)
+    return PromptEmbeddings(states, pooled)
 
 
 def test_prompts_are_mixed_once_for_all_candidates_of_a_position(monkeypatch):
@@ -29,7 +29,7 @@ def test_prompts_are_mixed_once_for_all_candidates_of_a_position(monkeypatch):
     monkeypatch.setattr(contract, "slerp", counted)
     guidance = guide.at(positions, GaussianModel(), (8, 8))
     assert mixed == [2, 2]
-    assert torch.equal(guidance.positive.states, want.states)
+    assert torch.equal(guidance.positive.embeddings, want.embeddings)
     assert torch.equal(guidance.positive.pooled, want.pooled)
     assert guidance.positions == positions
     assert guidance.rows([1, 2]).positions == [1.25, 0.5]

@@ -6,15 +6,19 @@ from analytic import GaussianModel
 
 from diffusion_interpolation.method.augmentation import augment
 from diffusion_interpolation.method.inversion import InversionSettings, NoGradientError, invert
-from diffusion_interpolation.models.contract import Text
+from diffusion_interpolation.models.contract import PromptEmbeddings
 
 FAST = {"learning_rate": 0.05, "cfg": 2.0, "augmentations": 2, "hold_norms": False}
 
 
-def _problem(count: int = 2) -> tuple[torch.Tensor, Text, Text]:
+def _problem(count: int = 2) -> tuple[torch.Tensor, PromptEmbeddings, PromptEmbeddings]:
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(count, 1, 1, 1, generator=generator).expand(-1, 3, 8, 8).clone()
-    return pictures, Text(torch.randn(1, 3, 4, generator=generator)), Text(torch.zeros(1, 3, 4))
+    return (
+        pictures,
+        PromptEmbeddings(torch.randn(1, 3, 4, generator=generator)),
+        PromptEmbeddings(torch.zeros(1, 3, 4)),
+    )
 
 
 @pytest.mark.parametrize("guided", [True, False])
@@ -27,37 +31,41 @@ def test_the_loss_falls_and_every_keyframe_learns_its_own_row(guided):
     assert min(result.losses.values()) < 0.7 * result.losses[0]
     assert len(result.positive) == 3
     assert len(result.negative) == 1
-    assert not torch.equal(result.positive.states[0], result.positive.states[1])
+    assert not torch.equal(result.positive.embeddings[0], result.positive.embeddings[1])
     assert list(result.losses) == [0, 10, 20, 30, 40, 50, 60]
-    assert torch.equal(negative.states, torch.zeros(1, 3, 4))
+    assert torch.equal(negative.embeddings, torch.zeros(1, 3, 4))
 
 
 def test_norms_of_tokens_are_held():
     pictures, positive, negative = _problem()
-    negative = Text(torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(3)))
+    negative = PromptEmbeddings(torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(3)))
     settings = InversionSettings(steps=20, learning_rate=0.05, cfg=2.0, augmentations=0)
     result = invert(GaussianModel(spread=0.1), pictures, positive, negative, settings)
     for learned, start in ((result.positive, positive), (result.negative, negative)):
         assert torch.allclose(
-            learned.states.norm(dim=-1), start.states.norm(dim=-1).expand(len(learned), -1)
+            learned.embeddings.norm(dim=-1), start.embeddings.norm(dim=-1).expand(len(learned), -1)
         )
-        assert not torch.allclose(learned.states, start.states.expand_as(learned.states))
+        assert not torch.allclose(
+            learned.embeddings, start.embeddings.expand_as(learned.embeddings)
+        )
 
 
 def test_same_seed_same_result_at_any_batch_size():
     pictures, positive, negative = _problem(3)
     settings = InversionSettings(steps=10, **FAST)
     runs = [
-        invert(GaussianModel(batch_size=n), pictures, positive, negative, settings)
+        invert(GaussianModel(max_batch=n), pictures, positive, negative, settings)
         for n in (2, 2, 32)
     ]
-    assert torch.equal(runs[0].positive.states, runs[1].positive.states)
-    assert torch.allclose(runs[0].positive.states, runs[2].positive.states, atol=1e-5)
+    assert torch.equal(runs[0].positive.embeddings, runs[1].positive.embeddings)
+    assert torch.allclose(runs[0].positive.embeddings, runs[2].positive.embeddings, atol=1e-5)
 
 
 def test_pooled_states_are_learned_too():
     pictures, positive, negative = _problem()
-    positive, negative = (Text(text.states, torch.ones(1, 6)) for text in (positive, negative))
+    positive, negative = (
+        PromptEmbeddings(text.embeddings, torch.ones(1, 6)) for text in (positive, negative)
+    )
     result = invert(
         GaussianModel(), pictures, positive, negative, InversionSettings(steps=3, **FAST)
     )
@@ -80,14 +88,14 @@ def test_the_callback_sees_every_step_and_can_stop_it():
 def test_no_steps_give_the_prompts_back():
     pictures, positive, negative = _problem()
     result = invert(GaussianModel(), pictures, positive, negative, InversionSettings(steps=0))
-    assert torch.equal(result.positive.states, positive.states.expand(2, -1, -1))
+    assert torch.equal(result.positive.embeddings, positive.embeddings.expand(2, -1, -1))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"steps": -1}, "inversion steps: got -1, needs 0 or more"),
-        ({"lowest": 0.7, "highest": 0.3}, "inversion levels: got 0.7 to 0.3"),
+        ({"min_denoise": 0.7, "max_denoise": 0.3}, "denoise to learn at: got 0.7 to 0.3"),
     ],
 )
 def test_settings_out_of_range(change, message):
@@ -98,7 +106,7 @@ def test_settings_out_of_range(change, message):
 def test_rows_that_fit_no_keyframe():
     pictures, _, negative = _problem(2)
     with pytest.raises(ValueError, match="positive: got 3 rows for 2 keyframes, needs 1 or 2"):
-        invert(GaussianModel(), pictures, Text(torch.zeros(3, 2, 2)), negative)
+        invert(GaussianModel(), pictures, PromptEmbeddings(torch.zeros(3, 2, 2)), negative)
 
 
 class Watched(GaussianModel):
@@ -130,7 +138,7 @@ def test_latents_that_are_known_are_not_made_again():
     found = invert(model, pictures, positive, negative, settings, latents=latents)
     # one more for each augmentation
     assert model.encoded == 1 + 2
-    assert torch.equal(found.positive.states, want.positive.states)
+    assert torch.equal(found.positive.embeddings, want.positive.embeddings)
 
 
 class Small(GaussianModel):
@@ -154,9 +162,9 @@ def test_halves_of_guidance_one_after_the_other_learn_the_same(told):
     settings = InversionSettings(steps=10, **FAST)
     want = invert(GaussianModel(), *_problem(3), settings)
     found = invert(Small(told), *_problem(3), settings)
-    assert torch.allclose(found.positive.states, want.positive.states, atol=1e-5)
-    assert torch.allclose(found.negative.states, want.negative.states, atol=1e-5)
-    assert not torch.allclose(found.negative.states, _problem(3)[2].states, atol=1e-2)
+    assert torch.allclose(found.positive.embeddings, want.positive.embeddings, atol=1e-5)
+    assert torch.allclose(found.negative.embeddings, want.negative.embeddings, atol=1e-5)
+    assert not torch.allclose(found.negative.embeddings, _problem(3)[2].embeddings, atol=1e-2)
 
 
 @pytest.mark.parametrize("lost", ["positive", "negative", "both", "zero"])
@@ -169,10 +177,10 @@ def test_a_gradient_that_does_not_come_back_is_named(lost):
             if lost in ("positive", "both"):
                 halves[1] = halves[1].detach()
             if lost == "zero":
-                return noisy + 0 * text.states.sum()
+                return noisy + 0 * text.embeddings.sum()
             return torch.cat(halves)
 
-    model, name = Cut(batch_size=16), "negative" if lost == "negative" else "positive"
+    model, name = Cut(max_batch=16), "negative" if lost == "negative" else "positive"
     with pytest.raises(NoGradientError, match=f"no gradient comes back to the {name} prompt"):
         invert(model, *_problem(), InversionSettings(steps=3, **FAST))
 
@@ -186,7 +194,7 @@ class Overflowing(GaussianModel):
     """Its gradients overflow above `limit`, and in the steps of `always` whatever their scale."""
 
     def __init__(self, limit: float = float("inf"), always: tuple[int, ...] = ()) -> None:
-        super().__init__(spread=0.1, batch_size=64)
+        super().__init__(spread=0.1, max_batch=64)
         self.limit, self.always, self.step, self.left_out = limit, always, 0, 0
 
     def predict_noise(self, noisy, levels, text, negatives=0):
@@ -209,7 +217,7 @@ def test_a_step_whose_gradients_overflow_is_left_out():
     model = Overflowing(always=(3, 30))
     found = invert(model, *_problem(), settings)
     assert model.left_out == 2
-    assert found.positive.states.isfinite().all()
+    assert found.positive.embeddings.isfinite().all()
     assert min(found.losses.values()) == pytest.approx(min(want.losses.values()), rel=0.1)
     assert list(found.losses) == list(want.losses)
 
@@ -228,7 +236,7 @@ def test_what_was_learned_is_kept_when_numbers_stop_being_finite(caplog):
     # twelve steps are left out before it is given up
     assert list(found.losses) == [0, 10, 20, 30, 40]
     assert "learning ends early with the state of step" in caplog.text
-    want = invert(GaussianModel(spread=0.1, batch_size=64), *_problem(), settings)
+    want = invert(GaussianModel(spread=0.1, max_batch=64), *_problem(), settings)
     assert found.losses[30] == want.losses[30]
     with pytest.raises(FloatingPointError, match="gradients of 12 steps in a row are not finite"):
         invert(Overflowing(always=tuple(range(99))), *_problem(), settings)
@@ -264,15 +272,17 @@ def test_a_negative_of_another_length_goes_in_a_pass_of_its_own():
 
     class Watched(GaussianModel):
         def predict_noise(self, noisy, levels, text, negatives=0):
-            rows.append((len(noisy), text.states.shape[1], negatives))
+            rows.append((len(noisy), text.embeddings.shape[1], negatives))
             return super().predict_noise(noisy, levels, text)
 
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(2, 4, 4, 4, generator=generator)
-    positive, negative = (Text(torch.randn(1, n, 5, generator=generator)) for n in (6, 3))
+    positive, negative = (
+        PromptEmbeddings(torch.randn(1, n, 5, generator=generator)) for n in (6, 3)
+    )
     settings = InversionSettings(steps=3, augmentations=0, learning_rate=0.05)
-    learned = invert(Watched(batch_size=16), pictures, positive, negative, settings)
-    assert learned.positive.states.shape == (2, 6, 5)
-    assert learned.negative.states.shape == (1, 3, 5)
+    learned = invert(Watched(max_batch=16), pictures, positive, negative, settings)
+    assert learned.positive.embeddings.shape == (2, 6, 5)
+    assert learned.negative.embeddings.shape == (1, 3, 5)
     assert set(rows) == {(8, 3, 8), (8, 6, 0), (2, 3, 2), (2, 6, 0)}
-    assert not torch.equal(learned.negative.states, negative.states)
+    assert not torch.equal(learned.negative.embeddings, negative.embeddings)

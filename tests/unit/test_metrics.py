@@ -23,7 +23,9 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
 def test_a_straight_way_at_constant_speed():
     found = measure_path(grey(0, 0.25, 0.5, 0.75, 1), difference)
     assert found.ppl == pytest.approx(1) and found.rppd == pytest.approx(1)
-    assert found.pdv == pytest.approx(0, abs=1e-12) and found.beside_inputs == pytest.approx(1)
+    assert found.pdv == pytest.approx(0, abs=1e-12) and found.step_next_to_inputs == pytest.approx(
+        1
+    )
 
 
 def test_a_detour_with_a_jump_beside_the_second_input():
@@ -31,7 +33,7 @@ def test_a_detour_with_a_jump_beside_the_second_input():
     assert found.steps.tolist() == pytest.approx([0.1, 0.1, 0.1, 0.4])
     assert found.ppl == pytest.approx(0.7) and found.rppd == pytest.approx(1.4)
     assert found.pdv == pytest.approx(3 * 0.075**2 / 4 + 0.225**2 / 4)
-    assert found.beside_inputs == pytest.approx(4)
+    assert found.step_next_to_inputs == pytest.approx(4)
 
 
 def test_ends_that_are_alike_and_too_few_frames():

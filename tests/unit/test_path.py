@@ -6,8 +6,8 @@ import torch
 from diffusion_interpolation.method.path import (
     Path,
     candidate_count,
+    denoise_at_depth,
     draw_noise,
-    noise_level,
     row_seed,
 )
 
@@ -55,23 +55,23 @@ def test_too_few_frames_or_keyframes(frames, keyframes):
 
 
 def test_levels_fall_with_depth():
-    assert [noise_level(d, 4, 0.6, 0.3) for d in (1, 2, 3, 4)] == pytest.approx(
+    assert [denoise_at_depth(d, 4, 0.6, 0.3) for d in (1, 2, 3, 4)] == pytest.approx(
         [0.6, 0.5, 0.4, 0.3]
     )
-    assert noise_level(2, 3, 0.6, 0.2, "convex") == pytest.approx(0.3)
-    assert noise_level(2, 3, 0.6, 0.2, "concave") == pytest.approx(0.2 + 0.4 * 0.5**0.5)
-    assert noise_level(1, 1, 0.6, 0.2) == 0.6
+    assert denoise_at_depth(2, 3, 0.6, 0.2, "convex") == pytest.approx(0.3)
+    assert denoise_at_depth(2, 3, 0.6, 0.2, "concave") == pytest.approx(0.2 + 0.4 * 0.5**0.5)
+    assert denoise_at_depth(1, 1, 0.6, 0.2) == 0.6
 
 
 @pytest.mark.parametrize("levels", [(0.3, 0.55), (0.5, 0.0), (1.2, 0.5)])
 def test_levels_out_of_range(levels):
-    with pytest.raises(ValueError, match="noise levels: got highest"):
-        noise_level(1, 3, *levels)
+    with pytest.raises(ValueError, match="denoise: got max_denoise"):
+        denoise_at_depth(1, 3, *levels)
 
 
 def test_unknown_shape():
     with pytest.raises(ValueError, match="'wavy'; it must be one of linear, convex, concave"):
-        noise_level(1, 3, 0.5, 0.3, "wavy")
+        denoise_at_depth(1, 3, 0.5, 0.3, "wavy")
 
 
 def test_candidates_as_in_the_paper():

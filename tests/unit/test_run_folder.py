@@ -15,7 +15,7 @@ from diffusion_interpolation.models.conditioning_file import (
     load_inversion,
     save_inversion,
 )
-from diffusion_interpolation.models.contract import Text
+from diffusion_interpolation.models.contract import PromptEmbeddings
 
 SETTINGS = {"seed": 1, "size": (8, 8), "levels": [0.55, 0.3]}
 
@@ -146,21 +146,26 @@ def test_numbers_are_wide_enough_to_sort(tmp_path):
 @pytest.mark.parametrize("pooled", [False, True])
 def test_a_conditioning_goes_there_and_back(tmp_path, pooled):
     torch.manual_seed(0)
-    rows = [Text(torch.randn(n, 3, 4), torch.randn(n, 2) if pooled else None) for n in (2, 1)]
+    rows = [
+        PromptEmbeddings(torch.randn(n, 3, 4), torch.randn(n, 2) if pooled else None)
+        for n in (2, 1)
+    ]
     file = tmp_path / "c.safetensors"
     made_for = MadeFor(4.0, "a model", ["a"], "b")
     save_inversion(file, Inversion(*rows, {0: 1.5, 10: 0.5}), made_for)
     loaded, read = load_inversion(file)
     assert read == made_for and loaded.losses == {0: 1.5, 10: 0.5}
-    assert torch.equal(loaded.positive.states, rows[0].states)
-    assert torch.equal(loaded.negative.states, rows[1].states)
+    assert torch.equal(loaded.positive.embeddings, rows[0].embeddings)
+    assert torch.equal(loaded.negative.embeddings, rows[1].embeddings)
     assert (loaded.positive.pooled is not None) == pooled
     if pooled:
         assert torch.equal(loaded.negative.pooled, rows[1].pooled)
 
 
 def _inversion() -> Inversion:
-    return Inversion(Text(torch.ones(2, 3, 4)), Text(torch.zeros(1, 3, 4)), {0: 1.0})
+    return Inversion(
+        PromptEmbeddings(torch.ones(2, 3, 4)), PromptEmbeddings(torch.zeros(1, 3, 4)), {0: 1.0}
+    )
 
 
 def test_what_goes_with_a_prompt_goes_there_and_back(tmp_path):
@@ -175,7 +180,7 @@ def test_what_goes_with_a_prompt_goes_there_and_back(tmp_path):
     file = tmp_path / "c.safetensors"
     save_inversion(file, _inversion(), MadeFor(positive=extras, negative={"t": twice[::2].view(2)}))
     loaded, made_for = load_inversion(file)
-    assert loaded.positive.states.unique().tolist() == [1.0]
+    assert loaded.positive.embeddings.unique().tolist() == [1.0]
     assert repr(made_for.positive) == repr(extras)
     assert repr(made_for.negative) == repr({"t": twice[::2]})
 
@@ -193,7 +198,10 @@ def test_files_of_the_command_as_it_once_wrote_them(tmp_path):
     from safetensors.torch import save_file
 
     file = tmp_path / "c.safetensors"
-    tensors = {"positive.states": torch.ones(2, 3, 4), "negative.states": torch.zeros(1, 3, 4)}
+    tensors = {
+        "positive.embeddings": torch.ones(2, 3, 4),
+        "negative.embeddings": torch.zeros(1, 3, 4),
+    }
     facts = {"prompts": ["a"], "negative": "b", "cfg": 4.0, "model": "demo"}
     save_file(tensors, file, {"losses": "{}", "made_for": json.dumps(facts)})
     assert load_inversion(file)[1] == MadeFor(4.0, "demo", ["a"], "b")
@@ -212,7 +220,10 @@ def test_a_damaged_record_is_named(tmp_path, metadata):
     from safetensors.torch import save_file
 
     file = tmp_path / "c.safetensors"
-    tensors = {"positive.states": torch.ones(2, 3, 4), "negative.states": torch.zeros(1, 3, 4)}
+    tensors = {
+        "positive.embeddings": torch.ones(2, 3, 4),
+        "negative.embeddings": torch.zeros(1, 3, 4),
+    }
     save_file(tensors, file, metadata)
     with pytest.raises(ValueError, match=r"conditioning: .*c\.safetensors is damaged"):
         load_inversion(file)

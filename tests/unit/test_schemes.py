@@ -12,7 +12,7 @@ from diffusion_interpolation.method.bisection import Settings
 from diffusion_interpolation.method.blend import slerp
 from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.path import Path, draw_noise
-from diffusion_interpolation.models.contract import Text
+from diffusion_interpolation.models.contract import PromptEmbeddings
 
 SHAPE = 3, 6, 6
 PATH = Path((3, 3))
@@ -24,8 +24,8 @@ def keyframes(count: int = 3) -> Tensor:
 
 def run(model: GaussianModel | None = None, path: Path = PATH, **settings: object) -> SchemeRun:
     generator = torch.Generator().manual_seed(1)
-    negative = Text(torch.randn(1, 2, 4, generator=generator))
-    positive = Text(torch.randn(1, 2, 4, generator=generator))
+    negative = PromptEmbeddings(torch.randn(1, 2, 4, generator=generator))
+    positive = PromptEmbeddings(torch.randn(1, 2, 4, generator=generator))
     guide = Guide(positive, negative, cfg=2.0)
     return SchemeRun(model or GaussianModel(), path, guide, Settings(**settings))
 
@@ -57,7 +57,7 @@ def test_keyframes_are_kept_and_the_seed_decides_the_rest(scheme):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_frames_do_not_depend_on_the_batch(scheme):
-    one, many = (run(GaussianModel(batch_size=size)) for size in (1, 16))
+    one, many = (run(GaussianModel(max_batch=size)) for size in (1, 16))
     ends = keyframes()
     assert torch.allclose(one.latents(scheme, ends), many.latents(scheme, ends), atol=1e-5)
 
@@ -79,7 +79,7 @@ def test_interpolate_denoise_uses_one_noise_and_most_of_it_half_way():
 
 
 def test_did_denoises_all_frames_of_a_depth_together_from_level_to_level():
-    model, ends = GaussianModel(batch_size=100), keyframes(2)
+    model, ends = GaussianModel(max_batch=100), keyframes(2)
     frames = run(model, Path((3,))).latents("DID", ends)
     assert model.rows == [1, 3]
     noise = draw_noise(SHAPE, 0, 0, 0)
@@ -115,5 +115,5 @@ def test_separate_noise_is_less_alike():
 def test_what_cannot_be_run_is_refused():
     with pytest.raises(ValueError, match="scheme is 'blend'; it must be one of"):
         run().latents("blend", keyframes())
-    with pytest.raises(ValueError, match="noise levels"):
-        run(highest=math.nan).latents("DID", keyframes())
+    with pytest.raises(ValueError, match="denoise: got"):
+        run(max_denoise=math.nan).latents("DID", keyframes())

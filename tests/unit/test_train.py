@@ -34,7 +34,7 @@ def test_what_is_exported_is_a_model_with_all_its_parts(weights):
     latents = model.encode(pictures)
     assert latents.shape == (2, 4, GRID, GRID)
     assert model.decode(latents).shape == pictures.shape
-    assert model.encode_text(["a red puppet"]).states.isfinite().all()
+    assert model.encode_text(["a red puppet"]).embeddings.isfinite().all()
     pair = transformers_pair(weights / "clip", tokenizer_folder=weights / "tokenizer")
     assert pair.embed_pictures(pictures).shape == pair.embed_texts(["a", "b"]).shape
     record = json.loads((weights / "training.json").read_text())

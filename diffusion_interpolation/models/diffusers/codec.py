@@ -17,15 +17,15 @@ _OTHER_TYPE = "run it in another type, as with --dtype float32 or --dtype bfloat
 
 
 class DiffusersCodec:
-    """An autoencoder that works in batches of `batch_size`, which shrink when memory runs out.
+    """An autoencoder that works in batches of `max_batch`, which shrink when memory runs out.
 
     The denoiser after it halves latents until they are `shrinking` times smaller. `scale` is the
     pixels of a picture for each step of the latent grid.
     """
 
-    def __init__(self, vae: AutoencoderKL, shrinking: int, batch_size: int) -> None:
+    def __init__(self, vae: AutoencoderKL, shrinking: int, max_batch: int) -> None:
         self.vae, self.scale = vae, shrinking_of(vae)
-        self._unit, self._batches = self.scale * shrinking, Batches(batch_size)
+        self._unit, self._batches = self.scale * shrinking, Batches(max_batch)
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..contract import Guidance, Sampled, Schedule, Text, stack
+from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule, stack
 from .model import DiffusersModel
 from .parts import placed, placed_codec, placed_encoders
 from .sampler import DiffusersSampler, check_rows
@@ -37,23 +37,23 @@ class DiffusersFlow(DiffusersModel):
         tokenizer: CLIPTokenizer,
         *,
         steps: int = 20,
-        batch_size: int = 8,
+        max_batch: int = 8,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         _check_parts(vae, transformer, text_encoder)
         self._device, self._schedule = torch.device(device), FlowSchedule(scheduler, steps)
         patch = transformer.config.patch_size
-        self._codec = placed_codec(vae, patch, batch_size, self._device, dtype)
+        self._codec = placed_codec(vae, patch, max_batch, self._device, dtype)
         self._text_encoders = placed_encoders([text_encoder], self._device, dtype)
         self._tokenizers = [tokenizer]
         self._network = FlowNetwork(placed("transformer", transformer, self._device, dtype))
         steps_of_batch = EulerSteps(self._network)
-        self._sampler = DiffusersSampler(steps_of_batch, self._device, batch_size, None)
+        self._sampler = DiffusersSampler(steps_of_batch, self._device, max_batch, None)
         self.hint_scale = self._codec.scale
 
     @torch.no_grad()
-    def encode_text(self, prompts: list[str]) -> Text:
+    def encode_text(self, prompts: list[str]) -> PromptEmbeddings:
         """The conditioning of prompts, one row each, without the padding of the text encoder.
 
         Where prompts differ in length, the states after the end of a shorter one are 0, which no
@@ -65,10 +65,10 @@ class DiffusersFlow(DiffusersModel):
         lengths = torch.tensor([len(ids) for ids in tokenizer(prompts).input_ids])
         states = encoder(tokens.to(self._device)).last_hidden_state.float()
         inside = torch.arange(int(lengths.max())) < lengths[:, None]
-        return Text(states[:, : inside.shape[1]] * inside[:, :, None].to(states))
+        return PromptEmbeddings(states[:, : inside.shape[1]] * inside[:, :, None].to(states))
 
     def predict_noise(
-        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+        self, noisy: Tensor, levels: Tensor, text: PromptEmbeddings, negatives: int = 0
     ) -> Tensor:
         """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
 
@@ -94,7 +94,7 @@ class FlowSchedule:
         Raises `ValueError` outside of (0, 1].
         """
         if not 0 < denoise <= 1:
-            raise ValueError(f"noise level: got {denoise}, it must be above 0 and at most 1")
+            raise ValueError(f"denoise: got {denoise}, needs more than 0, and 1 at most")
         sigma = self._shift * denoise / (1 + (self._shift - 1) * denoise)
         # a number that went through float32 stays where it was
         above = self._sigmas > sigma * (1 + 1e-5)
@@ -120,10 +120,10 @@ class FlowNetwork:
         else:
             self.transformer.disable_gradient_checkpointing()
 
-    def velocity(self, noisy: Tensor, sigmas: Tensor, text: Text) -> Tensor:
+    def velocity(self, noisy: Tensor, sigmas: Tensor, text: PromptEmbeddings) -> Tensor:
         """`d latents / d sigma` at `sigmas` `(n,)`; Lumina's time runs from noise to picture."""
         like = self.transformer
-        states = text.states.to(like.device, like.dtype)
+        states = text.embeddings.to(like.device, like.dtype)
         seen = states.detach().ne(0).any(-1)
         latents = noisy.to(like.dtype)
         output = like(latents, (1 - sigmas).to(latents), states, seen, return_dict=False)
@@ -177,9 +177,9 @@ def _sigmas(config: Mapping[str, Any], steps: int) -> Tensor:
     return scheduler.sigmas
 
 
-def _stacked(texts: list[Text]) -> Text:
+def _stacked(texts: list[PromptEmbeddings]) -> PromptEmbeddings:
     """Rows of several conditionings; shorter ones are filled up with states that are not seen."""
-    longest = max(text.states.shape[1] for text in texts)
+    longest = max(text.embeddings.shape[1] for text in texts)
 
     def filled(states: Tensor) -> Tensor:
         return F.pad(states, (0, 0, 0, longest - states.shape[1]))

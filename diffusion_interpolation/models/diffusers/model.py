@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import torch
 from torch import Tensor
 
-from ..contract import Guidance, Sampled, Schedule, Text
+from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule
 from .codec import shrinking_of
 from .control import DiffusersControl
 from .ddim import DdimSteps
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 class Options(TypedDict, total=False):
     """How a `DiffusersModel` runs.
 
-    `steps` of DDIM over the whole schedule (default 20), `batch_size` rows at most in one forward
+    `steps` of DDIM over the whole schedule (default 20), `max_batch` rows at most in one forward
     pass (8), `device` (the CPU) and `dtype` of the weights (float32).
     """
 
     steps: int
-    batch_size: int
+    max_batch: int
     device: torch.device | str
     dtype: torch.dtype
 
@@ -66,7 +66,7 @@ class DiffusersModel:
         controlnet: ControlNetModel | None = None,
         *,
         steps: int = 20,
-        batch_size: int = 8,
+        max_batch: int = 8,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -75,7 +75,7 @@ class DiffusersModel:
             check_controlnet(controlnet, unet)
         self._device = torch.device(device)
         self._schedule = DiffusersSchedule(scheduler, steps)
-        self._codec = placed_codec(vae, shrinking_of(unet), batch_size, self._device, dtype)
+        self._codec = placed_codec(vae, shrinking_of(unet), max_batch, self._device, dtype)
         unet, control = placed("unet", unet, self._device, dtype), None
         if controlnet is not None:
             control = DiffusersControl(placed("controlnet", controlnet, self._device, dtype))
@@ -84,7 +84,7 @@ class DiffusersModel:
         self._network = DiffusersNetwork(unet, self._codec.scale)
         steps_of_batch = DdimSteps(self._network, self._schedule, control)
         scale = None if control is None else control.hint_scale
-        self._sampler = DiffusersSampler(steps_of_batch, self._device, batch_size, scale)
+        self._sampler = DiffusersSampler(steps_of_batch, self._device, max_batch, scale)
         # without a ControlNet, pixels of a picture
         self.hint_scale = scale or self._codec.scale
 
@@ -131,11 +131,11 @@ class DiffusersModel:
         return self._device
 
     @property
-    def batch_size(self) -> int:
+    def max_batch(self) -> int:
         """How many latents go in one batch; it shrinks when memory runs out."""
-        return self._sampler.batch_size
+        return self._sampler.max_batch
 
-    def encode_text(self, prompts: list[str]) -> Text:
+    def encode_text(self, prompts: list[str]) -> PromptEmbeddings:
         """The conditioning of prompts, one row each (`diffusers_text.encode_text`)."""
         return encode_text(prompts, self._text_encoders, self._tokenizers)
 
@@ -164,7 +164,7 @@ class DiffusersModel:
         self._network.checkpointing(on)
 
     def predict_noise(
-        self, noisy: Tensor, levels: Tensor, text: Text, negatives: int = 0
+        self, noisy: Tensor, levels: Tensor, text: PromptEmbeddings, negatives: int = 0
     ) -> Tensor:
         """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..contract import Text
+from ..contract import PromptEmbeddings
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -41,12 +41,12 @@ class DiffusersNetwork:
         layout = torch.contiguous_format if in_order else torch.channels_last
         return latents.to(weights.dtype, memory_format=layout)
 
-    def conditions(self, text: Text, latents: Tensor) -> dict[str, Any]:
+    def conditions(self, text: PromptEmbeddings, latents: Tensor) -> dict[str, Any]:
         """What denoiser and ControlNet take in addition to latents and time.
 
         XL is told the size of the picture and that nothing was cropped off.
         """
-        states = text.states.to(self.device, self.unet.dtype)
+        states = text.embeddings.to(self.device, self.unet.dtype)
         if not is_xl(self.unet):
             return {"encoder_hidden_states": states}
         if text.pooled is None:

@@ -34,18 +34,18 @@ def placed(name: str, module: nn.Module, device: torch.device, dtype: torch.dtyp
 
 
 def placed_codec(
-    vae: AutoencoderKL, unit: int, batch_size: int, device: torch.device, dtype: torch.dtype
+    vae: AutoencoderKL, unit: int, max_batch: int, device: torch.device, dtype: torch.dtype
 ) -> DiffusersCodec:
     """The autoencoder on the device, for latents whose sides must be multiples of `unit`.
 
     Raises `ValueError` for a batch without pictures.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch size: got {batch_size}, it must be at least 1")
+    if max_batch < 1:
+        raise ValueError(f"max_batch: got {max_batch}, needs at least 1")
     # in half precision the autoencoders that say so overflow, XL's above all
     upcast = dtype == torch.float16 and vae.config.force_upcast
     vae = placed("vae", vae, device, torch.float32 if upcast else dtype)
-    return DiffusersCodec(vae, unit, batch_size)
+    return DiffusersCodec(vae, unit, max_batch)
 
 
 def placed_encoders(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..contract import Guidance, Sampled, Schedule, Text
+from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule
 from ..memory import Batches
 
 Steps = Callable[[Tensor, Schedule, Guidance], Sampled]
@@ -15,20 +15,20 @@ Steps = Callable[[Tensor, Schedule, Guidance], Sampled]
 
 
 class DiffusersSampler:
-    """Takes `steps` on `device`, in batches of `batch_size`, which shrink when memory runs out.
+    """Takes `steps` on `device`, in batches of `max_batch`, which shrink when memory runs out.
 
     `hint_scale` is the pixels of a hint for each step of the latent grid; None for a model without
     a ControlNet.
     """
 
     def __init__(
-        self, steps: Steps, device: torch.device, batch_size: int, hint_scale: int | None
+        self, steps: Steps, device: torch.device, max_batch: int, hint_scale: int | None
     ) -> None:
         self._steps, self._device, self._hint_scale = steps, device, hint_scale
-        self._batches = Batches(batch_size)
+        self._batches = Batches(max_batch)
 
     @property
-    def batch_size(self) -> int:
+    def max_batch(self) -> int:
         return self._batches.size
 
     @torch.no_grad()
@@ -61,7 +61,7 @@ class DiffusersSampler:
             raise ValueError(f"strength: got {tuple(strength.shape)}, the hints need ({count},)")
 
 
-def check_rows(name: str, text: Text, count: int) -> None:
+def check_rows(name: str, text: PromptEmbeddings, count: int) -> None:
     """Raise `ValueError` unless a conditioning has a row for each of `count` latents, or one."""
     if len(text) not in (1, count):
         raise ValueError(f"{name}: has {len(text)} rows, {count} latents need {count} or 1")

@@ -33,7 +33,7 @@ class DiffusersSchedule:
         lowest there is. Raises `ValueError` for a `denoise` outside of (0, 1].
         """
         if not 0 < denoise <= 1:
-            raise ValueError(f"noise level: got {denoise}, it must be above 0 and at most 1")
+            raise ValueError(f"denoise: got {denoise}, needs more than 0, and 1 at most")
         # rounded, so that a number that went through float32 stays where it was
         place = round(denoise * self.ddim.config.num_train_timesteps, 3)
         count = max(bisect_right(self._grid, place), 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..contract import Text
+from ..contract import PromptEmbeddings
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @torch.no_grad()
 def encode_text(
     prompts: list[str], encoders: Sequence[TextEncoder], tokenizers: Sequence[CLIPTokenizer]
-) -> Text:
+) -> PromptEmbeddings:
     """The conditioning of prompts, one row each.
 
     XL: what both encoders have before their last layer, side by side, and the projection of the
@@ -32,9 +32,9 @@ def encode_text(
         tokens = token_ids(prompts, tokenizer, encoder.config.max_position_embeddings)
         outputs.append(encoder(tokens.to(encoder.device), output_hidden_states=True))
     if len(outputs) == 1:
-        return Text(outputs[0].last_hidden_state.float())
+        return PromptEmbeddings(outputs[0].last_hidden_state.float())
     states = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
-    return Text(states.float(), outputs[1].text_embeds.float())
+    return PromptEmbeddings(states.float(), outputs[1].text_embeds.float())
 
 
 def token_ids(prompts: list[str], tokenizer: CLIPTokenizer, positions: int) -> Tensor:
