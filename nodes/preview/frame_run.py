@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...diffusion_interpolation.method.bisection import Bisection
 from ...diffusion_interpolation.method.candidates import Frame
+from ...diffusion_interpolation.method.frame_info import FrameInfo, planned
 from .files import FrameFiles
 from .memory import holds_nothing, join_memory_pressure
 from .progress import FrameProgress
@@ -35,8 +36,8 @@ class FrameRun:
         """`keyframes` are the latents of `pictures`."""
         self.bisection, self.path = bisection, bisection.path
         self.pictures, self.keyframes = pictures.cpu(), keyframes
+        self.frames = planned(self.path)
         slots = [slot for slots in self.path.slots() for slot in slots]
-        self.positions = [slot.position for slot in slots]
         self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
         self.warning = ""
 
@@ -49,15 +50,14 @@ class FrameRun:
         made: dict[int, Frame] = {}
         progress = FrameProgress(sum(self.work.values()))
         self.bisection.model.sampler.on_step = progress.step
-        gaps, seed = list(self.path.between), self.bisection.settings.seed
-        with FrameFiles(self.path.frames, hidden, gaps, self.path.depths, seed) as files:
+        with FrameFiles(self.frames, hidden, self.bisection.settings.seed) as files:
             for index, picture in zip(self.path.keyframes, self.pictures, strict=True):
-                files.add(index, picture)
+                files.add(self.frames[index], picture)
             join_memory_pressure()
             for frame in self.bisection.frames(self.keyframes):
-                files.add(frame.index, frame.picture, frame)
-                made[frame.index] = replace(frame, thumbnails=None)
-                progress.frame_done(self.work[frame.index])
+                files.add(frame.info, frame.picture, frame.thumbnails)
+                made[frame.info.index] = replace(frame, thumbnails=None)
+                progress.frame_done(self.work[frame.info.index])
             self.warning = files.failure = files.failure or self._forgotten()
         lines = self._lines(made)
         ui = {**files.ui(), "text": tuple(lines)}
@@ -87,20 +87,20 @@ class FrameRun:
 
     def _lines(self, made: dict[int, Frame]) -> list[str]:
         """Return a line for each frame that was made, each pick without a frame, and a warning."""
-        strays = self.bisection.picks.strays(self.positions)
+        strays = self.bisection.picks.strays(info.position for info in self.frames if info.parents)
         return [
-            *(_line(made[index]) for index in sorted(made)),
+            *(_line(made[index].info) for index in sorted(made)),
             *(f"pick {pick} is left out, since no frame is there" for pick in strays),
             *([self.warning] if self.warning else []),
         ]
 
 
-def _line(frame: Frame) -> str:
-    where = f"frame {frame.index}, position {frame.position:g}, depth {frame.depth}"
-    chosen = f"candidate {frame.candidate}{' (picked)' if frame.picked else ''}"
-    if not frame.scores:
-        return f"{where}: {chosen}" if frame.candidate or frame.picked else where
-    scores = ", ".join(f"{score:+.4f}" for score in frame.scores)
+def _line(info: FrameInfo) -> str:
+    where = f"frame {info.index}, position {info.position:g}, depth {info.depth}"
+    chosen = f"candidate {info.candidate}{' (picked)' if info.picked else ''}"
+    if not info.scores:
+        return f"{where}: {chosen}" if info.candidate or info.picked else where
+    scores = ", ".join(f"{score:+.4f}" for score in info.scores)
     # after a re-roll they are not counted from 0
-    numbers = f"{frame.first} to {frame.first + len(frame.scores) - 1}: " if frame.first else ""
+    numbers = f"{info.first} to {info.first + info.count - 1}: " if info.first else ""
     return f"{where}: {chosen} of {numbers}{scores}"
