@@ -125,7 +125,11 @@ class Candidates:
         return len(self.made) == len(self.numbers)
 
     def frame(self, picture: Tensor) -> Frame:
-        """Return the chosen candidate, whose picture is `picture`, as a frame."""
+        """Return the chosen candidate, whose picture is `picture`, as a frame, and let it go.
+
+        Other frames of the same depth wait for their turn, and their pictures with them.
+        """
+        self._pictures = {}
         ordered, chosen = [self.made[number] for number in self.numbers], self.made[self.chosen]
         info = replace(
             FrameInfo.of(self.slot),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from ...diffusion_interpolation.method.bisection import Bisection
-from ...diffusion_interpolation.method.candidates import Frame
 from ...diffusion_interpolation.method.frame_info import FrameInfo, planned
 from .files import FrameFiles
+from .frame_sink import FrameSink
 from .memory import holds_nothing, join_memory_pressure
 from .progress import FrameProgress
 
@@ -39,7 +38,6 @@ class FrameRun:
         self.frames = planned(self.path)
         slots = [slot for slots in self.path.slots() for slot in slots]
         self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
-        self.warning = ""
 
     def make(self, hidden: Any) -> MadeFrames:
         """Make all frames; `hidden` is what the host tells a node of the prompt and workflow.
@@ -47,21 +45,24 @@ class FrameRun:
         An error in one frame ends the node, so that the host does not take a part of the frames for
         all of them. The files and the cache keep the frames that are finished by then.
         """
-        made: dict[int, Frame] = {}
+        with FrameFiles(self.frames, hidden, self.bisection.settings.seed) as files:
+            sink = FrameSink(files, len(self.frames), self.pictures, self.keyframes)
+            self._fill(sink)
+            files.failure = files.failure or self._forgotten()
+            lines = self._lines(sink.made, files.failure)
+        return MadeFrames(sink.images, sink.latents, lines, {**files.ui(), "text": tuple(lines)})
+
+    def _fill(self, sink: FrameSink) -> None:
+        """Put the keyframes and then the frames between them into `sink`."""
         progress = FrameProgress(sum(self.work.values()))
         self.bisection.model.sampler.on_step = progress.step
-        with FrameFiles(self.frames, hidden, self.bisection.settings.seed) as files:
-            for index, picture in zip(self.path.keyframes, self.pictures, strict=True):
-                files.add(self.frames[index], picture)
-            join_memory_pressure()
-            for frame in self.bisection.frames(self.keyframes):
-                files.add(frame.info, frame.picture, frame.thumbnails)
-                made[frame.info.index] = replace(frame, thumbnails=None)
-                progress.frame_done(self.work[frame.info.index])
-            self.warning = files.failure = files.failure or self._forgotten()
-        lines = self._lines(made)
-        ui = {**files.ui(), "text": tuple(lines)}
-        return MadeFrames(*self._outputs(made), lines, ui)
+        keyframes = [self.frames[index] for index in self.path.keyframes]
+        for info, *made in zip(keyframes, self.pictures, self.keyframes, strict=True):
+            sink.add(info, *made)
+        join_memory_pressure()
+        for frame in self.bisection.frames(self.keyframes):
+            sink.add(frame.info, frame.picture, frame.latent, frame.thumbnails)
+            progress.frame_done(self.work[frame.info.index])
 
     def _forgotten(self) -> str:
         """Say how many frames the next run makes again because memory cannot hold them."""
@@ -75,23 +76,13 @@ class FrameRun:
             "makes these again."
         )
 
-    def _outputs(self, made: dict[int, Frame]) -> tuple[Tensor, Tensor]:
-        """Pictures `(n, h, w, 3)` and latents of all frames in order."""
-        pictures = {index: frame.picture for index, frame in made.items()}
-        latents = {index: frame.latent for index, frame in made.items()}
-        ends = self.path.keyframes
-        pictures |= dict(zip(ends, self.pictures, strict=True))
-        latents |= dict(zip(ends, self.keyframes, strict=True))
-        images = torch.stack([pictures[index].movedim(0, -1) for index in sorted(pictures)])
-        return images, torch.stack([latents[index] for index in sorted(latents)])
-
-    def _lines(self, made: dict[int, Frame]) -> list[str]:
+    def _lines(self, made: Mapping[int, FrameInfo], warning: str) -> list[str]:
         """Return a line for each frame that was made, each pick without a frame, and a warning."""
-        strays = self.bisection.picks.strays(info.position for info in self.frames if info.parents)
+        strays = self.bisection.picks.strays(info.position for info in made.values())
         return [
-            *(_line(made[index].info) for index in sorted(made)),
+            *(_line(made[index]) for index in sorted(made)),
             *(f"pick {pick} is left out, since no frame is there" for pick in strays),
-            *([self.warning] if self.warning else []),
+            *([warning] if warning else []),
         ]
 
 
