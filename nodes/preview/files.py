@@ -26,6 +26,7 @@ from .running_prompt import (
     runs_in_workflow,
     workflow_id,
 )
+from .writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class FrameFiles:
 
     Used as a context: at its start and after every frame the front end gets an event, at its end
     `frames.json` is written into a folder of the run, whatever ended it, and older runs of the node
-    make way. Where nothing can be written (a full disk) there is a warning, and the run goes on
+    make way. Frames are written, and told of, in a thread of their own, in the order in which they
+    are added. Where nothing can be written (a full disk) there is a warning, and the run goes on
     without pictures to show.
     """
 
@@ -72,6 +74,7 @@ class FrameFiles:
         self._metadata = _metadata(hidden)
         self._frames = [_record(info) for info in frames]
         self._state, self._done, self._works = "running", 0, True
+        self._writer = Writer()
 
     def __enter__(self) -> FrameFiles:
         self._run.tell = self.ui
@@ -87,9 +90,12 @@ class FrameFiles:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end(error)
+        writers = self._writer.close()
+        self._end(error or writers)
         self._write_json(RECORD, self.ui())
         RUNS.end(self._run)
+        if error is None and writers is not None:
+            raise writers
 
     def _end(self, error: BaseException | None) -> None:
         """Note how the run has ended."""
@@ -101,11 +107,18 @@ class FrameFiles:
             self.failure = f"{reason}; {missing} frames are missing"
 
     def add(self, info: FrameInfo, picture: Tensor, thumbnails: Tensor | None = None) -> None:
-        """Add a frame.
+        """Add a frame; it is written later, so that its tensors must stay as they are.
 
         `picture` is `(3, h, w)` in 0..1. `thumbnails` are small pictures of its candidates, uint8
-        `(count, h, w, 3)`.
+        `(count, h, w, 3)`. An error of an earlier frame may be raised here.
         """
+        self._writer.give(self._write, info, picture, thumbnails)
+
+    def finish(self) -> None:
+        """Wait until all frames are written; `failure` then says if one could not be."""
+        self._writer.finish()
+
+    def _write(self, info: FrameInfo, picture: Tensor, thumbnails: Tensor | None) -> None:
         options = {"format": "PNG", "compress_level": 1}
         file, small = self._keep(lambda: to_image(picture), ".png", options), None
         if thumbnails is not None:

@@ -48,6 +48,7 @@ class FrameRun:
         with FrameFiles(self.frames, hidden, self.bisection.settings.seed) as files:
             sink = FrameSink(files, len(self.frames), self.pictures, self.keyframes)
             self._fill(sink)
+            files.finish()
             files.failure = files.failure or self._forgotten()
             lines = self._lines(sink.made, files.failure)
         return MadeFrames(sink.images, sink.latents, lines, {**files.ui(), "text": tuple(lines)})

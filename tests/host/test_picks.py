@@ -357,6 +357,30 @@ def test_a_full_disk_does_not_lose_the_frames_behind_a_slider(server):
     assert len(again.outputs[preview.id]["frames"]) == 2
 
 
+def test_a_slow_disk_holds_up_no_frame_and_loses_none(server):
+    """Pictures are saved beside the sampling, as they come; what was made waits for its turn."""
+    demo = Demo(Graph())
+    slow = demo.graph.add("TestSlowDisk", any=demo.keyframes, seconds=0.1)
+    bisector = demo.bisector(keyframes=slow[0], seed=77, frames_per_gap=15, steps=4)
+    try:
+        run = server.run(demo.graph.prompt)
+    finally:
+        reset = Graph()
+        image = reset.add("EmptyImage", width=16, height=16, batch_size=1, color=0)
+        reset.add("TestEnd", any=reset.add("TestSlowDisk", any=image[0], seconds=0.0)[0])
+        saved_by = (server.folder / "output" / "saved_by.txt").read_text().split()
+        server.run(reset.prompt)
+    assert run.error is None and about(run, bisector)["failure"] == ""
+    first, *rest = events(run, bisector)
+    assert [data["done"] for data in (first, *rest)] == list(range(18))
+    depths = [data["frame"]["depth"] for data in rest]
+    assert depths == [0, 0, 1, 2, 2, *[3] * 4, *[4] * 8]
+    kept = [server.image(entry) for entry in run.outputs[bisector.id]["frames"]]
+    assert len(kept) == 17
+    # of each new frame the picture, and its candidates side by side
+    assert len(saved_by) >= 15 + 15 and set(saved_by) == {"another"}
+
+
 def test_the_hosts_memory_pressure_takes_candidates_that_were_not_taken(server):
     """Older hosts have no such pressure, and keep them."""
     state = server.host / "comfy" / "memory_management.py"
