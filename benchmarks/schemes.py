@@ -238,7 +238,9 @@ def by_bisection(bench: Bench, task: Task) -> Tensor:
     scorer = bench.clip.scorer(*words) if task.way.ranked else None
     bisection = Bisection(model, bench.path, task.guide, settings, scorer)
     made = bisection.frames(model.encode(task.pictures))
-    return torch.stack([frame.picture for frame in sorted(made, key=lambda frame: frame.index)])
+    return torch.stack(
+        [frame.picture for frame in sorted(made, key=lambda frame: frame.info.index)]
+    )
 
 
 def by_scheme(bench: Bench, task: Task) -> Tensor:

@@ -160,7 +160,7 @@ def main() -> None:
 
 def choices(bisection: Bisection, keyframes: Tensor) -> dict[int, int]:
     """The chosen candidate of every frame."""
-    return {frame.index: frame.candidate for frame in bisection.frames(keyframes)}
+    return {frame.info.index: frame.info.candidate for frame in bisection.frames(keyframes)}
 
 
 def count(bisection: Bisection) -> int:

@@ -6,16 +6,15 @@
  */
 
 import { addStyle, icon, make } from "./elements.js";
-import { candidatesOf, rollOf } from "./preview_run.js";
 
-/** @typedef {import("./preview_run.js").Made} Made */
+/** @typedef {import("./preview_run.js").RunFrame} RunFrame */
 /** @typedef {import("./picks.js").Choice} Choice */
 
 const DICE =
   "M17.7 6.3A8 8 0 1 0 19.7 14h-2.1a6 6 0 1 1-1.4-6.2L13 11h7V4z";
 
 export class CandidateStrip {
-  /** @type {Made | null} */
+  /** @type {RunFrame | null} */
   #made = null;
   #title = make("span", "di-strip-title");
   #roll = button("New noise", "Draw this frame's candidates from new noise in the next run");
@@ -43,7 +42,7 @@ export class CandidateStrip {
 
   /**
    * Show the candidates of a frame.
-   * @param {Made} made
+   * @param {RunFrame} made
    * @param {string | null} url of the picture that shows them side by side
    * @param {Choice | null} choice what the next run is told of this frame
    */
@@ -63,12 +62,12 @@ export class CandidateStrip {
   }
 
   /**
-   * @param {Made} made
+   * @param {RunFrame} made
    * @param {string | null} url
    */
   #build(made, url) {
     this.#made = made;
-    const several = url !== null && candidatesOf(made) > 1;
+    const several = url !== null && made.count > 1;
     const scores = several ? made.scores : [];
     this.#row.replaceChildren(...scores.map((score, place) => this.#thumbnail(made, place, score)));
     this.#row.hidden = !several;
@@ -76,7 +75,7 @@ export class CandidateStrip {
   }
 
   /**
-   * @param {Made} made
+   * @param {RunFrame} made
    * @param {number} place
    * @param {number} score
    */
@@ -114,12 +113,12 @@ export class CandidateStrip {
   }
 
   /**
-   * @param {Made} made
+   * @param {RunFrame} made
    * @param {Choice | null} choice
    */
   #mark(made, choice) {
     const rolled = choice !== null && choice.candidate === null;
-    const again = rolled && choice.roll !== rollOf(made);
+    const again = rolled && choice.roll !== made.roll;
     this.#title.textContent = `Frame ${made.index + 1} · depth ${made.depth}`;
     this.#roll.setAttribute("aria-pressed", String(again));
     this.#reset.hidden = choice === null;

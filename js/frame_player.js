@@ -54,14 +54,6 @@ export function defaultSpeed(count, gaps = 1) {
 }
 
 /**
- * Positions of `count` frames spread evenly between two keyframes.
- * @param {number} count
- */
-export function evenPositions(count) {
-  return Array.from({ length: count }, (_, index) => (count > 1 ? index / (count - 1) : 0));
-}
-
-/**
  * The frames that are keyframes: whole positions, and always the first and the last frame.
  * @param {number[]} positions
  */

@@ -7,7 +7,7 @@ import { CandidateStrip } from "./candidate_strip.js";
 import { addStyle, make } from "./elements.js";
 import { FrameSlider } from "./frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
-import { addFrame, plural, positionsOf, remade, rollOf, startRun } from "./preview_run.js";
+import { addFrame, isMade, statusOf } from "./preview_run.js";
 import { SaveMenu } from "./save_menu.js";
 
 /** @typedef {import("./preview_run.js").Run} Run */
@@ -37,6 +37,8 @@ import { SaveMenu } from "./save_menu.js";
 const RESTING = 120; // ms on a frame until its candidates are shown
 const GONE =
   "These frames are gone: ComfyUI keeps those of a node's last runs until it is restarted.";
+
+const NOTHING = { text: "", offerRun: false };
 
 export class FramePreview {
   /** @type {Run | null} */
@@ -79,14 +81,18 @@ export class FramePreview {
   }
 
   /**
-   * Show the frames of a run; null shows that there are none yet.
+   * Show the frames of a run; null shows that there are none yet. The slider goes to each frame of a
+   * running one as it is finished.
    * @param {Run | null} run
    */
   show(run) {
+    const other = run?.folder !== this.#run?.folder;
     this.#run = run;
     this.#host.shown();
+    const running = run?.state === "running";
+    if (running && other) this.#follow();
     this.#setFrames();
-    this.#unfollow();
+    if (!running) this.#unfollow();
     this.refresh();
   }
 
@@ -97,43 +103,27 @@ export class FramePreview {
   }
 
   /**
-   * A frame is finished, or a run begins.
+   * A frame of the run that is shown is finished.
    * @param {LiveFrame} live
    */
   add(live) {
-    if (this.#run?.folder !== live.folder) this.#begin(live);
-    const run = /** @type {Run} */ (this.#run);
-    addFrame(run, live);
-    if (live.index !== null && live.file !== null) {
-      this.#slider.setFrame(live.index, this.#host.urlOf(run.pictures, live.file));
-      if (this.#following) this.#slider.show(live.index);
+    const { frame } = live;
+    if (!this.#run || !frame) return;
+    addFrame(this.#run, live);
+    if (frame.file !== null) {
+      this.#slider.setFrame(frame.index, this.#host.urlOf(this.#run.pictures, frame.file));
+      if (this.#following) this.#slider.show(frame.index);
     }
-    const depth = live.depth ? `depth ${live.depth} of ${live.depths}, ` : "";
-    this.#say(`Making frames: ${depth}${live.done} of ${live.total}`);
-    this.#updateStrip();
-  }
-
-  /** The run ended before its last frame. */
-  stopped() {
-    this.#unfollow();
-    this.#updateStrip();
-    const files = this.#run?.files ?? [];
-    const there = files.filter((file) => file !== null).length;
-    if (there === files.length) return;
-    this.#say(`Stopped at ${there} of ${plural(files.length, "frame")}; Run goes on there.`, true);
+    this.refresh();
   }
 
   /** Show the picks, and what they lead to, as they are now. */
   refresh() {
-    this.#updateStrip();
-    this.#menu.button.disabled = this.#run === null;
     const run = this.#run;
-    if (run === null) return this.#say("");
-    if (run.failure) return this.#say(run.failure, true);
-    const count = remade(run, this.#host.picks()).size;
-    const all = run.files.length;
-    if (count === 0) return this.#say("");
-    this.#say(`The next run makes ${count} of ${plural(all, "frame")} again.`, true);
+    this.#updateStrip();
+    this.#menu.button.disabled = run === null;
+    const { text, offerRun } = run ? statusOf(run, this.#host.picks()) : NOTHING;
+    this.#say(text, offerRun);
   }
 
   destroy() {
@@ -147,18 +137,15 @@ export class FramePreview {
 
   #setFrames() {
     const run = this.#run;
-    const urls = run ? run.files.map((file) => file && this.#host.urlOf(run.pictures, file)) : [];
-    this.#slider.setFrames(urls, run ? positionsOf(run) : []);
+    const frames = run?.frames ?? [];
+    const urls = frames.map(({ file }) => run && file && this.#host.urlOf(run.pictures, file));
+    this.#slider.setFrames(frames, urls);
   }
 
-  /** @param {LiveFrame} live */
-  #begin(live) {
+  #follow() {
     this.#before = this.#slider.index;
     this.#following = true;
-    this.#run = startRun(live);
-    this.#host.shown();
     this.#slider.pause();
-    this.#setFrames();
   }
 
   /** Back to the frame that was shown when the run began, unless somebody has gone elsewhere. */
@@ -169,13 +156,12 @@ export class FramePreview {
 
   #updateStrip() {
     const run = this.#run;
-    this.#strip.element.hidden = !run?.made.size;
+    this.#strip.element.hidden = !run?.frames.some(isMade);
     if (!run) return;
-    const index = this.#slider.index;
-    const made = run.made.get(index);
-    if (!made) return this.#strip.clear(`Frame ${index + 1}${run.files[index] ? " · keyframe" : ""}`);
-    const url = made.strip && this.#host.urlOf(run.pictures, made.strip);
-    this.#strip.show(made, url, choiceAt(this.#host.picks(), made.position));
+    const frame = run.frames[this.#slider.index];
+    if (!frame || !isMade(frame)) return this.#strip.clear(titleOf(frame, this.#slider.index));
+    const url = frame.strip && this.#host.urlOf(run.pictures, frame.strip);
+    this.#strip.show(frame, url, choiceAt(this.#host.picks(), frame.position));
   }
 
   /**
@@ -215,14 +201,14 @@ export class FramePreview {
   #pick(candidate) {
     const { made, choice } = this.#shown();
     if (choice?.candidate !== candidate) return this.#choose({ candidate, roll: 0 });
-    const roll = rollOf(made);
+    const { roll } = made;
     this.#choose(roll ? { candidate: null, roll } : null);
   }
 
   /** The next roll after the one that is shown; a second time takes it back. */
   #roll() {
     const { made, choice } = this.#shown();
-    const shown = rollOf(made);
+    const shown = made.roll;
     const rolled = choice?.candidate === null && choice.roll === shown + 1;
     const roll = rolled ? shown : shown + 1;
     this.#choose(roll ? { candidate: null, roll } : null);
@@ -231,7 +217,7 @@ export class FramePreview {
   /** The frame of the strip: while the slider plays, it may be at another. */
   #shown() {
     const run = /** @type {Run} */ (this.#run);
-    const made = /** @type {import("./preview_run.js").Made} */ (this.#strip.made);
+    const made = /** @type {import("./preview_run.js").RunFrame} */ (this.#strip.made);
     return { run, made, choice: choiceAt(this.#host.picks(), made.position) };
   }
 
@@ -250,7 +236,7 @@ export class FramePreview {
   #saveFrame() {
     const run = this.#run;
     const index = this.#slider.index;
-    if (!run?.files[index]) return this.#say(`Frame ${index + 1} is yet to come.`);
+    if (!run?.frames[index]?.file) return this.#say(`Frame ${index + 1} is yet to come.`);
     const name = `${String(index).padStart(4, "0")}.png`;
     this.#save({ folder: run.folder, kind: "png", index }, name);
   }
@@ -287,6 +273,15 @@ export class FramePreview {
       this.#say(`Could not save: ${error instanceof Error ? error.message : error}`);
     }
   }
+}
+
+/**
+ * What stands above the candidates of a frame that has none.
+ * @param {import("./preview_run.js").RunFrame | undefined} frame
+ * @param {number} index
+ */
+function titleOf(frame, index) {
+  return `Frame ${index + 1}${frame?.file ? " · keyframe" : ""}`;
 }
 
 /**

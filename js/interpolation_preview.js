@@ -10,8 +10,21 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
+import {
+  chain,
+  change,
+  comfyClass,
+  isOfShown,
+  leavePlace,
+  leaveToCanvas,
+  rootGraph,
+  setWidget,
+  takePlace,
+  widgetOf,
+} from "./comfy_page.js";
+import { ShownRuns, post, runOf, urlOf, workflowOf } from "./comfy_server.js";
 import { FramePreview } from "./frame_preview.js";
-import { findNode, readOutput } from "./preview_run.js";
+import { findNode, readOutput, startRun } from "./preview_run.js";
 
 /** @typedef {import("../../scripts/app.js").ComfyNode} ComfyNode */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
@@ -23,9 +36,6 @@ const WIDTH = 360; // pixels, of a new node at least
 const MARGIN = 10; // pixels that the canvas renderer leaves around a widget
 const PROPERTY = "frames";
 
-const TELLING = 200; // ms after a change until the server hears which runs are shown
-const MAX_RUNS = 256; // that the server takes
-
 /** Of the nodes on the page. @type {Map<ComfyNode, FramePreview>} */
 const previews = new Map();
 /**
@@ -33,8 +43,10 @@ const previews = new Map();
  * @type {{ promptId: string, node: ComfyNode } | null}
  */
 let working = null;
-/** Where the previews of removed nodes stood, by the node's id. @type {Map<unknown, WeakRef<Element>>} */
-const places = new Map();
+
+const shownRuns = new ShownRuns(() =>
+  [...previews.values()].flatMap(({ run }) => (run ? [run.folder] : [])),
+);
 
 app.registerExtension({
   name: "DiffusionInterpolation.Preview",
@@ -45,7 +57,7 @@ app.registerExtension({
         act(/** @type {CustomEvent} */ (/** @type {unknown} */ (event)).detail);
       });
     listen("diffusion_interpolation.frame", onFrame);
-    listen("status", () => untold && tellSoon());
+    listen("status", () => shownRuns.retry());
     listen("executed", onExecuted);
     for (const type of ["execution_error", "execution_interrupted"]) listen(type, onStopped);
   },
@@ -89,11 +101,10 @@ function addPreview(node, height) {
     restore(node);
   });
   chain(node, "onRemoved", () => {
-    const place = preview.element.parentElement;
-    if (place?.isConnected) places.set(node.id, new WeakRef(place));
+    leavePlace(node, preview.element);
     previews.delete(node);
     preview.destroy();
-    tellSoon();
+    shownRuns.changed();
   });
   const picks = widgetOf(node, "picks");
   if (picks) chain(picks, "callback", () => preview.refresh());
@@ -105,16 +116,26 @@ function addPreview(node, height) {
  */
 function hostOf(node) {
   return {
-    urlOf: (folder, file) => {
-      const query = new URLSearchParams({ filename: file, subfolder: folder, type: "temp" });
-      return api.apiURL(`/view?${query}`);
-    },
-    shown: tellSoon,
+    urlOf,
+    shown: () => shownRuns.changed(),
     save: (asked) => post("save", asked),
     picks: () => String(widgetOf(node, "picks")?.value ?? ""),
     setPicks: (text, seed) => change(() => setPicks(node, text, seed)),
     runAgain: () => app.queuePrompt(0),
   };
+}
+
+/**
+ * Store the picks; they belong to the frames of a seed, so that one is used again and kept.
+ * @param {ComfyNode} node
+ * @param {string} text
+ * @param {number | null} seed
+ */
+function setPicks(node, text, seed) {
+  setWidget(node, "picks", text);
+  if (seed === null) return;
+  setWidget(node, "seed", seed);
+  setWidget(node, "control_after_generate", "fixed");
 }
 
 // What comes from the server
@@ -147,98 +168,32 @@ function showRun(node, run) {
   remember(node, run.folder);
 }
 
-/** @param {LiveFrame} live */
-function onFrame(live) {
+/**
+ * A run begins, or a frame of one is finished. A page that was opened in the middle of a run has not
+ * heard of its beginning, and asks.
+ * @param {LiveFrame} live
+ */
+async function onFrame(live) {
   const node = findNode(rootGraph(), live.node);
   const preview = node && previews.get(node);
   if (!node || !preview || !isOfShown(live.workflow)) return;
   working = { promptId: live.prompt_id, node };
+  if (preview.run?.folder !== live.folder) {
+    const run = startRun(live) ?? (await runOf(live.folder));
+    if (!run || previews.get(node) !== preview) return;
+    if (preview.run?.folder !== live.folder) preview.show(run);
+  }
   preview.add(live);
 }
 
 /** @param {{ prompt_id: string }} end */
-function onStopped({ prompt_id }) {
+async function onStopped({ prompt_id }) {
   const node = working?.promptId === prompt_id ? working.node : null;
   const preview = node && previews.get(node);
   working = null;
   if (!node || !preview?.run) return;
-  preview.stopped();
-  remember(node, preview.run.folder);
-}
-
-/**
- * Whether a workflow is the one on the screen; another's nodes may have the same numbers. What
- * names no workflow may be of any.
- * @param {string | undefined} workflow
- */
-function isOfShown(workflow) {
-  const shown = rootGraph()?.id;
-  return !workflow || !shown || workflow === String(shown);
-}
-
-/**
- * The workflow of a prompt that runs or has just ended; empty where the server does not know.
- * @param {string} promptId
- * @returns {Promise<string>}
- */
-async function workflowOf(promptId) {
-  /** @type {any[][]} */
-  const running = (await ask("/queue"))?.queue_running ?? [];
-  const prompt = running.find(([, id]) => id === promptId)
-    ?? (await ask(`/history/${promptId}`))?.[promptId]?.prompt;
-  return prompt?.[3]?.extra_pnginfo?.workflow?.id ?? "";
-}
-
-/**
- * What the server answers; null where it does not.
- * @param {string} route
- * @returns {Promise<any>}
- */
-async function ask(route) {
-  try {
-    const answer = await api.fetchApi(route);
-    return answer.ok ? await answer.json() : null;
-  } catch {
-    return null;
-  }
-}
-
-/**
- * @param {string} route
- * @param {object} content
- */
-function post(route, content) {
-  return api.fetchApi(`/diffusion_interpolation/${route}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(content),
-  });
-}
-
-// Which runs are shown: the server keeps the files of those for as long as the page is open
-
-/** Whether the server has yet to hear of a change. */
-let untold = false;
-let telling = 0;
-
-/** Tell the server which runs are shown, once for all changes of a moment. */
-function tellSoon() {
-  untold = true;
-  clearTimeout(telling);
-  telling = setTimeout(tellShown, TELLING);
-}
-
-/** A page that is not connected yet is not heard; it tries again when it is. */
-async function tellShown() {
-  if (!api.clientId) return;
-  const folders = [...previews.values()].flatMap(({ run }) => (run ? [run.folder] : []));
-  const content = { page: api.clientId, folders: [...new Set(folders)].slice(-MAX_RUNS) };
-  untold = false;
-  try {
-    untold = !(await (await post("shown", content)).json()).held;
-  } catch {
-    untold = true;
-  }
+  const run = await runOf(preview.run.folder);
+  if (run && preview.run?.folder === run.folder) showRun(node, run);
 }
 
 /** Show the frames that a node of a loaded workflow remembers. @param {ComfyNode} node */
@@ -246,8 +201,7 @@ async function restore(node) {
   const folder = node.properties[PROPERTY];
   const preview = previews.get(node);
   if (!preview || typeof folder !== "string" || preview.run?.folder === folder) return;
-  const query = new URLSearchParams({ folder });
-  const run = readOutput(await ask(`/diffusion_interpolation/run?${query}`));
+  const run = await runOf(folder);
   if (previews.get(node) !== preview || preview.run) return; // gone, or something newer came
   if (run) preview.show(run);
   else preview.gone();
@@ -260,114 +214,4 @@ async function restore(node) {
 function remember(node, folder) {
   if (node.properties[PROPERTY] === folder) return;
   change(() => (node.properties[PROPERTY] = folder));
-}
-
-// What goes into the workflow
-
-/**
- * Change the workflow in a step of its own for undo, which is also what keeps a change through a
- * reload of the page.
- * @param {() => void} act
- */
-function change(act) {
-  app.canvas.emitBeforeChange();
-  act();
-  app.canvas.emitAfterChange();
-}
-
-/**
- * Store the picks; they belong to the frames of a seed, so that one is used again and kept.
- * @param {ComfyNode} node
- * @param {string} text
- * @param {number | null} seed
- */
-function setPicks(node, text, seed) {
-  setWidget(node, "picks", text);
-  if (seed === null) return;
-  setWidget(node, "seed", seed);
-  setWidget(node, "control_after_generate", "fixed");
-}
-
-/**
- * @param {ComfyNode} node
- * @param {string} name
- * @param {string | number} value
- */
-function setWidget(node, name, value) {
-  const widget = widgetOf(node, name);
-  if (!widget || widget.value === value) return;
-  widget.value = value;
-  widget.callback?.(value);
-}
-
-/**
- * @param {ComfyNode} node
- * @param {string} name
- */
-function widgetOf(node, name) {
-  return node.widgets?.find((widget) => widget.name === name);
-}
-
-// What is ComfyUI's
-
-/**
- * Put an element where that of the node's forerunner stood. Undo, as the making of a subgraph, makes
- * nodes again, yet Nodes 2.0 keeps what it has drawn for one with the same id, and does not look for
- * its new elements.
- * @param {ComfyNode} node
- * @param {HTMLElement} element
- */
-async function takePlace(node, element) {
-  const place = places.get(node.id)?.deref();
-  places.delete(node.id);
-  for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
-  if (place?.isConnected && !element.isConnected) place.replaceChildren(element);
-}
-
-/**
- * Zooming and panning go on over an element on the canvas, but for the wheel where the element has
- * the focus. Nodes 2.0 sees to that itself.
- * @param {HTMLElement} element
- */
-function leaveToCanvas(element) {
-  const { canvas } = app;
-  const hasFocus = () => element.contains(document.activeElement);
-  const passOn = (
-    /** @type {string} */ type,
-    /** @type {(event: any) => boolean} */ isMeant,
-    /** @type {(event: any) => void} */ process,
-  ) =>
-    element.addEventListener(type, (event) => {
-      if (!LiteGraph.vueNodesMode && isMeant(event)) process(event);
-    });
-  const zooms = (/** @type {any} */ event) => event.ctrlKey || event.metaKey || !hasFocus();
-  passOn("wheel", zooms, (event) => canvas.processMouseWheel(event));
-  passOn("pointerdown", ({ button }) => button === 1, (event) => canvas.processMouseDown(event));
-  passOn("pointermove", ({ buttons }) => Boolean(buttons & 4), (event) => canvas.processMouseMove(event));
-  passOn("pointerup", ({ button }) => button === 1, (event) => canvas.processMouseUp(event));
-}
-
-/** The class of a node as the server names it. @param {any} node */
-function comfyClass(node) {
-  return node.comfyClass ?? node.constructor.comfyClass ?? "";
-}
-
-/** The workflow itself, whatever subgraph is on the screen. */
-function rootGraph() {
-  return /** @type {any} */ (app).rootGraph ?? app.graph;
-}
-
-/**
- * Do something after what an object's method does already.
- * @param {any} object
- * @param {string} method
- * @param {(...given: any[]) => void} act
- */
-function chain(object, method, act) {
-  const before = object[method];
-  object[method] = function (/** @type {any[]} */ ...given) {
-    const result = before?.apply(this, given);
-    act(...given);
-    return result;
-  };
 }

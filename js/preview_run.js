@@ -3,22 +3,15 @@
  * DOM, so it can be tested alone.
  */
 
-import { evenPositions } from "./frame_player.js";
+import { withDescendants } from "./frame_info.js";
 import { choiceAt } from "./picks.js";
 
+/** @typedef {import("./frame_info.js").FrameInfo} FrameInfo */
+
 /**
- * How a frame came about. `candidate` is the one it is, `first` the number of the first of those it
- * was chosen from, `scores` theirs (none without a reranker), `strip` the file that shows them side
- * by side.
- * @typedef {object} Made
- * @property {number} index
- * @property {number} position in keyframes
- * @property {number} depth 1 for frames made from keyframes alone
- * @property {number} candidate
- * @property {number} first
- * @property {number[]} scores
- * @property {string | null} strip
- * @property {boolean} picked
+ * A frame of a run: what is known of it, the file of its picture (null while it has none), and the
+ * file that shows its candidates side by side (null where there is no choice).
+ * @typedef {FrameInfo & { file: string | null, strip: string | null }} RunFrame
  */
 
 /**
@@ -26,35 +19,29 @@ import { choiceAt } from "./picks.js";
  * @property {string} folder of the run's own in the server's temporary files, which names it
  * @property {string} pictures the folder of the pictures there, which runs share
  * @property {string} workflow the id of the workflow that ran; empty where the server cannot tell
- * @property {(string | null)[]} files a picture for each frame; null for one that is missing
- * @property {number[] | null} gaps new frames between each two keyframes; null where not known
- * @property {number} depths
- * @property {Map<number, Made>} made by the number of the frame
+ * @property {RunFrame[]} frames all of the path
  * @property {number | null} seed
- * @property {string} failure why frames are missing
+ * @property {number} done how many frames are finished, the keyframes included
+ * @property {"running" | "finished" | "cancelled" | "failed"} state
+ * @property {string} failure why frames are missing, or what else went wrong
  */
 
 /**
- * What the server sends while it works: a frame that is finished, or, without one, a new run.
+ * What the server sends while it works: all frames at the start of a run, then each finished one.
  * @typedef {object} LiveFrame
  * @property {string} node the id of the node that runs, as `7` or, in a subgraph, `3:7`
  * @property {string} prompt_id
- * @property {string} [workflow]
+ * @property {string} workflow
  * @property {string} folder
  * @property {string} pictures
- * @property {number[] | null} gaps
- * @property {number} depths
  * @property {number | null} seed
- * @property {number} total
  * @property {number} done
- * @property {number | null} index
- * @property {string | null} file
- * @property {number} depth
- * @property {Made | null} made
+ * @property {RunFrame[] | null} frames
+ * @property {RunFrame | null} frame
  */
 
 /** The version of the output that this module reads. */
-const VERSION = 2;
+const VERSION = 3;
 
 /**
  * The run in a node's output, the last where there are several; null where there is none, or one of
@@ -64,30 +51,18 @@ const VERSION = 2;
  */
 export function readOutput(output) {
   const told = output?.interpolation?.at?.(-1);
-  if (told?.version !== VERSION || !Array.isArray(told.files)) return null;
-  return {
-    folder: told.folder,
-    pictures: told.pictures,
-    workflow: told.workflow ?? "",
-    files: told.files,
-    gaps: told.gaps,
-    depths: told.depths,
-    made: new Map(told.made.map((/** @type {Made} */ made) => [made.index, made])),
-    seed: told.seed,
-    failure: told.failure,
-  };
+  if (told?.version !== VERSION || !Array.isArray(told.frames)) return null;
+  return told;
 }
 
 /**
- * The run that a live frame belongs to, before any frame is finished.
+ * The run that a live event begins; null where it is not the first of its run.
  * @param {LiveFrame} live
- * @returns {Run}
+ * @returns {Run | null}
  */
-export function startRun(live) {
-  const { folder, pictures, gaps, depths, seed, total } = live;
-  const files = Array(total).fill(null);
-  const workflow = live.workflow ?? "";
-  return { folder, pictures, workflow, files, gaps, depths, made: new Map(), seed, failure: "" };
+export function startRun({ folder, pictures, workflow, seed, frames }) {
+  if (frames === null) return null;
+  return { folder, pictures, workflow, seed, frames, done: 0, state: "running", failure: "" };
 }
 
 /**
@@ -95,115 +70,77 @@ export function startRun(live) {
  * @param {Run} run
  * @param {LiveFrame} live
  */
-export function addFrame(run, live) {
-  if (live.index === null) return;
-  run.files[live.index] = live.file;
-  if (live.made) run.made.set(live.index, live.made);
+export function addFrame(run, { done, frame }) {
+  run.done = done;
+  if (frame) run.frames[frame.index] = frame;
 }
 
 /**
- * The position of every frame, in keyframes.
- * @param {Run} run
- * @returns {number[]}
+ * Whether a frame was made from candidates.
+ * @param {RunFrame} frame
  */
-export function positionsOf(run) {
-  if (run.gaps === null) return evenPositions(run.files.length);
-  const gaps = run.gaps.flatMap((between, gap) =>
-    Array.from({ length: between + 1 }, (_, place) => gap + place / (between + 1)),
-  );
-  return [...gaps, run.gaps.length];
-}
-
-/**
- * The frames that are made from frame `index`, directly or by way of others: all that lie between
- * its two neighbours at the time it was made.
- * @param {number} index
- * @param {number[]} gaps
- * @returns {number[]}
- */
-export function descendants(index, gaps) {
-  let [low, high] = gapAround(index, gaps);
-  if (index <= low || index >= high) return [];
-  for (let middle = half(low, high); middle !== index; middle = half(low, high)) {
-    if (middle < index) low = middle;
-    else high = middle;
-  }
-  const inside = Array.from({ length: high - low - 1 }, (_, place) => low + 1 + place);
-  return inside.filter((other) => other !== index);
-}
-
-/**
- * @param {number} low
- * @param {number} high
- */
-function half(low, high) {
-  return Math.floor((low + high) / 2);
-}
-
-/**
- * The keyframes on either side of a frame, or the one it is and the next.
- * @param {number} index
- * @param {number[]} gaps
- * @returns {[number, number]}
- */
-function gapAround(index, gaps) {
-  let first = 0;
-  for (const between of gaps) {
-    const last = first + between + 1;
-    if (index < last) return [first, last];
-    first = last;
-  }
-  return [first, first];
-}
-
-/**
- * How many candidates a frame was chosen from.
- * @param {Made} made
- */
-export function candidatesOf(made) {
-  return made.scores.length || 1;
-}
-
-/**
- * Which roll of its noise a frame's candidates are from.
- * @param {Made} made
- */
-export function rollOf(made) {
-  return made.first / candidatesOf(made);
+export function isMade(frame) {
+  return frame.candidate !== null;
 }
 
 /**
  * Whether the next run makes this frame from another candidate, going by the text of `picks`.
- * @param {Made} made
+ * @param {FrameInfo} frame
  * @param {string} picks
  */
-export function willChange(made, picks) {
-  return nextCandidate(made, choiceAt(picks, made.position)) !== made.candidate;
+export function willChange(frame, picks) {
+  if (frame.candidate === null) return false;
+  return nextCandidate(frame, choiceAt(picks, frame.position)) !== frame.candidate;
 }
 
 /**
  * The candidate that the next run takes; null for one that is yet to be made.
- * @param {Made} made
+ * @param {FrameInfo} frame
  * @param {import("./picks.js").Choice | null} choice
  */
-function nextCandidate(made, choice) {
+function nextCandidate(frame, choice) {
   if (choice && choice.candidate !== null) return choice.candidate;
-  if ((choice?.roll ?? 0) !== rollOf(made)) return null;
-  return made.first + Math.max(0, made.scores.indexOf(Math.max(...made.scores)));
+  return (choice?.roll ?? 0) === frame.roll ? frame.best : null;
 }
 
 /**
  * The frames that the next run makes again, going by the text of `picks`: those of other candidates
- * and all that descend from them.
+ * and all that are made from them.
  * @param {Run} run
  * @param {string} picks
  * @returns {Set<number>}
  */
 export function remade(run, picks) {
-  const gaps = run.gaps;
-  if (gaps === null) return new Set();
-  const changed = [...run.made.values()].filter((made) => willChange(made, picks));
-  return new Set(changed.flatMap(({ index }) => [index, ...descendants(index, gaps)]));
+  const changed = run.frames.filter((frame) => willChange(frame, picks));
+  return withDescendants(changed.map(({ index }) => index), run.frames);
+}
+
+/**
+ * What there is to say of a run, and whether to offer another. Nothing is said of a finished run
+ * that the next one would not change.
+ * @param {Run} run
+ * @param {string} picks the text of the node's input
+ * @returns {{ text: string, offerRun: boolean }}
+ */
+export function statusOf(run, picks) {
+  const all = plural(run.frames.length, "frame");
+  const there = run.frames.filter(({ file }) => file !== null).length;
+  if (run.state === "running") return { text: progressOf(run), offerRun: false };
+  if (run.state === "cancelled" && there < run.frames.length) {
+    return { text: `Stopped at ${there} of ${all}; Run goes on there.`, offerRun: true };
+  }
+  if (run.failure && run.state !== "cancelled") return { text: run.failure, offerRun: true };
+  const count = remade(run, picks).size;
+  if (count === 0) return { text: "", offerRun: false };
+  return { text: `The next run makes ${count} of ${all} again.`, offerRun: true };
+}
+
+/** @param {Run} run */
+function progressOf({ frames, done }) {
+  const depth = Math.max(...frames.map((frame) => (isMade(frame) ? frame.depth : 0)));
+  const depths = Math.max(...frames.map((frame) => frame.depth));
+  const where = depth ? `depth ${depth} of ${depths}, ` : "";
+  return `Making frames: ${where}${done} of ${frames.length}`;
 }
 
 /**

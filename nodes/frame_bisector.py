@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import comfy.samplers
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.method.bisection import Bisection, Settings
-from ..diffusion_interpolation.method.candidates import Frame
 from ..diffusion_interpolation.method.path import CURVES, Path
 from ..diffusion_interpolation.method.picks import Picks
 from ..diffusion_interpolation.poses.motion import MOTIONS
@@ -36,9 +33,9 @@ from .inputs import (
     schedule_inputs,
     seed_input,
 )
-from .preview.files import THUMBNAIL, FrameFiles, lost_runs
-from .preview.memory import KEYFRAMES, frame_cache, holds_nothing, join_memory_pressure
-from .preview.progress import FrameProgress
+from .preview.files import THUMBNAIL, lost_runs
+from .preview.frame_run import FrameRun
+from .preview.memory import KEYFRAMES, frame_cache, holds_nothing
 from .types import CATEGORY, Reranker
 
 
@@ -257,16 +254,10 @@ class FrameBisector(io.ComfyNode):
             frame_cache(fingerprint(drawing, positive, negative, pose)),
             THUMBNAIL,
         )
-        run = _Run(bisection, pictures, _encode(wrapped, model, vae, pictures))
-        made, files = run.make(cls.hidden)
-        images, latents = run.outputs(made)
-        lines = run.lines(made)
-        return io.NodeOutput(
-            images,
-            {"samples": from_network(model, latents)},
-            "\n".join(lines),
-            ui={**files.ui(), "text": tuple(lines)},
-        )
+        run = FrameRun(bisection, pictures, _encode(wrapped, model, vae, pictures))
+        made = run.make(cls.hidden)
+        latents = {"samples": from_network(model, made.latents)}
+        return io.NodeOutput(made.images, latents, "\n".join(made.lines), ui=made.ui)
 
 
 def _encode(wrapped: ComfyModel, model: Any, vae: Any, pictures: Tensor) -> Tensor:
@@ -278,79 +269,3 @@ def _encode(wrapped: ComfyModel, model: Any, vae: Any, pictures: Tensor) -> Tens
         if not holds_nothing():
             KEYFRAMES.put(key, latents)
     return latents
-
-
-class _Run:
-    """The frames of one execution."""
-
-    def __init__(self, bisection: Bisection, pictures: Tensor, keyframes: Tensor) -> None:
-        """`keyframes` are the latents of `pictures`."""
-        self.bisection, self.path = bisection, bisection.path
-        self.pictures, self.keyframes = pictures.cpu(), keyframes
-        slots = [slot for slots in self.path.slots() for slot in slots]
-        self.positions = [slot.position for slot in slots]
-        self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
-        self.warning = ""
-
-    def make(self, hidden: Any) -> tuple[dict[int, Frame], FrameFiles]:
-        """Return all frames that were made by number, and their files.
-
-        An error in one frame ends the node, so that the host does not take a part of the frames for
-        all of them. The files and the cache keep the frames that are finished by then.
-        """
-        made: dict[int, Frame] = {}
-        progress = FrameProgress(sum(self.work.values()))
-        self.bisection.model.sampler.on_step = progress.step
-        gaps, seed = list(self.path.between), self.bisection.settings.seed
-        with FrameFiles(self.path.frames, hidden, gaps, self.path.depths, seed) as files:
-            for index, picture in zip(self.path.keyframes, self.pictures, strict=True):
-                files.add(index, picture)
-            join_memory_pressure()
-            for frame in self.bisection.frames(self.keyframes):
-                files.add(frame.index, frame.picture, frame)
-                made[frame.index] = replace(frame, thumbnails=None)
-                progress.frame_done(self.work[frame.index])
-            self.warning = files.failure = files.failure or self._forgotten()
-        return made, files
-
-    def _forgotten(self) -> str:
-        """Say how many frames the next run makes again because memory cannot hold them."""
-        if holds_nothing():
-            return "Every run makes all frames, because ComfyUI was started with --cache-none."
-        lost = self.path.frames - len(self.bisection.known(self.keyframes))
-        if not lost:
-            return ""
-        return (
-            f"The free memory cannot hold {lost} of {self.path.frames} frames, so the next run "
-            "makes these again."
-        )
-
-    def outputs(self, made: dict[int, Frame]) -> tuple[Tensor, Tensor]:
-        """Pictures `(n, h, w, 3)` and latents of all frames in order."""
-        pictures = {index: frame.picture for index, frame in made.items()}
-        latents = {index: frame.latent for index, frame in made.items()}
-        ends = self.path.keyframes
-        pictures |= dict(zip(ends, self.pictures, strict=True))
-        latents |= dict(zip(ends, self.keyframes, strict=True))
-        images = torch.stack([pictures[index].movedim(0, -1) for index in sorted(pictures)])
-        return images, torch.stack([latents[index] for index in sorted(latents)])
-
-    def lines(self, made: dict[int, Frame]) -> list[str]:
-        """Return a line for each frame that was made, each pick without a frame, and a warning."""
-        strays = self.bisection.picks.strays(self.positions)
-        return [
-            *(_line(made[index]) for index in sorted(made)),
-            *(f"pick {pick} is left out, since no frame is there" for pick in strays),
-            *([self.warning] if self.warning else []),
-        ]
-
-
-def _line(frame: Frame) -> str:
-    where = f"frame {frame.index}, position {frame.position:g}, depth {frame.depth}"
-    chosen = f"candidate {frame.candidate}{' (picked)' if frame.picked else ''}"
-    if not frame.scores:
-        return f"{where}: {chosen}" if frame.candidate or frame.picked else where
-    scores = ", ".join(f"{score:+.4f}" for score in frame.scores)
-    # after a re-roll they are not counted from 0
-    numbers = f"{frame.first} to {frame.first + len(frame.scores) - 1}: " if frame.first else ""
-    return f"{where}: {chosen} of {numbers}{scores}"

@@ -6,6 +6,7 @@ import comfy.utils
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..diffusion_interpolation.method.frame_info import evenly_spaced
 from .images import to_rgb
 from .preview.files import FrameFiles, lost_runs
 from .types import CATEGORY
@@ -43,9 +44,10 @@ class InterpolationPreview(io.ComfyNode):
             raise ValueError("images: got none, needs at least 1")
         # it also looks whether the run was cancelled
         bar = comfy.utils.ProgressBar(len(pictures))
-        with FrameFiles(len(pictures), cls.hidden) as files:
-            for index, picture in enumerate(pictures):
-                bar.update_absolute(index)
-                files.add(index, picture)
+        frames = evenly_spaced(len(pictures))
+        with FrameFiles(frames, cls.hidden) as files:
+            for info, picture in zip(frames, pictures, strict=True):
+                bar.update_absolute(info.index)
+                files.add(info, picture)
             bar.update_absolute(len(pictures))
         return io.NodeOutput(ui=files.ui())

@@ -1,7 +1,7 @@
 """Writes one HTML file with a slider through the frames: no server, no network, no other file.
 
-The slider is `js/frame_slider.js`, the same file the ComfyUI widget uses. A page opened from a disk
-cannot import a second file, so its two modules are joined into one script.
+The slider is `js/frame_slider.js`, the same file as the ComfyUI widget uses. A page opened from a
+disk cannot import a second file, so its modules are joined into one script.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from string import Template
 
 from ..files import replacing
+from ..method.frame_info import FrameInfo, evenly_spaced
 
 Picture = Path | bytes
 """A picture: a file, or the bytes of one."""
@@ -25,7 +26,16 @@ LARGE = 20 * 2**20
 """Bytes of pictures above which lossless ones are embedded as lossy WebP."""
 
 _QUALITY = 90
-_MODULES = ("elements.js", "frame_player.js", "frame_slider.js")
+_MODULES = (
+    "elements.js",
+    "frame_player.js",
+    "frame_pictures.js",
+    "slider_style.js",
+    "slider_parts.js",
+    "slider_input.js",
+    "frame_slider.js",
+)
+"""The slider's files; each imports only from those before it."""
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(.*)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:class|const|function)\b)", re.MULTILINE)
 
@@ -35,7 +45,7 @@ def write_page(
     pictures: Sequence[Picture],
     title: str,
     *,
-    positions: Sequence[float] | None = None,
+    frames: Sequence[FrameInfo] | None = None,
     prompts: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     autoplay: bool = False,
@@ -43,25 +53,25 @@ def write_page(
 ) -> None:
     """Write `file`, a page that shows `pictures` in a slider.
 
-    The pictures are the frames in order, files or their bytes. `positions` are in keyframes (0 the
-    first, 1 the second), rising, one a frame; without them the frames lie evenly between two
-    keyframes. `prompts` (one for all, or one a keyframe) stand under the title and `settings` (name
-    to value) at the foot. `autoplay` starts playback, unless the reader's system asks for less
-    motion. Above `large` bytes of pictures in all, PNG files are embedded as WebP of quality 90.
-    One picture at a time is in memory, and `file` appears when it is complete.
+    The pictures are the frames in order, files or their bytes. `frames` says what is known of each;
+    without it the frames lie evenly between two keyframes. `prompts` (one for all, or one a
+    keyframe) stand under the title and `settings` (name to value) at the foot. `autoplay` starts
+    playback, unless the reader's system asks for less motion. Above `large` bytes of pictures in
+    all, PNG files are embedded as WebP of quality 90. One picture at a time is in memory, and
+    `file` appears when it is complete.
 
-    Raises `ValueError` for no pictures, a wrong number of positions, or a picture that cannot be
+    Raises `ValueError` for no pictures, a wrong number of `frames`, or a picture that cannot be
     read, and `FileNotFoundError` for a file that is not there.
     """
     if not pictures:
         raise ValueError("pictures: got none, a page needs at least 1")
-    if positions is not None and len(positions) != len(pictures):
-        raise ValueError(f"positions: got {len(positions)} for {len(pictures)} pictures")
+    frames = evenly_spaced(len(pictures)) if frames is None else frames
+    if len(frames) != len(pictures):
+        raise ValueError(f"frames: got {len(frames)} for {len(pictures)} pictures")
     shrink = sum(_size(picture) for picture in pictures) > large
     urls = (_data_url(picture, index, shrink) for index, picture in enumerate(pictures))
-    facts = {"label": title, "autoplay": autoplay}
-    if positions is not None:
-        facts["positions"] = [float(position) for position in positions]
+    told = [frame.to_json() for frame in frames]
+    facts = {"label": title, "autoplay": autoplay, "frames": told}
     with (
         replacing(file) as unfinished,
         # a title may hold a file's name, which need not be Unicode
@@ -179,11 +189,11 @@ _START = """
 // Start
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
-const frames = Array.from(document.querySelectorAll("script.frame"), (data) => {
+const urls = Array.from(document.querySelectorAll("script.frame"), (data) => {
   data.remove(); // or every picture would be in memory twice
   return data.textContent;
 });
-const slider = new FrameSlider({ ...facts, frames, pageKeys: true });
+const slider = new FrameSlider({ ...facts, urls, pageKeys: true });
 document.getElementById("slider").replaceChildren(slider.element);
 """
 

@@ -22,6 +22,7 @@ from .. import __version__
 from ..demo.networks import SIZE
 from ..files import write_whole
 from ..method.bisection import Bisection
+from ..method.frame_info import FrameInfo, planned
 from ..method.guide import Guide
 from ..method.inversion import Inversion, invert
 from ..models.conditioning_file import MadeFor, load_inversion, save_inversion
@@ -168,7 +169,7 @@ class _Run:
             for made, frame in enumerate(frames, start=len(finished) + 1):
                 self.folder.save(frame)
                 bar.set_postfix_str(f"frame {made} of {len(work)}", refresh=False)
-                bar.update(work[frame.index])
+                bar.update(work[frame.info.index])
 
     def _conditioning(self, pictures: Tensor) -> Inversion:
         """The conditioning of the keyframes: learned now or before, or that of the prompt."""
@@ -194,7 +195,7 @@ class _Run:
     def _write_outputs(self, made_earlier: int) -> File:
         folder, fps = self.folder, self.job.fps
         files = [folder.frame(index) for index in range(self.path.frames)]
-        facts = [self._facts(index) for index in range(self.path.frames)]
+        frames = [self._known(frame) for frame in planned(self.path)]
         with self.stages.stage("animation and page", 3) as bar:
             write_webp(folder.path / "path.webp", files, fps)
             bar.update()
@@ -204,7 +205,7 @@ class _Run:
                 folder.path / "index.html",
                 files,
                 " → ".join(image.stem for image in self.job.images),
-                positions=[fact["position"] for fact in facts],
+                frames=frames,
                 prompts=self.job.prompts,
                 settings=_shown_settings(self.job),
             )
@@ -214,17 +215,14 @@ class _Run:
                 "seconds": self.stages.seconds,
                 "frames_made_earlier": made_earlier,
                 "versions": _versions(),
-                "frames": facts,
+                "frames": [frame.to_json() for frame in frames],
             }
         )
         return folder.path / "index.html"
 
-    def _facts(self, index: int) -> dict[str, Any]:
-        """What `path.json` says of a frame."""
-        keyframes = self.path.keyframes
-        if index in keyframes:
-            return {"index": index, "position": keyframes.index(index), "keyframe": True}
-        return {"index": index, **self.folder.facts(index)}
+    def _known(self, frame: FrameInfo) -> FrameInfo:
+        """Return what is known of a finished frame; there is no more of keyframes."""
+        return self.folder.info(frame.index) if frame.parents else frame
 
 
 def _fingerprint(content: bytes) -> str:

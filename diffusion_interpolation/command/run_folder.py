@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..files import UNFINISHED, write_whole
-from ..method.bisection import Frame
+from ..method.candidates import Frame
+from ..method.frame_info import FrameInfo
 from ..pictures import to_png
 
 RECORD = "path.json"
@@ -119,16 +120,10 @@ class RunFolder:
 
     def save(self, frame: Frame) -> None:
         """Write a frame; it counts as finished once its latent is there, which comes last."""
-        write_whole(self.frame(frame.index), to_png(frame.picture))
-        facts = {
-            "position": frame.position,
-            "depth": frame.depth,
-            "candidate": frame.candidate,
-            "scores": list(frame.scores),
-        }
+        write_whole(self.frame(frame.info.index), to_png(frame.picture))
         tensors = {"latent": frame.latent.contiguous()}
-        content = safetensors.torch.save(tensors, {"frame": json.dumps(facts)})
-        write_whole(self._latent(frame.index), content)
+        content = safetensors.torch.save(tensors, {"frame": json.dumps(frame.info.to_json())})
+        write_whole(self._latent(frame.info.index), content)
 
     def latents(self) -> dict[int, Tensor]:
         """The latents of the frames that are finished, by number."""
@@ -139,10 +134,10 @@ class RunFolder:
                     found[index] = file.get_tensor("latent")
         return found
 
-    def facts(self, index: int) -> dict[str, Any]:
-        """Position, depth, candidate and scores of a finished frame."""
+    def info(self, index: int) -> FrameInfo:
+        """Return what is known of a finished frame."""
         with self._opened(index) as file:
-            return json.loads(file.metadata()["frame"])
+            return FrameInfo.from_json(json.loads(file.metadata()["frame"]))
 
     def _opened(self, index: int) -> Any:
         file = self._latent(index)

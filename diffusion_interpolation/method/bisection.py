@@ -84,9 +84,9 @@ class _Finished:
     embeddings: dict[int, Tensor] = field(default_factory=dict)
 
     def add(self, frame: Frame) -> None:
-        self.latents[frame.index] = frame.latent
+        self.latents[frame.info.index] = frame.latent
         if frame.embedding is not None:
-            self.embeddings[frame.index] = frame.embedding
+            self.embeddings[frame.info.index] = frame.embedding
 
 
 class DecodeError(RuntimeError):

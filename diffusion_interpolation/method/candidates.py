@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..resize import resize
+from .frame_info import FrameInfo
 from .path import Slot
-from .ranking import Terms, ranked
+from .ranking import Terms, best, ranked
 
 MIN_STEPS = 2
 """Before and after candidates are ranked: samplers such as UniPC do nothing in a single step."""
@@ -31,24 +32,14 @@ def steps_before_ranking(steps: int, fraction: float) -> int:
 class Frame:
     """A finished frame, on the CPU.
 
-    `latent` is `(c, h', w')`, and `picture` is `(3, h, w)` in 0..1. `candidate` is the number of
-    the candidate that became the frame. `scores` has one score for each candidate, of which the
-    first has the number `first`; it is empty if the frame had only one candidate. Scores compare
-    the candidates of one frame, not one frame with another. `picked` says that a person, not the
-    scores, chose the candidate. `thumbnails` are small pictures of all candidates, uint8
-    `(count, h, w, 3)`, or None if nobody asked for them. `embedding` is the scorer's embedding of
-    the picture, or None if the candidates were not ranked.
+    `latent` is `(c, h', w')`, and `picture` is `(3, h, w)` in 0..1. `thumbnails` are small pictures
+    of all candidates, uint8 `(count, h, w, 3)`, or None if nobody asked for them. `embedding` is
+    the scorer's embedding of the picture, or None if the candidates were not ranked.
     """
 
-    index: int
-    position: float
-    depth: int
+    info: FrameInfo
     latent: Tensor
     picture: Tensor
-    candidate: int = 0
-    scores: tuple[float, ...] = ()
-    first: int = 0
-    picked: bool = False
     thumbnails: Tensor | None = None
     embedding: Tensor | None = None
 
@@ -118,10 +109,7 @@ class Candidates:
     @property
     def chosen(self) -> int:
         """The number of the picked candidate, or of the best one; the lowest number wins a tie."""
-        if self.picked is not None:
-            return self.picked
-        scores = self.scores or (0.0,)
-        return self.numbers[scores.index(max(scores))]
+        return best(self.numbers.start, self.scores) if self.picked is None else self.picked
 
     @property
     def picture(self) -> Tensor | None:
@@ -137,21 +125,22 @@ class Candidates:
         return len(self.made) == len(self.numbers)
 
     def frame(self, picture: Tensor) -> Frame:
-        """Return the chosen candidate, whose picture is `picture`, as a frame."""
+        """Return the chosen candidate, whose picture is `picture`, as a frame, and let it go.
+
+        Other frames of the same depth wait for their turn, and their pictures with them.
+        """
+        self._pictures = {}
         ordered, chosen = [self.made[number] for number in self.numbers], self.made[self.chosen]
-        return Frame(
-            self.slot.index,
-            self.slot.position,
-            self.slot.depth,
-            chosen.latent,
-            picture,
-            candidate=self.chosen,
-            scores=self.scores,
+        info = replace(
+            FrameInfo.of(self.slot),
             first=self.numbers.start,
+            count=len(self.numbers),
+            scores=self.scores,
+            candidate=self.chosen,
             picked=self.picked is not None,
-            thumbnails=_stack([candidate.thumbnail for candidate in ordered]),
-            embedding=chosen.embedding,
         )
+        small = _stack([candidate.thumbnail for candidate in ordered])
+        return Frame(info, chosen.latent, picture, small, chosen.embedding)
 
 
 def _stack(thumbnails: list[Tensor | None]) -> Tensor | None:

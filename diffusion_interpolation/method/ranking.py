@@ -39,3 +39,11 @@ def ranked(candidates: Sequence[Terms], weight: float) -> list[float]:
     prompts = standardised([terms.prompt for terms in candidates])
     similarities = standardised([terms.similarity for terms in candidates])
     return [a + weight * b for a, b in zip(prompts, similarities, strict=True)]
+
+
+def best(first: int, scores: Sequence[float]) -> int:
+    """Return the number of the candidate with the highest score; the lowest number wins a tie.
+
+    `first` is the number of the first candidate. `scores` is empty if there is only one.
+    """
+    return first + (scores.index(max(scores)) if scores else 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo, putchunk
 from ...diffusion_interpolation.files import replacing
 from ...diffusion_interpolation.pictures import write_mp4, write_webp
 from .files import METADATA
-from .kept_runs import RECORD, temporary
+from .kept_runs import RECORD, RUNS, read_json, temporary
 from .running_prompt import RUN_FOLDER
 
 TYPES = {
@@ -124,19 +123,14 @@ def frame_name(index: int) -> str:
     return f"{index:04d}.png"
 
 
-def read_record(folder: Path) -> Any:
-    """Return what a run told of itself at its end, or `{}` where it cannot be read."""
-    return _read(folder / RECORD)
-
-
-def frames_of(folder: Path) -> dict[int, Path]:
-    """Return the frames that a run's record names and that are there, by number, in order.
+def frames_of(folder: str) -> dict[int, Path]:
+    """Return the frames of a run, so far, that its record names and that are there, in order.
 
     Anyone who may upload can write a record, so no name in it is trusted.
     """
     try:
-        told = read_record(folder)["interpolation"][0]
-        pictures, names = str(told["pictures"]), list(told["files"])
+        told = RUNS.record(folder)["interpolation"][0]
+        pictures, names = str(told["pictures"]), [frame["file"] for frame in told["frames"]]
     except (LookupError, TypeError):
         return {}
     if not re.fullmatch(r"interpolation_frames_[0-9a-f]{6}", pictures):
@@ -149,16 +143,9 @@ def frames_of(folder: Path) -> dict[int, Path]:
     return {index: file for index, file in files.items() if file.is_file()}
 
 
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-
-
 def _metadata(folder: Path) -> dict[str, str]:
     """The texts for the pictures of a run, which are not trusted, either."""
-    told = _read(folder / METADATA)
+    told = read_json(folder / METADATA)
     texts = told.items() if isinstance(told, dict) else ()
     return {
         name: text
@@ -168,7 +155,9 @@ def _metadata(folder: Path) -> dict[str, str]:
 
 
 def _is_newer(file: Path, record: Path) -> bool:
-    return file.is_file() and file.stat().st_mtime_ns > record.stat().st_mtime_ns
+    # a run has no record yet while it makes frames
+    there = file.is_file() and record.is_file()
+    return there and file.stat().st_mtime_ns > record.stat().st_mtime_ns
 
 
 def _make_room(folder: Path, file: Path) -> None:

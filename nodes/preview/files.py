@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...diffusion_interpolation.files import write_whole
-from ...diffusion_interpolation.method.candidates import Frame
+from ...diffusion_interpolation.method.frame_info import FrameInfo
 from ...diffusion_interpolation.pictures import strip, to_image
 from .kept_runs import RECORD, RUNS, KeptRun
 from .running_prompt import (
@@ -26,10 +26,11 @@ from .running_prompt import (
     runs_in_workflow,
     workflow_id,
 )
+from .writer import Writer
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 EVENT = "diffusion_interpolation.frame"
 METADATA = "metadata.json"
 """In a run's folder: the prompt and the workflow, for the pictures that are saved."""
@@ -50,19 +51,15 @@ class FrameFiles:
 
     Used as a context: at its start and after every frame the front end gets an event, at its end
     `frames.json` is written into a folder of the run, whatever ended it, and older runs of the node
-    make way. Where nothing can be written (a full disk) there is a warning, and the run goes on
+    make way. Frames are written, and told of, in a thread of their own, in the order in which they
+    are added. Where nothing can be written (a full disk) there is a warning, and the run goes on
     without pictures to show.
     """
 
     def __init__(
-        self,
-        total: int,
-        hidden: Any = None,
-        gaps: list[int] | None = None,
-        depths: int = 0,
-        seed: int | None = None,
+        self, frames: Sequence[FrameInfo], hidden: Any = None, seed: int | None = None
     ) -> None:
-        """For `total` frames. `hidden` is what the host tells a node of the prompt and workflow."""
+        """For `frames` in order. `hidden` is what the host tells a node of prompt and workflow."""
         self.failure = ""
         workflow = workflow_id(hidden)
         self._run = KeptRun(
@@ -71,20 +68,20 @@ class FrameFiles:
         self._facts = {
             "folder": self._run.folder,
             "pictures": RUNS.folder,
-            "gaps": gaps,
-            "depths": depths,
             "seed": seed,
             "workflow": workflow,
         }
         self._metadata = _metadata(hidden)
-        self._files: list[str | None] = [None] * total
-        self._made: dict[int, dict[str, Any]] = {}
-        self._done, self._works = 0, True
+        self._frames = [_record(info) for info in frames]
+        self._state, self._done, self._works = "running", 0, True
+        self._writer = Writer()
 
     def __enter__(self) -> FrameFiles:
+        self._run.tell = self.ui
         RUNS.start(self._run)
         self._try(lambda: self._run.path.mkdir(parents=True))
-        self._tell(None, 0)
+        self._write_json(METADATA, self._metadata)
+        self._tell({"frames": list(self._frames), "frame": None})
         return self
 
     def __exit__(
@@ -93,54 +90,56 @@ class FrameFiles:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self.failure = f"{_reason(error)}; {self.missing} frames are missing"
-        for name, content in ((METADATA, self._metadata), (RECORD, self.ui())):
-            file, text = self._run.path / name, json.dumps(content).encode()
-            self._try(lambda file=file, text=text: write_whole(file, text))
+        writers = self._writer.close()
+        self._end(error or writers)
+        self._write_json(RECORD, self.ui())
         RUNS.end(self._run)
+        if error is None and writers is not None:
+            raise writers
 
-    @property
-    def missing(self) -> int:
-        """Return how many frames are still missing."""
-        return len(self._files) - self._done
+    def _end(self, error: BaseException | None) -> None:
+        """Note how the run has ended."""
+        cancelled = isinstance(error, InterruptProcessingException)
+        self._state = "finished" if error is None else "cancelled" if cancelled else "failed"
+        if error is not None:
+            reason = "cancelled" if cancelled else str(error) or type(error).__name__
+            missing = len(self._frames) - self._done
+            self.failure = f"{reason}; {missing} frames are missing"
 
-    def add(self, index: int, picture: Tensor, frame: Frame | None = None) -> None:
-        """Add the picture `(3, h, w)` in 0..1 of frame `index`; keyframes have no `frame`."""
+    def add(self, info: FrameInfo, picture: Tensor, thumbnails: Tensor | None = None) -> None:
+        """Add a frame; it is written later, so that its tensors must stay as they are.
+
+        `picture` is `(3, h, w)` in 0..1. `thumbnails` are small pictures of its candidates, uint8
+        `(count, h, w, 3)`. An error of an earlier frame may be raised here.
+        """
+        self._writer.give(self._write, info, picture, thumbnails)
+
+    def finish(self) -> None:
+        """Wait until all frames are written; `failure` then says if one could not be."""
+        self._writer.finish()
+
+    def _write(self, info: FrameInfo, picture: Tensor, thumbnails: Tensor | None) -> None:
         options = {"format": "PNG", "compress_level": 1}
-        self._files[index] = self._keep(lambda: to_image(picture), ".png", options)
-        if frame is not None:
-            self._made[index] = self._record(frame)
-        self._done += 1
-        self._tell(index, 0 if frame is None else frame.depth)
-
-    def _record(self, frame: Frame) -> dict[str, Any]:
-        """Return what the front end needs to know of a new frame."""
-        file = None
-        if (small := frame.thumbnails) is not None:
+        file, small = self._keep(lambda: to_image(picture), ".png", options), None
+        if thumbnails is not None:
             options = {"format": "JPEG", "quality": 85}
-            file = self._keep(lambda: strip(small), ".jpg", options)
-        return {
-            "index": frame.index,
-            "position": frame.position,
-            "depth": frame.depth,
-            "candidate": frame.candidate,
-            "first": frame.first,
-            "scores": list(frame.scores),
-            "strip": file,
-            "picked": frame.picked,
-        }
+            small = self._keep(lambda: strip(thumbnails), ".jpg", options)
+        record = self._frames[info.index] = _record(info, file, small)
+        self._done += 1
+        self._tell({"frames": None, "frame": record})
 
     def ui(self) -> dict[str, list[Any]]:
         """Return the frames so far, and what the front end needs to know of them."""
-        shown = [file for file in self._files if file is not None]
+        frames = list(self._frames)
         about = {
             "version": VERSION,
             **self._facts,
-            "files": self._files,
-            "made": [self._made[index] for index in sorted(self._made)],
+            "frames": frames,
+            "done": self._done,
+            "state": self._state,
             "failure": self.failure,
         }
+        shown = [file for frame in frames if (file := frame["file"]) is not None]
         entries = [{"filename": f, "subfolder": RUNS.folder, "type": "temp"} for f in shown]
         return {"frames": entries, "interpolation": [about]}
 
@@ -151,6 +150,11 @@ class FrameFiles:
         names: list[str] = []
         self._try(lambda: names.append(RUNS.keep(self._run, draw(), suffix, **options)))
         return names[0] if names else None
+
+    def _write_json(self, name: str, content: Any) -> None:
+        """Write a file into the run's folder."""
+        text = json.dumps(content).encode()
+        self._try(lambda: write_whole(self._run.path / name, text))
 
     def _try(self, write: Callable[[], None]) -> bool:
         """Return whether writing succeeded; after a first failure nothing more is written."""
@@ -165,25 +169,14 @@ class FrameFiles:
             log.warning("no preview can be written (%s); the frames are made", error)
         return self._works
 
-    def _tell(self, index: int | None, depth: int) -> None:
-        """Send the state of the run, and what is known of the frame `index`, to the front end."""
-        _send(
-            {
-                **self._facts,
-                "total": len(self._files),
-                "done": self._done,
-                "index": index,
-                "file": None if index is None else self._files[index],
-                "depth": depth,
-                "made": None if index is None else self._made.get(index),
-            }
-        )
+    def _tell(self, news: dict[str, Any]) -> None:
+        """Send the state of the run, and news of its frames, to the front end."""
+        _send({**self._facts, "done": self._done, **news})
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, InterruptProcessingException):
-        return "cancelled"
-    return str(error) or type(error).__name__
+def _record(info: FrameInfo, file: str | None = None, small: str | None = None) -> dict[str, Any]:
+    """Return what the front end is told of a frame: its picture, and that of its candidates."""
+    return {**info.to_json(), "file": file, "strip": small}
 
 
 def _metadata(hidden: Any) -> dict[str, str]:

@@ -7,9 +7,10 @@ beyond them those that a page shows or a workflow remembers.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -49,6 +50,8 @@ class KeptRun:
     """The folders of all runs that the nodes of its workflow remember."""
     folder: str = field(default_factory=lambda: f"interpolation_{token_hex(6)}")
     files: set[str] = field(default_factory=set)
+    tell: Callable[[], Any] | None = None
+    """While it runs: gives what will be its record, as far as it has come."""
 
     @property
     def path(self) -> Path:
@@ -61,7 +64,7 @@ class KeptRuns:
     def __init__(self) -> None:
         # of this process alone, since another one's would not know which files are in use
         self.folder = f"interpolation_frames_{token_hex(3)}"
-        self._lock = Lock()
+        self._lock, self._writing = Lock(), Lock()
         self._runs: OrderedDict[str, KeptRun] = OrderedDict()
         self._shown: dict[str, frozenset[str]] = {}
         self._losses: OrderedDict[bytes, int] = OrderedDict()
@@ -74,21 +77,31 @@ class KeptRuns:
     def keep(self, run: KeptRun, picture: Image.Image, suffix: str, **options: Any) -> str:
         """Return the name of the file with this picture, written with `options` where it is new.
 
-        Raises `OSError` where it cannot be written.
+        Several threads may call this. Raises `OSError` where the file cannot be written.
         """
         name = fingerprint(np.asarray(picture)).hex() + suffix
         with self._lock:
             run.files.add(name)
         file = temporary(self.folder) / name
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(file) as unfinished:
-                picture.save(unfinished, **options)
+        # of two that write the same picture, the second finds it there
+        with self._writing:
+            if not file.is_file():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(file) as unfinished:
+                    picture.save(unfinished, **options)
         return name
+
+    def record(self, folder: str) -> Any:
+        """Return what a run tells of itself, as far as it has come; `{}` once it is gone."""
+        with self._lock:
+            run = self._runs.get(folder)
+            tell = run and run.tell
+        return tell() if tell else read_json(temporary(folder) / RECORD)
 
     def end(self, run: KeptRun) -> None:
         """Note that a run has ended, and remove files that nobody needs any more."""
         with self._lock:
+            run.tell = None
             self._losses.setdefault(run.cause, 0)
             while len(self._losses) > _MAX_CAUSES:
                 self._losses.popitem(last=False)
@@ -164,6 +177,14 @@ RUNS = KeptRuns()
 def temporary(name: str) -> Path:
     """Return the path of a folder among the host's temporary files."""
     return Path(folder_paths.get_temp_directory()) / name
+
+
+def read_json(file: Path) -> Any:
+    """Return what a file holds, or `{}` where it cannot be read."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
 
 
 def runs_in_saved_workflows() -> set[str]:

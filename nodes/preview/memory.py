@@ -1,4 +1,9 @@
-"""Keeps frames in ComfyUI between runs, in a fraction of the free memory."""
+"""Keeps frames in ComfyUI between runs, in a fraction of the free memory.
+
+A run holds all its pictures once, in its output (`frame_sink.py`). The pictures here are copies of
+some of them for the next run: as many as an eighth of the free memory holds, counted as if the
+copies were not there. The other stores are small beside that.
+"""
 
 from __future__ import annotations
 

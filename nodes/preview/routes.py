@@ -1,7 +1,8 @@
 """What a page can ask of runs: what they made, to hold them, and their frames as one file.
 
-- `GET /diffusion_interpolation/run?folder=` answers with what the run told of itself, and with `{}`
-  once it is gone, which is no error: a saved workflow remembers runs that are long cleared away.
+- `GET /diffusion_interpolation/run?folder=` answers with what the run tells of itself, as far as it
+  has come, and with `{}` once it is gone, which is no error: a saved workflow remembers runs that
+  are long cleared away.
 - `POST /diffusion_interpolation/shown` with `page` and `folders` holds the runs that a page shows.
 - `POST /diffusion_interpolation/save` answers with a picture, a zip, an animated WebP or an MP4.
 
@@ -18,8 +19,8 @@ from typing import Any
 
 from aiohttp import web
 
-from .downloads import TYPES, Download, frames_of, read_record, run_folder
-from .kept_runs import MAX_SHOWN, RUNS, temporary
+from .downloads import TYPES, Download, frames_of, run_folder
+from .kept_runs import MAX_SHOWN, RUNS
 from .running_prompt import connected_pages, running_server
 
 log = logging.getLogger(__name__)
@@ -74,9 +75,9 @@ def _refusing(answer: Answer) -> Answer:
 
 
 async def run(request: web.Request) -> web.Response:
-    """Answer with the record of a run, or with `{}` where it is gone."""
-    folder = temporary(run_folder(request.query.get("folder", "")))
-    record = await asyncio.to_thread(read_record, folder)
+    """Answer with what a run tells of itself, or with `{}` where it is gone."""
+    folder = run_folder(request.query.get("folder", ""))
+    record = await asyncio.to_thread(RUNS.record, folder)
     return web.json_response(record, headers={"Cache-Control": "no-store"})
 
 
@@ -100,7 +101,7 @@ async def shown(request: web.Request) -> web.Response:
 async def save(request: web.Request) -> web.StreamResponse:
     """Answer with the file, or with an error: 400, 404 without frames, 415, 500."""
     download = Download.of(await _json(request))
-    frames = await asyncio.to_thread(frames_of, temporary(download.folder))
+    frames = await asyncio.to_thread(frames_of, download.folder)
     if not frames or (download.kind == "png" and download.index not in frames):
         raise Refusal(404, GONE)
     headers = {

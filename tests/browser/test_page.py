@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from diffusion_interpolation.command.page import write_page
+from diffusion_interpolation.method.frame_info import planned
+from diffusion_interpolation.method.path import Path
 
 FRAMES = 17
 COLORS = [
@@ -169,8 +171,8 @@ def test_taking_the_slider_stops_playback(page):
 
 
 def test_comparing_shows_the_keyframes_around(opened):
-    positions = [2 * n / (FRAMES - 1) for n in range(FRAMES)]
-    with opened([picture(color) for color in COLORS], positions=positions) as page:
+    frames = planned(Path((7, 7)))
+    with opened([picture(color) for color in COLORS], frames=frames) as page:
         page.get_by_role("button", name="Compare").click()
         for index, ends in [(0, (0, 8)), (7, (0, 8)), (8, (8, 16)), (16, (8, 16))]:
             page.locator(".di-range").fill(str(index))
@@ -230,7 +232,10 @@ def test_a_narrow_page_does_not_scroll_sideways(opened, width):
 
 @pytest.fixture
 def bench(browser, tmp_path):
-    """An empty page with `FrameSlider`, `pictures` (URLs) and `make(options)` in its window."""
+    """An empty page with `pictures` (URLs), `placed(urls)` and `make(options)` in its window.
+
+    `placed` gives pictures as a `FrameSlider` takes them, evenly spaced.
+    """
     from diffusion_interpolation.command import page as pages
 
     urls = [pages._data_url(picture(color), 0, False) for color in COLORS]
@@ -239,8 +244,10 @@ def bench(browser, tmp_path):
     file.write_text(
         f"<!doctype html><script type=module>{script}\n"
         f"window.pictures = {urls};\n"
-        "window.make = (options) => {\n"
-        "  const slider = new FrameSlider(options);\n"
+        "window.placed = (urls) => [urls.map((_, i) => ({ position: i / urls.length })), urls];\n"
+        "window.make = ({ urls: given = [], ...options }) => {\n"
+        "  const [frames, urls] = placed(given);\n"
+        "  const slider = new FrameSlider({ frames, urls, ...options });\n"
         "  slider.element.style.setProperty('--di-height', '300px');\n"
         "  document.body.append(slider.element);\n"
         "  return (window.slider = slider);\n"
@@ -260,7 +267,7 @@ def bench(browser, tmp_path):
 def test_frames_are_slotted_in_while_in_use(bench):
     bench.evaluate("make({}) && undefined")
     bench.get_by_text("No frames yet").wait_for()
-    bench.evaluate("slider.setFrames([pictures[0], null, null, null, pictures[16]])")
+    bench.evaluate("slider.setFrames(...placed([pictures[0], null, null, null, pictures[16]]))")
     bench.evaluate("slider.show(3)")
     bench.get_by_text("Frame 4 is yet to come").wait_for()
     assert seen(bench) == 16, "the nearest frame stands in"
@@ -269,13 +276,13 @@ def test_frames_are_slotted_in_while_in_use(bench):
     assert seen(bench) == 12
     bench.evaluate("slider.setFrame(3, null)")
     bench.get_by_text("Frame 4 is yet to come").wait_for()
-    bench.evaluate("slider.setFrames(pictures.slice(0, 2))")
+    bench.evaluate("slider.setFrames(...placed(pictures.slice(0, 2)))")
     wait_for(bench, 1, count=2)
 
 
 def test_a_changed_picture_does_not_flicker(bench):
     """The old picture stays until the new one is decoded."""
-    bench.evaluate("make({ frames: pictures }) && undefined")
+    bench.evaluate("make({ urls: pictures }) && undefined")
     wait_for(bench, 0)
     colors = bench.evaluate(
         """async () => {
@@ -295,17 +302,17 @@ def test_a_changed_picture_does_not_flicker(bench):
     assert set(colors) <= allowed
 
 
-def test_bad_places_and_positions_are_refused(bench):
-    bench.evaluate("make({ frames: pictures }) && undefined")
+def test_bad_places_and_numbers_of_frames_are_refused(bench):
+    bench.evaluate("make({ urls: pictures }) && undefined")
     caught = "(call) => { try { call() } catch (error) { return error.message } }"
     assert "got 17, there are 17" in bench.evaluate(f"({caught})(() => slider.setFrame(17, null))")
-    assert "got 1, needs one for each of 17" in bench.evaluate(
-        f"({caught})(() => slider.setFrames(pictures, [0]))"
+    assert "got 17, needs one for each of 1 frames" in bench.evaluate(
+        f"({caught})(() => slider.setFrames([{{ position: 0 }}], pictures))"
     )
 
 
 def test_a_destroyed_slider_is_silent(bench):
-    bench.evaluate("make({ frames: pictures, pageKeys: true }) && undefined")
+    bench.evaluate("make({ urls: pictures, pageKeys: true }) && undefined")
     wait_for(bench, 0)
     bench.evaluate("slider.play(); slider.setFrame(5, pictures[6]); slider.destroy()")
     assert bench.locator(".di-slider").count() == 0
@@ -316,7 +323,7 @@ def test_a_destroyed_slider_is_silent(bench):
 
 
 def test_two_sliders_mind_their_own_keys(bench):
-    bench.evaluate("make({ frames: pictures }) && make({ frames: pictures }) && undefined")
+    bench.evaluate("make({ urls: pictures }) && make({ urls: pictures }) && undefined")
     bench.locator(".di-range").nth(1).focus()
     bench.keyboard.press("End")
     values = bench.locator(".di-range").evaluate_all("all => all.map((range) => range.value)")

@@ -67,7 +67,7 @@ def test_a_frame_that_is_gone_is_said_to_be(view):
         """async (id) => {
             const folder = find(id).properties.frames;
             const answer = await fetch(`/diffusion_interpolation/run?folder=${folder}`);
-            return (await answer.json()).interpolation[0].files[5];
+            return (await answer.json()).interpolation[0].frames[5].file;
         }""",
         node.id,
     )

@@ -48,8 +48,9 @@ def name_of(index: int) -> str:
 
 
 def record(folder: Path, files: list[object], **changes: object) -> None:
-    told = {"version": 2, "folder": folder.name, "pictures": pictures_folder(folder).name}
-    listed = {"interpolation": [{**told, "files": files, **changes}]}
+    told = {"version": 3, "folder": folder.name, "pictures": pictures_folder(folder).name}
+    frames = [{"file": file} for file in files]
+    listed = {"interpolation": [{**told, "frames": frames, **changes}]}
     (folder / "frames.json").write_text(json.dumps(listed))
 
 
@@ -368,7 +369,15 @@ def test_frames_that_are_gone(server, kind):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", '{"interpolation": []}', '{"interpolation": 3}']
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"interpolation": []}',
+        '{"interpolation": 3}',
+        '{"interpolation": [{"pictures": "interpolation_frames_012345", "frames": ["a.png", 3]}]}',
+    ],
 )
 def test_a_record_that_is_none_is_as_good_as_gone(server, content):
     folder = run_folder(server, plain())

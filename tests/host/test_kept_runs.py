@@ -66,9 +66,15 @@ def is_whole(server: Server, folder: str) -> bool:
         assert not (temp(server) / folder).exists()
         return False
     [record] = json.loads((temp(server) / folder / "frames.json").read_text())["interpolation"]
-    files = [*record["files"], *(made["strip"] for made in record["made"])]
+    strips = [frame["strip"] for frame in record["frames"] if frame["parents"]]
+    files = [*files_of(record), *strips]
     assert files and all((temp(server) / record["pictures"] / name).is_file() for name in files)
     return True
+
+
+def files_of(record: dict[str, Any]) -> list[str]:
+    """The pictures of all frames."""
+    return [frame["file"] for frame in record["frames"]]
 
 
 def temp(server: Server) -> Path:
@@ -130,9 +136,10 @@ def test_strips_of_candidates_go_with_their_runs(fresh):
     before = set(temp(fresh).glob("*/*.jpg"))
     for seed in range(LAST + 3):
         demo.graph.prompt[bisector.id]["inputs"]["seed"] = seed
-        made = told(fresh, run_in_workflow(fresh, demo.graph, workflow), bisector.id)["made"]
-    assert len(made) == 3
-    assert len(set(temp(fresh).glob("*/*.jpg")) - before) == LAST * len(made)
+        record = told(fresh, run_in_workflow(fresh, demo.graph, workflow), bisector.id)
+    strips = {frame["strip"] for frame in record["frames"]} - {None}
+    assert len(strips) == 3
+    assert len(set(temp(fresh).glob("*/*.jpg")) - before) == LAST * len(strips)
 
 
 def test_a_run_that_was_removed_is_made_again(fresh):
@@ -197,10 +204,10 @@ def test_the_run_that_the_host_shows_is_the_one_that_needs_its_files(fresh):
     red = press()
     Image.new("RGB", (16, 16), "blue").save(file)
     blue = press()
-    assert blue["files"] != red["files"]
+    assert files_of(blue) != files_of(red)
     shutil.rmtree(temp(fresh) / blue["folder"])
     again = press()
-    assert again["files"] == blue["files"] and again["folder"] != blue["folder"]
+    assert files_of(again) == files_of(blue) and again["folder"] != blue["folder"]
     assert press()["folder"] == again["folder"]
 
 
@@ -213,7 +220,7 @@ def test_files_that_were_taken_away_are_written_again(fresh):
     second = slider.run(0.77)
     assert second != first and slider.run(0.77) == second
     [record] = json.loads((temp(fresh) / second / "frames.json").read_text())["interpolation"]
-    (temp(fresh) / record["pictures"] / record["files"][1]).unlink()
+    (temp(fresh) / record["pictures"] / files_of(record)[1]).unlink()
     third = slider.run(0.77)
     assert third != second and slider.run(0.77) == third
 

@@ -184,14 +184,20 @@ def test_a_run_that_failed_in_decoding_goes_on_when_it_is_run_again(server):
     [record] = left["interpolation"]
     assert "decoding failed on purpose" in record["failure"]
     assert record["failure"].endswith("2 frames are missing")
-    assert [file is None for file in record["files"]] == [False, True, False, True, False]
+    assert [frame["file"] is None for frame in record["frames"]] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
 
     before = server.calls("broken")
     again = server.run(demo.graph.prompt)
     assert again.error is None and {bisector.id, end.id} <= set(again.executed)
     assert len(server.tensor("after_broken")) == 5
     [record] = again.outputs[bisector.id]["interpolation"]
-    assert record["failure"] == "" and None not in record["files"]
+    assert record["failure"] == "" and None not in [frame["file"] for frame in record["frames"]]
     assert server.run(demo.graph.prompt).executed == []
     fresh = Demo(Graph())
     counted = fresh.graph.add("TestCount", model=fresh.model, name="unbroken", delay=0.0)

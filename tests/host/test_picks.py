@@ -47,9 +47,23 @@ def events(run: Run, node: Node) -> list[dict[str, Any]]:
     return [data for data in sent if data["node"] == node.id]
 
 
+def made(run: Run, node: Node) -> list[dict[str, Any]]:
+    """What is said of the frames that were made."""
+    return [frame for frame in about(run, node)["frames"] if frame["candidate"] is not None]
+
+
+def files(record: dict[str, Any]) -> list[str | None]:
+    return [frame["file"] for frame in record["frames"]]
+
+
 def changed(frames: Tensor, others: Tensor) -> list[int]:
     """Which frames are others; the same ones may come from a batch of another size."""
     return [i for i in range(len(frames)) if (frames[i] - others[i]).abs().max() > 1e-5]
+
+
+KEYFRAME = {"depth": 0, "parents": [], "first": 0, "count": 0, "scores": [], "candidate": None}
+KEYFRAME |= {"picked": False, "best": None, "roll": 0, "strip": None}
+"""What is said of a frame that was not made from candidates."""
 
 
 def test_what_the_slider_is_given(server):
@@ -59,27 +73,34 @@ def test_what_the_slider_is_given(server):
     assert "images" not in output, "the host would draw a preview of its own"
     pictures = record["pictures"]
     assert record == {
-        "version": 2,
+        "version": 3,
         "folder": record["folder"],
         "pictures": pictures,
-        "files": record["files"],
-        "gaps": [3],
-        "depths": 2,
-        "made": record["made"],
+        "frames": record["frames"],
         "seed": 0,
         "workflow": "",
+        "done": 5,
+        "state": "finished",
         "failure": "",
     }
-    assert len(set(record["files"])) == 5
+    assert len(set(files(record))) == 5
     assert output["frames"] == [
-        {"filename": name, "subfolder": pictures, "type": "temp"} for name in record["files"]
+        {"filename": name, "subfolder": pictures, "type": "temp"} for name in files(record)
     ]
     shown = server.pictures(run, counted.bisector.id, "frames")
     assert (shown - frames).abs().max() <= 0.5 / 255 + 1e-6
-    assert [made["index"] for made in record["made"]] == [1, 2, 3]
-    half = record["made"][1]
-    assert (half["position"], half["depth"], half["first"], half["picked"]) == (0.5, 1, 0, False)
-    assert half["scores"][half["candidate"]] == max(half["scores"])
+    told = [(f["index"], f["position"], f["depth"], f["parents"]) for f in record["frames"]]
+    assert told == [
+        (0, 0, 0, []),
+        (1, 0.25, 2, [0, 2]),
+        (2, 0.5, 1, [0, 4]),
+        (3, 0.75, 2, [2, 4]),
+        (4, 1, 0, []),
+    ]
+    first, _, half, *_ = record["frames"]
+    assert first == {**KEYFRAME, "index": 0, "position": 0, "file": first["file"]}
+    assert (half["first"], half["count"], half["roll"], half["picked"]) == (0, 2, 0, False)
+    assert half["candidate"] == half["best"] == half["scores"].index(max(half["scores"]))
     strip = server.image({"filename": half["strip"], "subfolder": pictures, "type": "temp"})
     assert strip.format == "JPEG" and strip.size == (2 * 160, 160)
     file = {"filename": "frames.json", "subfolder": record["folder"], "type": "temp"}
@@ -89,35 +110,49 @@ def test_what_the_slider_is_given(server):
 
 
 def test_frames_are_sent_as_they_are_finished(server):
-    counted = Counted(server, "sent")
-    _, run, _ = counted.frames()
+    counted, records = Counted(server, "sent"), []
+
+    def ask(message: dict[str, Any]) -> None:
+        if message["type"] == EVENT:
+            path = f"/diffusion_interpolation/run?folder={message['data']['folder']}"
+            records.append(server.get(path)["interpolation"][0])
+
+    run = server.run(counted.demo.graph.prompt, on_message=ask)
     first, *rest = events(run, counted.bisector)
     record = about(run, counted.bisector)
-    keys = ("folder", "pictures", "gaps", "depths", "seed", "workflow")
-    alike = {key: record[key] for key in keys}
+    alike = {key: record[key] for key in ("folder", "pictures", "seed", "workflow")}
     for data in (first, *rest):
-        assert data == {**data, **alike, "prompt_id": run.prompt_id, "total": 5}
-    assert (first["index"], first["file"], first["made"], first["done"]) == (None, None, None, 0)
-    assert [data["index"] for data in rest] == [0, 4, 2, 1, 3]
-    assert [data["depth"] for data in rest] == [0, 0, 1, 2, 2]
+        assert data == {**data, **alike, "prompt_id": run.prompt_id}
+    assert (first["frame"], first["done"]) == (None, 0)
+    assert first["frames"] == [
+        {**KEYFRAME, **{key: frame[key] for key in ("index", "position", "depth", "parents")}}
+        | {"file": None}
+        for frame in record["frames"]
+    ]
+    assert [data["frame"]["index"] for data in rest] == [0, 4, 2, 1, 3]
     assert [data["done"] for data in rest] == [1, 2, 3, 4, 5]
-    assert [data["file"] for data in rest] == [record["files"][data["index"]] for data in rest]
-    made = [data["made"] for data in rest]
-    assert made[:2] == [None, None]
-    assert sorted(made[2:], key=lambda frame: frame["index"]) == record["made"]
+    assert [data["frame"] for data in rest] == [
+        record["frames"][data["frame"]["index"]] for data in rest
+    ]
+    assert {data["frames"] for data in rest} == {None}
+    # meanwhile the run tells the same to whoever asks
+    for data, asked in zip((first, *rest), records, strict=True):
+        assert asked["state"] in ("running", "finished") and asked["done"] >= data["done"]
+        assert data["frame"] is None or data["frame"] in asked["frames"]
+    assert records[0]["state"] == "running"
 
 
 def test_a_pick_makes_anew_only_what_hangs_on_it(server):
     first = Counted(server, "pick")
     plain, run, calls = first.frames()
-    best = {made["index"]: made["candidate"] for made in about(run, first.bisector)["made"]}
+    best = {frame["index"]: frame["candidate"] for frame in made(run, first.bisector)}
     quarter = Counted(server, "pick", picks=f"0.25: {1 - best[1]}")
     frames, run, more = quarter.frames()
     assert more == 0, "all candidates of the quarters are known"
     assert changed(frames, plain) == [1]
-    made = about(run, quarter.bisector)["made"]
-    assert [frame["picked"] for frame in made] == [True, False, False]
-    assert made[0]["candidate"] == 1 - best[1]
+    told = made(run, quarter.bisector)
+    assert [frame["picked"] for frame in told] == [True, False, False]
+    assert told[0]["candidate"] == 1 - best[1] and told[0]["best"] == best[1]
     [line, *_] = run.outputs[quarter.bisector.id]["text"]
     assert f": candidate {1 - best[1]} (picked) of " in line
 
@@ -145,12 +180,13 @@ def test_a_reroll_draws_new_candidates(server):
     plain, _, _ = Counted(server, "reroll").frames()
     rolled = Counted(server, "reroll", picks="0.75: roll 2")
     frames, run, calls = rolled.frames()
-    made = about(run, rolled.bisector)["made"][2]
-    assert made["first"] == 4 and made["candidate"] in (4, 5) and not made["picked"]
+    told = made(run, rolled.bisector)[2]
+    assert told["first"] == 4 and told["candidate"] in (4, 5) and not told["picked"]
+    assert told["roll"] == 2
     assert calls > 0 and changed(frames, plain) == [3]
     line = run.outputs[rolled.bisector.id]["text"][2]
-    assert f": candidate {made['candidate']} of 4 to 5: " in line
-    other = 9 - made["candidate"]
+    assert f": candidate {told['candidate']} of 4 to 5: " in line
+    other = 9 - told["candidate"]
     picked, run, calls = Counted(server, "reroll", picks=f"0.75: {other}").frames()
     assert calls == 0 and changed(picked, frames) == [3]
 
@@ -185,9 +221,11 @@ def test_a_cancelled_run_goes_on_where_it_stopped(server):
     folder = events(cancelled, counted.bisector)[0]["folder"]
     left = server.get(f"/view?filename=frames.json&subfolder={folder}&type=temp")
     [record] = left["interpolation"]
-    assert [file is None for file in record["files"]] == [False, True, False, True, False]
-    assert len(left["frames"]) == 3 and [made["index"] for made in record["made"]] == [2]
+    assert [file is None for file in files(record)] == [False, True, False, True, False]
+    assert len(left["frames"]) == record["done"] == 3
+    assert [f["index"] for f in record["frames"] if f["candidate"] is not None] == [2]
     assert record["failure"] == "cancelled; 2 frames are missing"
+    assert record["state"] == "cancelled"
 
     frames, _, more = counted.frames()
     assert 0 < before < calls and calls - before <= more <= calls - before + steps
@@ -289,15 +327,15 @@ def test_a_full_disk_does_not_lose_the_run(server):
         temp.unlink()
         aside.rename(temp)
     record = about(run, counted.bisector)
-    assert frames.shape[0] == 5 and record["files"] == [None] * 5
+    assert frames.shape[0] == 5 and files(record) == [None] * 5
     assert record["failure"] == "no preview can be written (Not a directory)"
     assert record["failure"] == run.outputs[counted.bisector.id]["text"][-1]
-    assert [made["strip"] for made in record["made"]] == [None] * 3
+    assert [frame["strip"] for frame in record["frames"]] == [None] * 5
     assert server.log.count("no preview can be written") == 1
     # with room on the disk, the same prompt shows them, and makes no frame again
     _, run, calls = counted.frames()
     assert calls == 0 and about(run, counted.bisector)["failure"] == ""
-    assert None not in about(run, counted.bisector)["files"]
+    assert None not in files(about(run, counted.bisector))
     assert counted.bisector.id not in server.run(counted.demo.graph.prompt).executed
 
 
@@ -313,10 +351,34 @@ def test_a_full_disk_does_not_lose_the_frames_behind_a_slider(server):
     finally:
         temp.unlink()
         aside.rename(temp)
-    assert about(run, preview)["files"] == [None] * 2
+    assert files(about(run, preview)) == [None] * 2
     again = server.run(demo.graph.prompt)
-    assert None not in about(again, preview)["files"]
+    assert None not in files(about(again, preview))
     assert len(again.outputs[preview.id]["frames"]) == 2
+
+
+def test_a_slow_disk_holds_up_no_frame_and_loses_none(server):
+    """Pictures are saved beside the sampling, as they come; what was made waits for its turn."""
+    demo = Demo(Graph())
+    slow = demo.graph.add("TestSlowDisk", any=demo.keyframes, seconds=0.1)
+    bisector = demo.bisector(keyframes=slow[0], seed=77, frames_per_gap=15, steps=4)
+    try:
+        run = server.run(demo.graph.prompt)
+    finally:
+        reset = Graph()
+        image = reset.add("EmptyImage", width=16, height=16, batch_size=1, color=0)
+        reset.add("TestEnd", any=reset.add("TestSlowDisk", any=image[0], seconds=0.0)[0])
+        saved_by = (server.folder / "output" / "saved_by.txt").read_text().split()
+        server.run(reset.prompt)
+    assert run.error is None and about(run, bisector)["failure"] == ""
+    first, *rest = events(run, bisector)
+    assert [data["done"] for data in (first, *rest)] == list(range(18))
+    depths = [data["frame"]["depth"] for data in rest]
+    assert depths == [0, 0, 1, 2, 2, *[3] * 4, *[4] * 8]
+    kept = [server.image(entry) for entry in run.outputs[bisector.id]["frames"]]
+    assert len(kept) == 17
+    # of each new frame the picture, and its candidates side by side
+    assert len(saved_by) >= 15 + 15 and set(saved_by) == {"another"}
 
 
 def test_the_hosts_memory_pressure_takes_candidates_that_were_not_taken(server):
@@ -328,12 +390,12 @@ def test_the_hosts_memory_pressure_takes_candidates_that_were_not_taken(server):
         counted = Counted(server, "pressure", picks=picks)
         counted.demo.graph.add("TestPressure", any=counted.bisector[0])
         frames, run, calls = counted.frames()
-        return frames, about(run, counted.bisector)["made"], calls
+        return frames, made(run, counted.bisector), calls
 
-    plain, made, calls = run("")
+    plain, told, calls = run("")
     kept, _, none = run("0.9: 0")
     assert none == 0 and torch.equal(kept, plain), "what was taken is needed, and stays"
-    picked, _, more = run(f"0.25: {1 - made[0]['candidate']}")
+    picked, _, more = run(f"0.25: {1 - told[0]['candidate']}")
     assert (0 < more < calls) if presses else more == 0
     assert changed(picked, plain) == [1]
 
@@ -359,19 +421,21 @@ def test_any_frames_behind_a_slider(server, sides, count):
     run, given = run_with(server, demo.graph, keyframes=demo.keyframes)
     output, record = run.outputs[preview.id], about(run, preview)
     assert record == {
-        "version": 2,
+        "version": 3,
         "folder": record["folder"],
         "pictures": record["pictures"],
-        "files": record["files"],
-        "gaps": None,
-        "depths": 0,
-        "made": [],
+        "frames": [
+            {**KEYFRAME, "index": index, "position": index / (count - 1), "file": file}
+            for index, file in enumerate(files(record))
+        ],
         "seed": None,
         "workflow": "",
+        "done": count,
+        "state": "finished",
         "failure": "",
     }
-    assert [entry["filename"] for entry in output["frames"]] == record["files"]
-    assert len(record["files"]) == count
+    assert [entry["filename"] for entry in output["frames"]] == files(record)
+    assert len(files(record)) == count
     heights = [server.image(entry).height for entry in output["frames"]]
     assert heights == [int(side) for side in sides.split(",") for _ in range(2)]
     first = torch.from_numpy(numpy.array(server.image(output["frames"][0]))) / 255

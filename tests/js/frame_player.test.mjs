@@ -7,7 +7,6 @@ import {
   advance,
   clampFrame,
   defaultSpeed,
-  evenPositions,
   frameForKey,
   frameText,
   keyframesAround,
@@ -16,6 +15,11 @@ import {
   positionText,
   wheelFrames,
 } from "../../js/frame_player.js";
+
+/** @param {number} count */
+function evenPositions(count) {
+  return Array.from({ length: count }, (_, index) => index / (count - 1));
+}
 
 /** Frames shown by `ticks` ticks of `ms` milliseconds. */
 function played(player, ticks, ms) {

@@ -1,48 +1,76 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { withDescendants } from "../../js/frame_info.js";
 import {
   addFrame,
-  descendants,
   findNode,
   plural,
-  positionsOf,
   readOutput,
   remade,
   startRun,
+  statusOf,
   willChange,
 } from "../../js/preview_run.js";
 
-const HALF_WAY = {
-  index: 4,
-  position: 0.5,
-  depth: 1,
-  candidate: 2,
+const PLANNED = {
+  depth: 0,
+  parents: [],
   first: 0,
-  scores: [0.1, 0.2, 0.4, 0.3],
-  strip: "0004_candidates.jpg",
+  count: 0,
+  scores: [],
+  candidate: null,
   picked: false,
+  best: null,
+  roll: 0,
+  file: null,
+  strip: null,
+};
+/** Nine frames between two keyframes, as the server sends them before any is made. */
+const PATH = [
+  { depth: 0, parents: [] },
+  { depth: 3, parents: [0, 2] },
+  { depth: 2, parents: [0, 4] },
+  { depth: 3, parents: [2, 4] },
+  { depth: 1, parents: [0, 8] },
+  { depth: 3, parents: [4, 6] },
+  { depth: 2, parents: [4, 8] },
+  { depth: 3, parents: [6, 8] },
+  { depth: 0, parents: [] },
+].map((frame, index) => ({ ...PLANNED, ...frame, index, position: index / 8 }));
+const HALF_WAY = {
+  ...PATH[4],
+  candidate: 2,
+  best: 2,
+  count: 4,
+  scores: [0.1, 0.2, 0.4, 0.3],
+  file: "0004.png",
+  strip: "0004_candidates.jpg",
 };
 const LATE = {
-  ...HALF_WAY,
-  index: 1,
-  position: 0.125,
-  depth: 3,
+  ...PATH[1],
   candidate: 0,
+  best: 0,
+  count: 3,
   scores: [0.5, 0.1, 0.2],
+  file: "0001.png",
   strip: "0001_candidates.jpg",
 };
+/** As if all frames were there, of which two had candidates. */
+const WHOLE = PATH.map(({ index }) => ({ ...PATH[index], file: `000${index}.png` }))
+  .with(1, LATE)
+  .with(4, HALF_WAY);
 
 function output(changes = {}) {
   const told = {
-    version: 2,
+    version: 3,
     folder: "interpolation_0123456789ab",
     pictures: "interpolation_frames_012345",
-    files: Array.from({ length: 9 }, (_, index) => `000${index}.png`),
-    gaps: [7],
-    depths: 3,
-    made: [LATE, HALF_WAY],
+    workflow: "",
+    frames: WHOLE,
     seed: 5,
+    done: 9,
+    state: "finished",
     failure: "",
     ...changes,
   };
@@ -54,42 +82,36 @@ test("an output is read, the last run of several", () => {
   const run = readOutput(several);
   assert.equal(run.seed, 6);
   assert.equal(run.pictures, "interpolation_frames_012345");
-  assert.equal(run.files.length, 9);
-  assert.equal(run.made.get(4).candidate, 2);
+  assert.equal(run.frames[4].candidate, 2);
 });
 
 test("what is no output of this version is none", () => {
   for (const other of [null, undefined, {}, { images: [] }, { interpolation: [] }]) {
     assert.equal(readOutput(other), null);
   }
-  assert.equal(readOutput(output({ version: 1 })), null);
-  assert.equal(readOutput(output({ files: undefined })), null);
+  assert.equal(readOutput(output({ version: 2 })), null);
+  assert.equal(readOutput(output({ frames: undefined })), null);
 });
 
-test("positions follow the gaps, or are even where there are none", () => {
-  const run = readOutput(output());
-  assert.deepEqual(positionsOf(run), [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1]);
-  assert.deepEqual(positionsOf({ ...run, gaps: [1, 0, 2] }), [0, 0.5, 1, 2, 2 + 1 / 3, 2 + 2 / 3, 3]);
-  assert.deepEqual(positionsOf({ ...run, gaps: null, files: ["a", "b", "c"] }), [0, 0.5, 1]);
+const descendants = (index) => {
+  const found = withDescendants([index], PATH);
+  found.delete(index);
+  return [...found].sort((a, b) => a - b);
+};
+
+test("the half-way frame is the ancestor of all others", () => {
+  assert.deepEqual(descendants(4), [1, 2, 3, 5, 6, 7]);
 });
 
-test("the half-way frame of a gap is the ancestor of all others in it", () => {
-  assert.deepEqual(descendants(4, [7]), [1, 2, 3, 5, 6, 7]);
-  assert.deepEqual(descendants(4, [7, 7]), [1, 2, 3, 5, 6, 7]);
-  assert.deepEqual(descendants(12, [7, 7]), [9, 10, 11, 13, 14, 15]);
+test("later frames have those that were made from them", () => {
+  assert.deepEqual(descendants(2), [1, 3]);
+  assert.deepEqual(descendants(6), [5, 7]);
+  assert.deepEqual(descendants(3), []);
 });
 
-test("later frames have the frames between their neighbours", () => {
-  assert.deepEqual(descendants(2, [7]), [1, 3]);
-  assert.deepEqual(descendants(6, [7]), [5, 7]);
-  assert.deepEqual(descendants(3, [7]), []);
-  assert.deepEqual(descendants(2, [4]), [1, 3, 4]);
-  assert.deepEqual(descendants(3, [4]), [4]);
-});
-
-test("keyframes have no descendants, nor has what lies outside", () => {
-  for (const index of [0, 8, 9, 40]) assert.deepEqual(descendants(index, [7]), []);
-  assert.deepEqual(descendants(5, [4, 4]), []);
+test("the descendants of several frames come with these", () => {
+  assert.deepEqual(withDescendants([3, 6], PATH), new Set([3, 6, 5, 7]));
+  assert.deepEqual(withDescendants([], PATH), new Set());
 });
 
 test("a pick remakes its frame and what descends from it", () => {
@@ -98,7 +120,7 @@ test("a pick remakes its frame and what descends from it", () => {
   assert.deepEqual(remade(run, "0.5: 2"), new Set());
   assert.deepEqual(remade(run, "0.5: 3"), new Set([4, 1, 2, 3, 5, 6, 7]));
   assert.deepEqual(remade(run, "0.125: 1"), new Set([1]));
-  assert.deepEqual(remade({ ...run, gaps: null }, "0.5: 3"), new Set());
+  assert.deepEqual(remade(run, "0: 3"), new Set(), "a keyframe stays as it is");
 });
 
 test("to take a pick back matters where the reranker chose another", () => {
@@ -108,7 +130,7 @@ test("to take a pick back matters where the reranker chose another", () => {
 
 test("new noise remakes a frame until it has that noise", () => {
   assert.equal(willChange(HALF_WAY, "0.5: roll 1"), true);
-  const rolled = { ...HALF_WAY, first: 4, candidate: 6 };
+  const rolled = { ...HALF_WAY, first: 4, roll: 1, candidate: 6, best: 6 };
   assert.equal(willChange(rolled, "0.5: roll 1"), false);
   assert.equal(willChange(rolled, "0.5: roll 2"), true);
   assert.equal(willChange(rolled, ""), true);
@@ -116,24 +138,40 @@ test("new noise remakes a frame until it has that noise", () => {
 });
 
 test("without a reranker a frame has one candidate, and each roll is another", () => {
-  const alone = { ...HALF_WAY, candidate: 0, scores: [], strip: null };
+  const alone = { ...HALF_WAY, count: 1, candidate: 0, best: 0, scores: [], strip: null };
   assert.equal(willChange(alone, ""), false);
   assert.equal(willChange(alone, "0.5: roll 1"), true);
-  assert.equal(willChange({ ...alone, first: 1, candidate: 1 }, "0.5: roll 1"), false);
+  const rolled = { ...alone, first: 1, roll: 1, candidate: 1, best: 1 };
+  assert.equal(willChange(rolled, "0.5: roll 1"), false);
 });
 
 test("live frames fill a run that begins empty", () => {
-  const begun = { folder: "f", pictures: "p", gaps: [7], depths: 3, seed: 1, total: 9 };
-  const live = { ...begun, index: null, file: null };
-  const run = startRun(live);
-  assert.equal(run.pictures, "p");
-  addFrame(run, live);
-  assert.deepEqual(run.files, Array(9).fill(null));
-  addFrame(run, { ...live, index: 4, file: "0004.png", made: HALF_WAY });
-  addFrame(run, { ...live, index: 0, file: "0000.png", made: null });
-  assert.equal(run.files[4], "0004.png");
-  assert.equal(run.files[0], "0000.png");
-  assert.deepEqual([...run.made.keys()], [4]);
+  const about = { folder: "f", pictures: "p", workflow: "w", seed: 1 };
+  const run = startRun({ ...about, done: 0, frames: [...PATH], frame: null });
+  assert.deepEqual(run, { ...about, frames: PATH, done: 0, state: "running", failure: "" });
+  const live = { ...about, frames: null };
+  assert.equal(startRun({ ...live, done: 1, frame: HALF_WAY }), null);
+  addFrame(run, { ...live, done: 1, frame: { ...PATH[0], file: "0000.png" } });
+  addFrame(run, { ...live, done: 2, frame: HALF_WAY });
+  assert.deepEqual(run.frames, PATH.with(0, { ...PATH[0], file: "0000.png" }).with(4, HALF_WAY));
+  assert.equal(run.done, 2);
+});
+
+test("what there is to say of a run", () => {
+  const said = (changes, picks = "") => statusOf(readOutput(output(changes)), picks);
+  assert.deepEqual(said({}), { text: "", offerRun: false });
+  const next = "The next run makes 7 of 9 frames again.";
+  assert.deepEqual(said({}, "0.5: 1"), { text: next, offerRun: true });
+  const failed = { state: "failed", failure: "no memory; 2 frames are missing" };
+  assert.deepEqual(said(failed), { text: failed.failure, offerRun: true });
+  const begun = { frames: PATH, done: 0, state: "running" };
+  assert.deepEqual(said(begun), { text: "Making frames: 0 of 9", offerRun: false });
+  const going = { frames: PATH.with(4, HALF_WAY), done: 3, state: "running" };
+  assert.equal(said(going).text, "Making frames: depth 1 of 3, 3 of 9");
+  const stopped = { ...going, state: "cancelled", failure: "cancelled; 6 frames are missing" };
+  const there = "Stopped at 1 of 9 frames; Run goes on there.";
+  assert.deepEqual(said(stopped), { text: there, offerRun: true });
+  assert.deepEqual(said({ state: "cancelled", failure: "cancelled; 0 frames are missing" }).text, "");
 });
 
 test("nodes are found in subgraphs, by numbers or texts", () => {

@@ -210,6 +210,12 @@ class Server:
         """What the server has written so far."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def peak_memory(self) -> int:
+        """The most bytes that the server has held at a time; on Linux."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+
     def run(
         self,
         prompt: Prompt,

@@ -80,7 +80,8 @@ def test_agrees_with_the_method_written_out():
     model = GaussianModel()
     keyframes = _keyframes()
     frames = {
-        f.index: f for f in _bisection(model, settings=replace(PAPER, seed=7)).frames(keyframes)
+        f.info.index: f
+        for f in _bisection(model, settings=replace(PAPER, seed=7)).frames(keyframes)
     }
     ends = {0: keyframes[0].double().numpy(), 8: keyframes[1].double().numpy()}
     expected = _by_the_book(ends, model, seed=7)
@@ -97,12 +98,12 @@ def test_frames_do_not_depend_on_the_batch(settings):
     for max_batch in (1, 2, 5, 32):
         model = _Soft(max_batch=max_batch)
         bisection = _bisection(model, 17, scorer=_Likes().scorer, settings=settings)
-        results.append({f.index: f for f in bisection.frames(_keyframes())})
+        results.append({f.info.index: f for f in bisection.frames(_keyframes())})
     for other in results[1:]:
         for index, frame in results[0].items():
             assert torch.allclose(frame.latent, other[index].latent, atol=1e-6)
-            assert frame.candidate == other[index].candidate
-            assert frame.scores == pytest.approx(other[index].scores, abs=1e-2)
+            assert frame.info.candidate == other[index].info.candidate
+            assert frame.info.scores == pytest.approx(other[index].info.scores, abs=1e-2)
             picture = model.decode(other[index].latent[None])[0]
             assert torch.allclose(picture, other[index].picture, atol=1e-6)
 
@@ -118,12 +119,14 @@ def test_the_best_of_falling_numbers_of_candidates_is_kept():
     bisection = _bisection(_Soft(), scorer=scorer, settings=PAPER)
     frames = list(bisection.frames(_keyframes()))
     for frame in frames:
-        count = len(frame.scores)
-        assert count == {1: 8, 2: 7, 3: 6}[frame.depth]
-        assert frame.scores[frame.candidate] == max(frame.scores)
+        count = len(frame.info.scores)
+        assert count == {1: 8, 2: 7, 3: 6}[frame.info.depth]
+        assert frame.info.scores[frame.info.candidate] == max(frame.info.scores)
         own, said = said[:count], said[count:]
         assert frame.picture.mean().item() == pytest.approx(max(own))
-        assert frame.scores == pytest.approx(_standardised(torch.tensor(own)).tolist(), abs=1e-2)
+        assert frame.info.scores == pytest.approx(
+            _standardised(torch.tensor(own)).tolist(), abs=1e-2
+        )
     assert said == []
 
 
@@ -140,14 +143,14 @@ def _candidates(frame: Frame, **more: object) -> torch.Tensor:
     """The latents of all candidates of a frame, each picked in a run of its own."""
     picked = (
         {
-            f.index: f
-            for f in _bisection(picks=Picks.parse(f"{frame.position}: {n}"), **more).frames(
+            f.info.index: f
+            for f in _bisection(picks=Picks.parse(f"{frame.info.position}: {n}"), **more).frames(
                 _keyframes()
             )
         }
-        for n in range(len(frame.scores))
+        for n in range(len(frame.info.scores))
     )
-    return torch.stack([frames[frame.index].latent for frames in picked])
+    return torch.stack([frames[frame.info.index].latent for frames in picked])
 
 
 def test_a_score_is_of_the_prompt_and_of_the_cosine_with_both_neighbours():
@@ -161,9 +164,9 @@ def test_a_score_is_of_the_prompt_and_of_the_cosine_with_both_neighbours():
     similarities = _standardised(seen @ _seen(_keyframes()).mean(0))
     for smoothness_weight, frame in frames.items():
         want = prompts + smoothness_weight * similarities
-        assert frame.scores == pytest.approx(want.tolist(), rel=1e-2, abs=1e-2)
-        assert frame.candidate == want.argmax()
-    assert len({frames[0.0].candidate, frames[1000.0].candidate}) == 2
+        assert frame.info.scores == pytest.approx(want.tolist(), rel=1e-2, abs=1e-2)
+        assert frame.info.candidate == want.argmax()
+    assert len({frames[0.0].info.candidate, frames[1000.0].info.candidate}) == 2
 
 
 def test_similarity_is_to_neighbours_of_any_depth_and_run():
@@ -171,13 +174,13 @@ def test_similarity_is_to_neighbours_of_any_depth_and_run():
     settings = replace(LATE, smoothness_weight=3.0, candidates=3)
     more = {"model": _Soft(), "frames": 4, "scorer": ANGLES, "settings": settings}
     first, second = _bisection(**more).frames(_keyframes())
-    assert (first.index, second.index) == (1, 2)
+    assert (first.info.index, second.info.index) == (1, 2)
     [resumed] = _bisection(**more).frames(_keyframes(), {1: first.latent})
-    assert resumed.scores == pytest.approx(second.scores, abs=1e-4)
+    assert resumed.info.scores == pytest.approx(second.info.scores, abs=1e-4)
     seen = _seen(_candidates(second, **more))
     ends = _seen(torch.stack([first.latent, _keyframes()[1]]))
     want = _standardised(ANGLES.rank(seen)) + 3 * _standardised(seen @ ends.mean(0))
-    assert second.scores == pytest.approx(want.tolist(), rel=1e-2, abs=1e-2)
+    assert second.info.scores == pytest.approx(want.tolist(), rel=1e-2, abs=1e-2)
 
 
 @pytest.mark.parametrize("settings", [LATE, EARLY])
@@ -195,8 +198,8 @@ def test_the_choice_does_not_depend_on_the_units_of_a_clip(settings):
     frames, others = (_run(scorer=scorer, settings=settings)[0] for scorer in (ANGLES, near))
     assert _changed(frames, others) == []
     for index, frame in frames.items():
-        assert frame.candidate == others[index].candidate
-        assert frame.scores == pytest.approx(others[index].scores, abs=0.1)
+        assert frame.info.candidate == others[index].info.candidate
+        assert frame.info.scores == pytest.approx(others[index].info.scores, abs=0.1)
 
 
 @pytest.mark.parametrize("settings", [LATE, EARLY])
@@ -204,7 +207,7 @@ def test_of_equal_candidates_the_first_is_taken(settings):
     alike = Scorer(lambda pictures: torch.ones(len(pictures), 1), lambda seen: 0.3 * seen[:, 0])
     frames, _ = _run(scorer=alike, settings=settings)
     for frame in frames.values():
-        assert frame.candidate == 0 and set(frame.scores) == {0.0}
+        assert frame.info.candidate == 0 and set(frame.info.scores) == {0.0}
 
 
 def test_another_weight_ranks_the_same_candidates_again():
@@ -217,7 +220,7 @@ def test_another_weight_ranks_the_same_candidates_again():
             fresh, all_rows = _run(settings=settings, scorer=ANGLES)
             again, rows = _run(settings=settings, scorer=ANGLES, cache=cache)
             assert _same(again, fresh)
-            chosen[settings] = [fresh[index].candidate for index in sorted(fresh)]
+            chosen[settings] = [fresh[index].info.candidate for index in sorted(fresh)]
             if smoothness_weight == 0:
                 assert 0 < rows <= all_rows - 4, "those of the frame half-way are known"
     assert rows == 0, "so are all of a weight that was tried before"
@@ -228,7 +231,7 @@ def test_depths_run_in_full_batches_and_frames_stream():
     model = GaussianModel(max_batch=4)
     bisection = _bisection(model, frames=17)
     stream = bisection.frames(_keyframes())
-    assert [frame.depth for frame, _ in zip(stream, range(2), strict=False)] == [1, 2]
+    assert [frame.info.depth for frame, _ in zip(stream, range(2), strict=False)] == [1, 2]
     assert model.rows == [1, 2]
     list(bisection.frames(_keyframes()))
     assert model.rows[-5:] == [1, 2, 4, 4, 4]
@@ -236,9 +239,9 @@ def test_depths_run_in_full_batches_and_frames_stream():
 
 def test_finished_frames_are_taken_as_they_are():
     first = list(_bisection(GaussianModel()).frames(_keyframes()))
-    done = {frame.index: frame.latent for frame in first[:4]}
+    done = {frame.info.index: frame.latent for frame in first[:4]}
     rest = list(_bisection(GaussianModel()).frames(_keyframes(), finished=done))
-    assert [f.index for f in rest] == [f.index for f in first[4:]]
+    assert [f.info.index for f in rest] == [f.info.index for f in first[4:]]
     assert all(torch.equal(a.latent, b.latent) for a, b in zip(rest, first[4:], strict=True))
 
 
@@ -260,7 +263,7 @@ def test_a_batch_that_shrinks_on_the_way_loses_nothing():
     found = []
     for model in (Shrinking(max_batch=16), GaussianModel(max_batch=4)):
         bisection = Bisection(model, path, guide, scorer=BRIGHTEST)
-        found.append({f.index: f.latent for f in bisection.frames(keyframes)})
+        found.append({f.info.index: f.latent for f in bisection.frames(keyframes)})
     assert len(found[0]) == 28
     assert all(torch.allclose(found[0][i], found[1][i], atol=1e-6) for i in found[1])
 
@@ -283,7 +286,7 @@ def test_the_best_goes_on_after_an_early_ranking_with_another_seed():
     frames, _ = _run(settings=EARLY, model=model)
     first, second = model.seeds[:2]
     assert first == [row_seed(0, 0.5, n) for n in range(4)]
-    assert second == [(row_seed(0, 0.5, frames[4].candidate) + 1) % 2**64]
+    assert second == [(row_seed(0, 0.5, frames[4].info.candidate) + 1) % 2**64]
 
 
 def test_what_was_made_before_a_decoder_failed_is_not_lost():
@@ -297,7 +300,7 @@ def test_what_was_made_before_a_decoder_failed_is_not_lost():
             return super().decode(latents)
 
     frames = _bisection(Failing()).frames(_keyframes())
-    assert next(frames).index == 4
+    assert next(frames).info.index == 4
     with pytest.raises(DecodeError, match=r"a candidate cannot be decoded \(no memory\)"):
         next(frames)
 
@@ -368,7 +371,7 @@ def _run(
     settings = replace(LATE, candidates=candidates)
     more = {"settings": settings, "scorer": _Likes().scorer, **more}
     bisection = _bisection(model, picks=Picks.parse(picks), cache=cache, **more)
-    frames = {frame.index: frame for frame in bisection.frames(_keyframes())}
+    frames = {frame.info.index: frame for frame in bisection.frames(_keyframes())}
     return frames, sum(_first(model))
 
 
@@ -384,8 +387,8 @@ def _same(frames: dict[int, Frame], others: dict[int, Frame]) -> bool:
     """Whether latents, pictures and choices are the same, but for the order of a batch."""
     return _changed(frames, others) == [] and all(
         torch.allclose(frames[i].picture, others[i].picture, atol=1e-5)
-        and frames[i].candidate == others[i].candidate
-        and frames[i].scores == pytest.approx(others[i].scores, abs=1e-5)
+        and frames[i].info.candidate == others[i].info.candidate
+        and frames[i].info.scores == pytest.approx(others[i].info.scores, abs=1e-5)
         for i in frames
     )
 
@@ -397,34 +400,37 @@ def test_without_picks_a_cache_changes_no_bit():
     for index, frame in plain.items():
         other = cached[index]
         assert torch.equal(frame.latent, other.latent) and torch.equal(frame.picture, other.picture)
-        assert (frame.candidate, frame.scores) == (other.candidate, other.scores)
-        assert (other.first, other.picked, other.thumbnails) == (0, False, None)
+        assert (frame.info.candidate, frame.info.scores) == (
+            other.info.candidate,
+            other.info.scores,
+        )
+        assert (other.info.first, other.info.picked, other.thumbnails) == (0, False, None)
 
 
 def test_a_pick_changes_its_frame_and_what_hangs_on_it():
     plain, _ = _run()
-    worst = min(range(3), key=lambda n: plain[2].scores[n])
+    worst = min(range(3), key=lambda n: plain[2].info.scores[n])
     picked, _ = _run(f"0.25: {worst}")
-    assert picked[2].candidate == worst and picked[2].picked and picked[2].first == 0
-    assert picked[2].scores == plain[2].scores
+    assert picked[2].info.candidate == worst and picked[2].info.picked and picked[2].info.first == 0
+    assert picked[2].info.scores == plain[2].info.scores
     assert _changed(picked, plain) == [1, 2, 3]
     # what a person chose already needs no change
-    kept, _ = _run(f"0.25: {plain[2].candidate}")
-    assert _changed(kept, plain) == [] and kept[2].picked
+    kept, _ = _run(f"0.25: {plain[2].info.candidate}")
+    assert _changed(kept, plain) == [] and kept[2].info.picked
 
 
 def test_the_candidate_does_not_depend_on_those_beside_it():
     """Candidate 9 of two frames with other counts of candidates comes from the same noise."""
     few, _ = _run("0.5: 9", candidates=3)
     many, _ = _run("0.5: 9", candidates=6)
-    assert (few[4].first, many[4].first) == (9, 6)
+    assert (few[4].info.first, many[4].info.first) == (9, 6)
     assert (few[4].latent - many[4].latent).abs().max() < 1e-5
 
 
 def test_a_run_with_other_picks_makes_only_what_they_change():
     cache = _cache()
     plain, _ = _run(cache=cache)
-    worst = min(range(3), key=lambda n: plain[2].scores[n])
+    worst = min(range(3), key=lambda n: plain[2].info.scores[n])
     picked, rows = _run(f"0.25: {worst}", cache)
     assert rows == 2 * 3, "the candidates of the two frames beside it"
     assert _same(picked, _run(f"0.25: {worst}")[0])
@@ -437,20 +443,24 @@ def test_a_reroll_draws_new_candidates():
     cache = _cache()
     plain, _ = _run(cache=cache)
     rolled, rows = _run("0.5: roll 1", cache)
-    assert rolled[4].first == 4 and 4 <= rolled[4].candidate < 8 and not rolled[4].picked
-    assert set(rolled[4].scores).isdisjoint(plain[4].scores)
+    assert (
+        rolled[4].info.first == 4
+        and 4 <= rolled[4].info.candidate < 8
+        and not rolled[4].info.picked
+    )
+    assert set(rolled[4].info.scores).isdisjoint(plain[4].info.scores)
     assert rows == 4 + 6 * 3, "everything hangs on the frame half-way"
     assert _same(rolled, _run("0.5: roll 1")[0])
-    lowest = min(range(4, 8), key=lambda n: rolled[4].scores[n - 4])
+    lowest = min(range(4, 8), key=lambda n: rolled[4].info.scores[n - 4])
     picked, rows = _run(f"0.5: {lowest}", cache)
-    assert rows == 6 * 3 and picked[4].candidate == lowest and picked[4].first == 4
+    assert rows == 6 * 3 and picked[4].info.candidate == lowest and picked[4].info.first == 4
 
 
 def test_more_candidates_add_to_those_known():
     cache = _cache()
     few, _ = _run("0.5: 1", cache)
     more, rows = _run("0.5: 1", cache, candidates=6)
-    assert len(more[4].scores) == 6 and torch.equal(more[4].latent, few[4].latent)
+    assert len(more[4].info.scores) == 6 and torch.equal(more[4].latent, few[4].latent)
     # one fewer a depth: 6, 5 and 4 in the place of 4, 3 and 3
     assert rows >= 2 + 2 * 2 + 4 * 1
     assert _same(more, _run("0.5: 1", candidates=6)[0])
@@ -485,7 +495,7 @@ def test_a_run_that_was_left_in_the_middle_of_a_depth_goes_on_there():
     more = {"settings": LATE, "scorer": _Likes().scorer, "cache": cache}
     bisection = _bisection(model, **more)
     stream = bisection.frames(_keyframes())
-    assert [next(stream).index for _ in range(4)] == [4, 2, 6, 1]
+    assert [next(stream).info.index for _ in range(4)] == [4, 2, 6, 1]
     stream.close()
     assert model.rows == [4, 5, 1, 5]
     frames, rows = _run(cache=cache)
@@ -496,7 +506,7 @@ def test_a_run_that_was_left_in_the_middle_of_a_depth_goes_on_there():
 def test_frames_that_are_known_come_before_those_that_are_not():
     cache = _cache()
     plain, _ = _run(cache=cache)
-    worst = min(range(3), key=lambda n: plain[2].scores[n])
+    worst = min(range(3), key=lambda n: plain[2].info.scores[n])
     frames, _ = _run(f"0.25: {worst}", cache)
     assert list(frames) == [4, 2, 6, 5, 7, 1, 3]
 
@@ -534,7 +544,7 @@ def _long(
     model, likes = _Soft(max_batch=32), _Likes()
     more = {"settings": LATE, "scorer": likes.scorer, **more}
     bisection = _bisection(model, 65, picks=Picks.parse(picks), cache=cache, **more)
-    frames = {frame.index: frame for frame in bisection.frames(_keyframes())}
+    frames = {frame.info.index: frame for frame in bisection.frames(_keyframes())}
     return frames, sum(_first(model)), bisection
 
 
@@ -549,7 +559,7 @@ def test_a_long_path_is_made_again_only_where_a_pick_changed_it(latents, setting
     assert rows == 0 and _same(again, plain)
     # its own depth is 3: candidates of the depths after it, between its neighbours
     index = 40
-    best = plain[index].candidate
+    best = plain[index].info.candidate
     other = (best + 1) % 3
     picked, rows, _ = _long(latents, f"{index / 64}: {other}", cache, settings=settings)
     assert rows - 14 * 3 in (0, 1), "the frame itself, where its latent was dropped"
@@ -577,7 +587,7 @@ def test_a_kept_candidate_wins_over_a_new_one_with_its_picture():
     _run(cache=cache)
     more, rows = _run(cache=cache, candidates=6)
     assert 0 < rows < 6 + 2 * 5 + 4 * 4
-    assert more[4].candidate < 4
+    assert more[4].info.candidate < 4
     assert _same(more, _run(candidates=6)[0])
 
 
@@ -592,19 +602,19 @@ def test_picks_find_frames_in_gaps_of_any_length():
         assert picks.strays(slot.position for slots in path.slots() for slot in slots) == []
         guide = Guide(positive.rows([0]), negative)
         bisection = Bisection(_Soft(), path, guide, Settings(candidates=3), _Likes().scorer, picks)
-        return {frame.index: frame for frame in bisection.frames(keyframes)}
+        return {frame.info.index: frame for frame in bisection.frames(keyframes)}
 
     plain = frames("")
-    worst = {i: min(range(3), key=lambda n: plain[i].scores[n]) for i in (1, 5, 7)}
+    worst = {i: min(range(3), key=lambda n: plain[i].info.scores[n]) for i in (1, 5, 7)}
     picked = frames(f"0.1667: {worst[1]}, 0.8333: {worst[5]}, 1.3333: {worst[7]}")
-    assert [i for i in picked if picked[i].picked] == [7, 1, 5]
+    assert [i for i in picked if picked[i].info.picked] == [7, 1, 5]
     assert _changed(picked, plain) == [1, 2, 5, 7, 8]
 
 
 def test_without_a_scorer_a_pick_is_other_noise():
     plain, _ = _run(scorer=None)
     picked, _ = _run("0.75: 2", scorer=None)
-    assert (picked[6].candidate, picked[6].first, picked[6].scores) == (2, 2, ())
+    assert (picked[6].info.candidate, picked[6].info.first, picked[6].info.scores) == (2, 2, ())
     assert _changed(picked, plain) == [5, 6, 7]
 
 
@@ -621,14 +631,14 @@ def test_thumbnails_of_all_candidates():
     frames, _ = _run(model=Flat(), cache=cache, **more)
     spreads = []
     for frame in frames.values():
-        assert frame.thumbnails.shape == (len(frame.scores), 8, 16, 3)
+        assert frame.thumbnails.shape == (len(frame.info.scores), 8, 16, 3)
         assert frame.thumbnails.dtype == torch.uint8
         means = frame.thumbnails.float().mean((1, 2, 3)) / 255
-        assert means[frame.candidate].item() == pytest.approx(
+        assert means[frame.info.candidate].item() == pytest.approx(
             frame.picture.mean().item(), abs=0.003
         )
         # in the order of the scores, as far as whole steps of 1/255 can tell
-        assert means[torch.tensor(frame.scores).argsort()].diff().min() >= 0
+        assert means[torch.tensor(frame.info.scores).argsort()].diff().min() >= 0
         spreads.append(means.max() - means.min())
     assert max(spreads) > 2 / 255
     again, _ = _run(model=Flat(), cache=cache, **more)
@@ -642,7 +652,9 @@ def test_of_candidates_ranked_early_only_the_best_goes_on():
     frames, rows = _run(settings=EARLY, model=model)
     assert rows == 4 + 2 * 3 + 4 * 3
     assert _second(model) == [1, 2, 4], "those of a depth together"
-    assert all(len(frame.scores) == {1: 4}.get(frame.depth, 3) for frame in frames.values())
+    assert all(
+        len(frame.info.scores) == {1: 4}.get(frame.info.depth, 3) for frame in frames.values()
+    )
 
 
 def test_a_candidate_is_the_same_whenever_it_is_ranked():
@@ -666,9 +678,9 @@ def test_early_ranking_is_by_the_denoised_prediction():
 
     frames, _ = _run(settings=replace(EARLY, smoothness_weight=0.0), model=Watched(max_batch=32))
     assert len(said) == 3
-    assert frames[4].scores == pytest.approx(_standardised(said[0]).tolist(), rel=0.01)
+    assert frames[4].info.scores == pytest.approx(_standardised(said[0]).tolist(), rel=0.01)
     for frame in frames.values():
-        assert frame.scores[frame.candidate] == max(frame.scores)
+        assert frame.info.scores[frame.info.candidate] == max(frame.info.scores)
 
 
 def test_evaluations_are_counted_as_they_are_made():
@@ -697,7 +709,7 @@ def test_one_candidate_is_not_ranked_early():
         frames, rows = _run(model=model, **{"settings": EARLY, **more})
         assert (rows, _second(model)) == (7, [])
         assert _changed(frames, _run(scorer=None)[0]) == []
-        assert {frame.scores for frame in frames.values()} == {()}
+        assert {frame.info.scores for frame in frames.values()} == {()}
     assert likes.calls == 0
 
 
@@ -712,7 +724,7 @@ def test_partial_candidates_are_kept_and_so_are_finished_ones():
     plain, _, _ = run()
     again, first, second = run()
     assert (first, second) == (0, []) and _same(again, plain)
-    worst = min(range(3), key=lambda n: plain[2].scores[n])
+    worst = min(range(3), key=lambda n: plain[2].info.scores[n])
     picked, first, second = run(f"0.25: {worst}")
     assert (first, second) == (2 * 3, [1, 2]), "it, and the two frames beside it"
     assert _same(picked, _run(f"0.25: {worst}", settings=EARLY)[0])

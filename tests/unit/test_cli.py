@@ -143,7 +143,7 @@ def test_going_on_after_a_stop_gives_the_same_frames(done, tmp_path, monkeypatch
     save = run_folder.RunFolder.save
 
     def save_once(self, frame):
-        if frame.depth > 1:
+        if frame.info.depth > 1:
             raise KeyboardInterrupt
         save(self, frame)
 
@@ -248,7 +248,7 @@ def test_a_chain_and_other_numbers_of_frames(tmp_path):
     words += ["--inversion-steps", 0, "--candidates", 1]
     assert main([str(word) for word in words]) == 0
     facts = record(tmp_path / "out")["frames"]
-    assert [frame["index"] for frame in facts if frame.get("keyframe")] == [0, 4, 7]
+    assert [frame["index"] for frame in facts if not frame["parents"]] == [0, 4, 7]
     assert facts[5]["position"] == pytest.approx(4 / 3)
 
 

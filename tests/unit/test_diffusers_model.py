@@ -606,12 +606,12 @@ def test_from_pictures_to_frames(case, tokenizers):
             ),
         )
         runs.append(list(bisection.frames(keyframes)))
-    assert [frame.index for frame in runs[0]] == [2, 1, 3]
-    assert [len(frame.scores) for frame in runs[0]] == [2, 0, 0]
+    assert [frame.info.index for frame in runs[0]] == [2, 1, 3]
+    assert [len(frame.info.scores) for frame in runs[0]] == [2, 0, 0]
     for frame, alone in zip(*runs, strict=True):
         assert frame.picture.shape == (3, HEIGHT, WIDTH)
         assert frame.picture.std() > 0
-        assert frame.candidate == alone.candidate
+        assert frame.info.candidate == alone.info.candidate
         assert (frame.latent - alone.latent).abs().max() < 1e-4
     first, *others = (frame.latent for frame in runs[0])
     assert all((first - other).abs().max() > 0.01 for other in others)

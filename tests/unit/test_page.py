@@ -13,6 +13,8 @@ from PIL import Image
 
 from diffusion_interpolation.command import page
 from diffusion_interpolation.command.page import write_page
+from diffusion_interpolation.method.frame_info import FrameInfo, evenly_spaced, planned
+from diffusion_interpolation.method.path import Path
 
 
 def encoded(color, kind="PNG", size=(8, 8), mode="RGB"):
@@ -122,12 +124,14 @@ def test_texts_are_text(tmp_path, nasty):
     assert len(parsed.all("script")) == 3, "facts, one frame, the slider"
 
 
-def test_positions_reach_the_slider(tmp_path):
-    pictures = [encoded("red")] * 3
-    ((_, facts),) = written(tmp_path, pictures, positions=[0, 0.5, 1]).all("script", id="facts")
-    assert json.loads(facts) == {"label": "Title", "autoplay": False, "positions": [0.0, 0.5, 1.0]}
+def test_what_is_known_of_the_frames_reaches_the_slider(tmp_path):
+    pictures, frames = [encoded("red")] * 3, planned(Path((1,)))
+    ((_, facts),) = written(tmp_path, pictures, frames=frames).all("script", id="facts")
+    told = [frame.to_json() for frame in frames]
+    assert json.loads(facts) == {"label": "Title", "autoplay": False, "frames": told}
     ((_, facts),) = written(tmp_path, pictures, autoplay=True).all("script", id="facts")
-    assert json.loads(facts) == {"label": "Title", "autoplay": True}
+    assert [frame["position"] for frame in json.loads(facts)["frames"]] == [0, 0.5, 1]
+    assert json.loads(facts)["autoplay"]
 
 
 def test_no_settings_and_prompts_leave_no_trace(tmp_path):
@@ -164,8 +168,8 @@ def test_other_formats_become_webp(tmp_path):
     [
         ([], {}, "pictures: got none"),
         ([b"a picture, surely"], {}, "number 0 .17 bytes. is not a picture"),
-        ([encoded("red")], {"positions": [0, 1]}, "positions: got 2 for 1 pictures"),
-        ([encoded("red")], {"positions": [float("nan")]}, "JSON"),
+        ([encoded("red")], {"frames": evenly_spaced(2)}, "frames: got 2 for 1 pictures"),
+        ([encoded("red")], {"frames": [FrameInfo(0, float("nan"))]}, "JSON"),
     ],
 )
 def test_what_cannot_be_shown_is_said(tmp_path, pictures, options, text):

@@ -7,7 +7,8 @@ import torch
 
 from diffusion_interpolation.command.run_folder import RunFolder
 from diffusion_interpolation.files import replacing, write_whole
-from diffusion_interpolation.method.bisection import Frame
+from diffusion_interpolation.method.candidates import Frame
+from diffusion_interpolation.method.frame_info import FrameInfo
 from diffusion_interpolation.method.inversion import Inversion
 from diffusion_interpolation.models.conditioning_file import (
     MadeFor,
@@ -24,7 +25,13 @@ def _frame(index: int) -> Frame:
     generator = torch.Generator().manual_seed(index)
     latent = torch.randn(4, 2, 2, generator=generator)
     picture = torch.rand(3, 8, 8, generator=generator)
-    return Frame(index, index / 4, 1, latent, picture, candidate=1, scores=(0.25, 0.5))
+    return Frame(_info(index), latent, picture)
+
+
+def _info(index: int) -> FrameInfo:
+    return FrameInfo(
+        index, index / 4, 1, (0, 4), first=2, count=2, scores=(0.25, 0.5), candidate=3, picked=True
+    )
 
 
 def _folder(place, frames: int = 5, **changes) -> RunFolder:
@@ -39,8 +46,7 @@ def test_what_is_saved_is_found_again(tmp_path):
     again.open()
     assert list(again.latents()) == [2]
     assert torch.equal(again.latents()[2], _frame(2).latent)
-    facts = {"position": 0.5, "depth": 1, "candidate": 1, "scores": [0.25, 0.5]}
-    assert again.facts(2) == facts
+    assert again.info(2) == _info(2)
     assert again.frame(2).name == "002.png"
     assert not list(tmp_path.rglob(".*.new"))
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from . import models, odd_inputs
 from .changes import TestChange, TestCopy, TestPressure
 from .colors import TestColors
+from .disk import TestSlowDisk
 from .patches import TestFreeMemory, TestOverflow, TestPatch, TestQuantised
 
 _CATEGORY = "interpolation tests"
@@ -409,6 +410,7 @@ class TestModels(ComfyExtension):
             TestChange,
             TestCopy,
             TestPressure,
+            TestSlowDisk,
             *odd_inputs.NODES,
             TestPatch,
             TestOverflow,

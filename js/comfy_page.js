@@ -1,0 +1,121 @@
+/** What the extension needs of ComfyUI's page: its graph, its nodes and their inputs. */
+
+import { app } from "../../scripts/app.js";
+
+/** @typedef {import("../../scripts/app.js").ComfyNode} ComfyNode */
+
+/** Where the widgets of removed nodes stood, by the node's id. @type {Map<unknown, WeakRef<Element>>} */
+const places = new Map();
+
+/** The workflow itself, whatever subgraph is on the screen. */
+export function rootGraph() {
+  return /** @type {any} */ (app).rootGraph ?? app.graph;
+}
+
+/**
+ * Whether a workflow is the one on the screen; another's nodes may have the same numbers. What
+ * names no workflow may be of any.
+ * @param {string | undefined} workflow
+ */
+export function isOfShown(workflow) {
+  const shown = rootGraph()?.id;
+  return !workflow || !shown || workflow === String(shown);
+}
+
+/** The class of a node as the server names it. @param {any} node */
+export function comfyClass(node) {
+  return node.comfyClass ?? node.constructor.comfyClass ?? "";
+}
+
+/**
+ * @param {ComfyNode} node
+ * @param {string} name
+ */
+export function widgetOf(node, name) {
+  return node.widgets?.find((widget) => widget.name === name);
+}
+
+/**
+ * @param {ComfyNode} node
+ * @param {string} name
+ * @param {string | number} value
+ */
+export function setWidget(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget || widget.value === value) return;
+  widget.value = value;
+  widget.callback?.(value);
+}
+
+/**
+ * Change the workflow in a step of its own for undo, which is also what keeps a change through a
+ * reload of the page.
+ * @param {() => void} act
+ */
+export function change(act) {
+  app.canvas.emitBeforeChange();
+  act();
+  app.canvas.emitAfterChange();
+}
+
+/**
+ * Do something after what an object's method does already.
+ * @param {any} object
+ * @param {string} method
+ * @param {(...given: any[]) => void} act
+ */
+export function chain(object, method, act) {
+  const before = object[method];
+  object[method] = function (/** @type {any[]} */ ...given) {
+    const result = before?.apply(this, given);
+    act(...given);
+    return result;
+  };
+}
+
+/**
+ * Remember where the element of a node stands, for the node that takes its place.
+ * @param {ComfyNode} node
+ * @param {HTMLElement} element
+ */
+export function leavePlace(node, element) {
+  const place = element.parentElement;
+  if (place?.isConnected) places.set(node.id, new WeakRef(place));
+}
+
+/**
+ * Put an element where that of the node's forerunner stood. Undo, as the making of a subgraph, makes
+ * nodes again, yet Nodes 2.0 keeps what it has drawn for one with the same id, and does not look for
+ * its new elements.
+ * @param {ComfyNode} node
+ * @param {HTMLElement} element
+ */
+export async function takePlace(node, element) {
+  const place = places.get(node.id)?.deref();
+  places.delete(node.id);
+  for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+  if (place?.isConnected && !element.isConnected) place.replaceChildren(element);
+}
+
+/**
+ * Zooming and panning go on over an element on the canvas, but for the wheel where the element has
+ * the focus. Nodes 2.0 sees to that itself.
+ * @param {HTMLElement} element
+ */
+export function leaveToCanvas(element) {
+  const { canvas } = app;
+  const hasFocus = () => element.contains(document.activeElement);
+  const passOn = (
+    /** @type {string} */ type,
+    /** @type {(event: any) => boolean} */ isMeant,
+    /** @type {(event: any) => void} */ process,
+  ) =>
+    element.addEventListener(type, (event) => {
+      if (!LiteGraph.vueNodesMode && isMeant(event)) process(event);
+    });
+  const zooms = (/** @type {any} */ event) => event.ctrlKey || event.metaKey || !hasFocus();
+  passOn("wheel", zooms, (event) => canvas.processMouseWheel(event));
+  passOn("pointerdown", ({ button }) => button === 1, (event) => canvas.processMouseDown(event));
+  passOn("pointermove", ({ buttons }) => Boolean(buttons & 4), (event) => canvas.processMouseMove(event));
+  passOn("pointerup", ({ button }) => button === 1, (event) => canvas.processMouseUp(event));
+}

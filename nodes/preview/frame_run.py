@@ -1,0 +1,98 @@
+"""Runs one execution of Frame Bisector: frames to their files, to the front end, to the output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ...diffusion_interpolation.method.bisection import Bisection
+from ...diffusion_interpolation.method.frame_info import FrameInfo, planned
+from .files import FrameFiles
+from .frame_sink import FrameSink
+from .memory import holds_nothing, join_memory_pressure
+from .progress import FrameProgress
+
+
+class MadeFrames(NamedTuple):
+    """All frames of a path in order, the keyframes included."""
+
+    images: Tensor
+    """`(n, h, w, 3)` in 0..1."""
+    latents: Tensor
+    """`(n, c, h', w')`."""
+    lines: list[str]
+    """A line for each frame that was made, and warnings."""
+    ui: dict[str, Any]
+    """What the front end needs to know."""
+
+
+class FrameRun:
+    """The frames of one execution."""
+
+    def __init__(self, bisection: Bisection, pictures: Tensor, keyframes: Tensor) -> None:
+        """`keyframes` are the latents of `pictures`."""
+        self.bisection, self.path = bisection, bisection.path
+        self.pictures, self.keyframes = pictures.cpu(), keyframes
+        self.frames = planned(self.path)
+        slots = [slot for slots in self.path.slots() for slot in slots]
+        self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
+
+    def make(self, hidden: Any) -> MadeFrames:
+        """Make all frames; `hidden` is what the host tells a node of the prompt and workflow.
+
+        An error in one frame ends the node, so that the host does not take a part of the frames for
+        all of them. The files and the cache keep the frames that are finished by then.
+        """
+        with FrameFiles(self.frames, hidden, self.bisection.settings.seed) as files:
+            sink = FrameSink(files, len(self.frames), self.pictures, self.keyframes)
+            self._fill(sink)
+            files.finish()
+            files.failure = files.failure or self._forgotten()
+            lines = self._lines(sink.made, files.failure)
+        return MadeFrames(sink.images, sink.latents, lines, {**files.ui(), "text": tuple(lines)})
+
+    def _fill(self, sink: FrameSink) -> None:
+        """Put the keyframes and then the frames between them into `sink`."""
+        progress = FrameProgress(sum(self.work.values()))
+        self.bisection.model.sampler.on_step = progress.step
+        keyframes = [self.frames[index] for index in self.path.keyframes]
+        for info, *made in zip(keyframes, self.pictures, self.keyframes, strict=True):
+            sink.add(info, *made)
+        join_memory_pressure()
+        for frame in self.bisection.frames(self.keyframes):
+            sink.add(frame.info, frame.picture, frame.latent, frame.thumbnails)
+            progress.frame_done(self.work[frame.info.index])
+
+    def _forgotten(self) -> str:
+        """Say how many frames the next run makes again because memory cannot hold them."""
+        if holds_nothing():
+            return "Every run makes all frames, because ComfyUI was started with --cache-none."
+        lost = self.path.frames - len(self.bisection.known(self.keyframes))
+        if not lost:
+            return ""
+        return (
+            f"The free memory cannot hold {lost} of {self.path.frames} frames, so the next run "
+            "makes these again."
+        )
+
+    def _lines(self, made: Mapping[int, FrameInfo], warning: str) -> list[str]:
+        """Return a line for each frame that was made, each pick without a frame, and a warning."""
+        strays = self.bisection.picks.strays(info.position for info in made.values())
+        return [
+            *(_line(made[index]) for index in sorted(made)),
+            *(f"pick {pick} is left out, since no frame is there" for pick in strays),
+            *([warning] if warning else []),
+        ]
+
+
+def _line(info: FrameInfo) -> str:
+    where = f"frame {info.index}, position {info.position:g}, depth {info.depth}"
+    chosen = f"candidate {info.candidate}{' (picked)' if info.picked else ''}"
+    if not info.scores:
+        return f"{where}: {chosen}" if info.candidate or info.picked else where
+    scores = ", ".join(f"{score:+.4f}" for score in info.scores)
+    # after a re-roll they are not counted from 0
+    numbers = f"{info.first} to {info.first + info.count - 1}: " if info.first else ""
+    return f"{where}: {chosen} of {numbers}{scores}"
