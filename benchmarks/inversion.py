@@ -17,10 +17,11 @@ from torch import Tensor
 from diffusion_interpolation.command.cli import EMBEDDED_DEFAULTS, defaults_of
 from diffusion_interpolation.command.job import EMBEDDED_MODELS
 from diffusion_interpolation.demo import load_named, world
-from diffusion_interpolation.method.inversion import InversionSettings, invert
-from diffusion_interpolation.method.path import draw_noise
+from diffusion_interpolation.method.inversion import invert
+from diffusion_interpolation.method.noise import draw_noise
 from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
+from diffusion_interpolation.settings import InversionSettings
 
 
 def distance(

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffusion_interpolation.method.bisection import Settings
 from diffusion_interpolation.method.blend import lerp, slerp
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.method.path import Path, denoise_at_depth, draw_noise
+from diffusion_interpolation.method.noise import draw_noise
+from diffusion_interpolation.method.path import Path, denoise_at_depth
 from diffusion_interpolation.models.contract import LatentDiffusionModel, Schedule
+from diffusion_interpolation.settings import FrameSettings
 
 
 def cross_fade(pictures: Tensor, path: Path) -> Tensor:
@@ -32,7 +33,7 @@ class SchemeRun:
     model: LatentDiffusionModel
     path: Path
     guide: Guide
-    settings: Settings = field(default_factory=Settings)
+    settings: FrameSettings = field(default_factory=FrameSettings)
 
     def latents(self, scheme: str, keyframes: Tensor) -> Tensor:
         """Clean latents `(frames, c, h', w')` of all frames, those of `keyframes` `(N, ...)` kept.

@@ -38,9 +38,9 @@ from torch import Tensor
 from diffusion_interpolation.command.cli import EMBEDDED_DEFAULTS, defaults_of
 from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, ModelChoice
 from diffusion_interpolation.demo import load_named, load_reader, reranker, world
-from diffusion_interpolation.method.bisection import PAPER, Bisection, Settings
+from diffusion_interpolation.method.bisection import Bisection
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.method.inversion import InversionSettings, invert
+from diffusion_interpolation.method.inversion import invert
 from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.contract import (
     Guidance,
@@ -51,6 +51,7 @@ from diffusion_interpolation.models.contract import (
 from diffusion_interpolation.pictures import to_image
 from diffusion_interpolation.poses.motion import Motion
 from diffusion_interpolation.scoring.metrics import Distance, feature_distance, measure_path
+from diffusion_interpolation.settings import PAPER, FrameSettings, InversionSettings
 
 RESAMPLES = 200
 _COLOURS = (world.BODY, world.LEGS, world.BACK)
@@ -67,7 +68,7 @@ class Way(NamedTuple):
     """How a path is made: by which of `MAKERS`, and under what."""
 
     scheme: str = "bisection"
-    settings: Settings = Settings()
+    settings: FrameSettings = FrameSettings()
     steps: int = ModelChoice.steps
     cfg: float = EMBEDDED_DEFAULTS["cfg"]
     motion: Motion = "swing"
@@ -81,7 +82,7 @@ def ways(args: Namespace) -> dict[str, Way]:
     levels = {name: defaults_of(args.model)[name] for name in ("max_denoise", "min_denoise")}
     posed = args.poses and args.model == EMBEDDED
     ours = Way(
-        settings=Settings(**levels),
+        settings=FrameSettings(**levels),
         inversion_steps=args.inversion_steps,
         posed=posed,
         ranked=args.reranking,
@@ -92,12 +93,14 @@ def ways(args: Namespace) -> dict[str, Way]:
     schemes = {name: paper._replace(scheme=name) for name in (*SCHEMES, "cross-fade", "truth")}
     changed = {
         "straight limbs": ours._replace(motion="straight"),
-        "slerp": ours._replace(settings=Settings(**levels, blend="slerp")),
-        "ranked when finished": ours._replace(settings=Settings(**levels, rank_fraction=1.0)),
-        "prompt alone ranks": ours._replace(settings=Settings(**levels, smoothness_weight=0.0)),
+        "slerp": ours._replace(settings=FrameSettings(**levels, blend="slerp")),
+        "ranked when finished": ours._replace(settings=FrameSettings(**levels, rank_fraction=1.0)),
+        "prompt alone ranks": ours._replace(
+            settings=FrameSettings(**levels, smoothness_weight=0.0)
+        ),
         **{
             f"smoothness weight {w}": ours._replace(
-                settings=Settings(**levels, smoothness_weight=w)
+                settings=FrameSettings(**levels, smoothness_weight=w)
             )
             for w in OTHER_WEIGHTS
         },

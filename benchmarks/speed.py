@@ -22,12 +22,14 @@ from watch import watched
 
 from diffusion_interpolation.command.job import ModelChoice
 from diffusion_interpolation.demo import load_model, reranker, weights_folder, world
-from diffusion_interpolation.method.bisection import PAPER, Bisection, Settings
+from diffusion_interpolation.method.bisection import Bisection
 from diffusion_interpolation.method.blend import slerp
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.method.path import Path, draw_noise
+from diffusion_interpolation.method.noise import draw_noise
+from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.diffusers.files import load_controlnet, load_folder
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
+from diffusion_interpolation.settings import PAPER, FrameSettings
 
 
 class Reference:
@@ -92,7 +94,9 @@ class Reference:
         return x
 
 
-def prepare(model: DiffusersModel, frames: int, settings: Settings) -> tuple[Bisection, Tensor]:
+def prepare(
+    model: DiffusersModel, frames: int, settings: FrameSettings
+) -> tuple[Bisection, Tensor]:
     """A posed path between two held-out puppets."""
     scorer = reranker().scorer(["a puppet"], "a double exposure")
     puppets = held_out(2, settings.seed)
@@ -121,7 +125,7 @@ def main() -> None:
         prepare(load_model(steps=steps, max_batch=args.max_batch), args.frames, settings)
         for steps, settings in (
             (args.paper_steps, replace(PAPER, seed=args.seed)),
-            (ModelChoice.steps, Settings(seed=args.seed)),
+            (ModelChoice.steps, FrameSettings(seed=args.seed)),
         )
     )
     reference = Reference(paper[0], args.paper_steps)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +16,10 @@ from torch import Tensor
 
 from .files import replacing
 from .picture_file import is_just, read_picture
+from .settings import FITS, Fit
 
 log = logging.getLogger(__name__)
 
-Fit = Literal["cover", "contain", "stretch"]
-FITS: tuple[str, ...] = get_args(Fit)
 SMALLEST_ANIMATION = 256
 
 
@@ -38,7 +37,7 @@ def fit_picture(picture: Image.Image, size: tuple[int, int], how: Fit = "cover")
         return ImageOps.pad(picture, size, Image.Resampling.LANCZOS, color="black")
     if how == "stretch":
         return picture.resize(size, Image.Resampling.LANCZOS)
-    raise ValueError(f"fit is {how!r}; it must be one of {', '.join(FITS)}")
+    raise ValueError(f"fit: got {how!r}, needs one of {', '.join(FITS)}")
 
 
 class Placement(NamedTuple):

@@ -122,7 +122,7 @@ def _print(text: str) -> None:
 
 def _job(options: argparse.Namespace) -> Job:
     """The job that the options describe, with the defaults that depend on others."""
-    from ..method.bisection import Settings
+    from ..method.bisection import FrameSettings
     from ..method.inversion import InversionSettings
     from .job import EMBEDDED, EMBEDDED_MODELS, Job, ModelChoice
 
@@ -138,7 +138,7 @@ def _job(options: argparse.Namespace) -> Job:
         )
     if options.model == EMBEDDED and values["poses"]:
         values["controlnet"] = EMBEDDED
-    values["networks"], values["bisection"] = _of(ModelChoice, values), _of(Settings, values)
+    values["networks"], values["bisection"] = _of(ModelChoice, values), _of(FrameSettings, values)
     values["inversion"] = InversionSettings(
         steps=values["inversion_steps"],
         **{

@@ -11,7 +11,7 @@ import torch
 
 from .. import demo
 from ..hub import pinned
-from ..method.bisection import Settings
+from ..method.bisection import FrameSettings
 from ..method.inversion import InversionSettings
 from ..method.path import Path
 from ..models.diffusers.model import DiffusersModel
@@ -97,7 +97,7 @@ class Job:
     frames: int = 17
     cfg: float = 7.5
     networks: ModelChoice = field(default_factory=ModelChoice)
-    bisection: Settings = field(default_factory=Settings)
+    bisection: FrameSettings = field(default_factory=FrameSettings)
     inversion: InversionSettings = field(default_factory=InversionSettings)
     checkpointing: bool = False
     rerank_prompt: str = ""

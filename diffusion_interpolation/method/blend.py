@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
-Blend = Literal["slerp", "lerp", "exact"]
-BLENDS: tuple[str, ...] = get_args(Blend)
-
+from ..settings import BLENDS, Blend
 
 # MPS, DirectML and Intel's Arc have no float64, and raise an error where it is asked for.
 _WITH_FLOAT64 = ("cpu", "cuda", "meta")
@@ -78,4 +74,4 @@ def noisy_blend(
         return slerp(*ends, weight)
     if how == "lerp":
         return lerp(*ends, weight)
-    raise ValueError(f"blend is {how!r}; it must be one of {', '.join(BLENDS)}")
+    raise ValueError(f"blend: got {how!r}, needs one of {', '.join(BLENDS)}")

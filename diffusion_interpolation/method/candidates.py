@@ -97,6 +97,11 @@ class Candidates:
         self.made[number] = candidate._replace(terms=self.made[number].terms)
         self._pictures = {} if picture is None else {number: picture.clone()}
 
+    def keep_chosen_latent(self) -> None:
+        """Let go of the latents of all candidates but the chosen one."""
+        for number in self.made.keys() - {self.chosen}:
+            self.made[number] = self.made[number]._replace(latent=None)
+
     @property
     def scores(self) -> tuple[float, ...]:
         """The score of each candidate in order; empty if there is only one candidate."""
@@ -123,6 +128,14 @@ class Candidates:
     @property
     def complete(self) -> bool:
         return len(self.made) == len(self.numbers)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the chosen candidate is there, and denoised to a clean latent."""
+        if not self.complete:
+            return False
+        chosen = self.made[self.chosen]
+        return chosen.latent is not None and not chosen.partial
 
     def frame(self, picture: Tensor) -> Frame:
         """Return the chosen candidate, whose picture is `picture`, as a frame, and let it go.

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..models.contract import LearnableModel, PromptEmbeddings, move, stack
 from ..models.memory import Batches, out_of_memory
+from ..settings import InversionSettings
 from .augmentation import augment
 from .gradient_scale import GradientScale
-from .path import draw_noise
+from .noise import draw_noise
 
 log = logging.getLogger(__name__)
 
@@ -34,45 +35,6 @@ class NoGradientError(ValueError):
             "patch of this model has no way back"
         )
         self.what = what
-
-
-@dataclass(frozen=True)
-class InversionSettings:
-    """How the conditioning is learned.
-
-    `cfg` is the guidance scale of the later sampling; the learned negative prompt fits only this
-    scale. With `guided` the loss is that of the guided prediction, as in the authors' code; without
-    it, the loss is that of the plain prediction, as in the paper's text. A step draws noise and a
-    denoise `draws` times for each keyframe, the denoise evenly from `lowest` to `highest`, and each
-    draw uses the keyframe or one of its `augmentations` altered copies. `hold_norms` keeps the norm
-    of every token, so that only directions are learned.
-    """
-
-    steps: int = 100
-    learning_rate: float = 1e-4
-    cfg: float = 7.5
-    guided: bool = True
-    min_denoise: float = 1 / 3
-    max_denoise: float = 2 / 3
-    draws: int = 1
-    augmentations: int = 16
-    hold_norms: bool = True
-    evaluate_every: int = 10
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raise `ValueError` for settings out of range."""
-        if self.steps < 0:
-            raise ValueError(f"inversion steps: got {self.steps}, needs 0 or more")
-        if self.draws < 1:
-            raise ValueError(f"draws: got {self.draws}, needs at least 1")
-        if self.augmentations < 0:
-            raise ValueError(f"augmentations: got {self.augmentations}, needs 0 or more")
-        if not 0 < self.min_denoise < self.max_denoise <= 1:
-            got = f"{self.min_denoise} to {self.max_denoise}"
-            raise ValueError(
-                f"denoise to learn at: got {got}, needs 0 < min_denoise < max_denoise <= 1"
-            )
 
 
 @dataclass(frozen=True)
@@ -132,7 +94,7 @@ class Inverter:
         return [self.model.encode(part).detach().clone() for part in altered]
 
     def _noisy(self, latents: Tensor, noise: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents with noise at `places` in 0..1 from the lowest to the highest level; levels."""
+        """Return latents with noise, and their denoise: `places` in 0..1 of the settings' range."""
         s = self.settings
         levels = s.min_denoise + (s.max_denoise - s.min_denoise) * places
         scales = torch.tensor([self._scales(level) for level in levels.tolist()]).to(latents)
@@ -169,10 +131,10 @@ class Inverter:
         away, towards = predict(noisy.repeat(2, 1, 1, 1), levels.repeat(2), both, count).chunk(2)
         return away, towards
 
-    def step(self, share: float) -> None:
-        """One step of Adam over all keyframes, in batches that fit in memory.
+    def step(self, done: float) -> None:
+        """Take one step of Adam over all keyframes, in batches that fit in memory.
 
-        `share` is the fraction of the steps that are done. The rate holds for the first half and
+        `done` is the fraction of the steps that are done. The rate holds for the first half and
         then falls to zero, so that the noise of single draws averages out. A step whose gradients
         overflow changes nothing. Raises `FloatingPointError` where they do so every time, and
         `NoGradientError` where there are none.
@@ -186,7 +148,7 @@ class Inverter:
         places = (strata + torch.rand(len(rows), generator=self.generator)) / s.draws
         picks = torch.randint(self.latents.shape[1], (len(rows),), generator=self.generator)
         latents = self.latents[rows, picks]
-        self.optimizer.param_groups[0]["lr"] = s.learning_rate * min(1.0, 2 * (1 - share))
+        self.optimizer.param_groups[0]["lr"] = s.learning_rate * min(1.0, 2 * (1 - done))
 
         def descend(part: list[int]) -> Tensor:
             named = [rows[i] for i in part]

@@ -6,14 +6,11 @@ import cmath
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, get_args
 
 import torch
 
+from ..settings import MOTIONS, Motion
 from .pose import JOINTS, Pose
-
-Motion = Literal["swing", "straight"]
-MOTIONS: tuple[str, ...] = get_args(Motion)
 
 _CHAINS = tuple(
     tuple(JOINTS.index(f"{side}_{joint}") for joint in joints)
@@ -38,7 +35,7 @@ def pose_at(
     for another `motion`.
     """
     if motion not in MOTIONS:
-        raise ValueError(f"pose motion is {motion!r}; it must be one of {', '.join(MOTIONS)}")
+        raise ValueError(f"pose_motion: got {motion!r}, needs one of {', '.join(MOTIONS)}")
     if not poses:
         raise ValueError("poses: got no keyframes, needs at least one")
     if len(poses) == 1:

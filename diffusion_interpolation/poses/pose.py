@@ -6,11 +6,12 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ..settings import PAIRINGS, PEOPLE, Pairing, People
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +49,6 @@ LIMB_GROWTH = 0.5
 # pixel would then change pixels by a tenth of full brightness, or more where a dot and its limbs
 # end together. This keeps it under 16/255.
 FADE = 2.5
-
-People = Literal["largest", "all"]
-PEOPLE: tuple[str, ...] = get_args(People)
-Pairing = Literal["left to right", "distance"]
-PAIRINGS: tuple[str, ...] = get_args(Pairing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +117,9 @@ def match_people(
     other words.
     """
     if people not in PEOPLE:
-        raise ValueError(f"people is {people!r}; it must be one of {', '.join(PEOPLE)}")
+        raise ValueError(f"people: got {people!r}, needs one of {', '.join(PEOPLE)}")
     if by not in PAIRINGS:
-        raise ValueError(f"pairing is {by!r}; it must be one of {', '.join(PAIRINGS)}")
+        raise ValueError(f"pairing: got {by!r}, needs one of {', '.join(PAIRINGS)}")
     for number, persons in enumerate(poses):
         if not persons:
             raise ValueError(f"poses: keyframe {number} (from 0) has no person, needs at least one")

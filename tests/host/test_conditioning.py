@@ -12,7 +12,7 @@ from demo_graphs import BISECTOR, Demo, run_with, tensors
 from tiny_graphs import Tiny, sample
 from torch import Tensor
 
-from diffusion_interpolation.method.path import row_seed
+from diffusion_interpolation.method.noise import row_seed
 
 
 def frames_by_batch(server: Server, maker: Demo | Tiny, **inputs: Any) -> list[Tensor]:

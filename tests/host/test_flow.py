@@ -8,9 +8,10 @@ from demo_graphs import INVERT, NEGATIVE, POSITIVE, Demo, tensors
 
 from diffusion_interpolation.demo import load_flow, load_reader, reranker, world
 from diffusion_interpolation.demo.networks import SIZE, TEXT_WIDTH
-from diffusion_interpolation.method.bisection import Bisection, Settings
+from diffusion_interpolation.method.bisection import Bisection
 from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.path import Path
+from diffusion_interpolation.settings import FrameSettings
 
 PATH = {
     "frames_per_gap": 1,
@@ -30,7 +31,7 @@ def test_frames_are_those_of_the_library(server, network, steps, cfg):
     assert frames.shape == (3, SIZE, SIZE, 3)
     model = load_flow(network != "flow", steps=steps)
     guide = Guide(model.encode_text([POSITIVE]), model.encode_text([NEGATIVE]), cfg)
-    settings = Settings(
+    settings = FrameSettings(
         max_denoise=PATH["max_denoise"],
         min_denoise=0.3,
         candidates=3,

@@ -117,9 +117,10 @@ def test_frames_are_those_of_the_command_line(server):
     """All options on; the two end a step from the clean picture, and beside it."""
     from diffusion_interpolation.demo import load_model, reranker, world
     from diffusion_interpolation.demo.pair import pair
-    from diffusion_interpolation.method.bisection import Bisection, Settings
+    from diffusion_interpolation.method.bisection import Bisection
     from diffusion_interpolation.method.guide import Guide
     from diffusion_interpolation.method.path import Path
+    from diffusion_interpolation.settings import FrameSettings
 
     demo = Demo(Graph())
     bisector = demo.bisector(steps=50, candidates=3)
@@ -133,7 +134,7 @@ def test_frames_are_those_of_the_command_line(server):
         (SIZE, SIZE),
     )
     scorer = reranker().scorer(["a puppet"], "a double exposure")
-    ours = Bisection(model, Path((3,)), guide, Settings(candidates=3), scorer)
+    ours = Bisection(model, Path((3,)), guide, FrameSettings(candidates=3), scorer)
     keyframes = frames[[0, -1]].movedim(-1, 1)
     for frame in ours.frames(model.encode(keyframes)):
         difference = frame.picture.movedim(0, -1) - frames[frame.index]

@@ -8,14 +8,17 @@ import pytest
 import torch
 from analytic import CLEAN, GaussianModel
 
-from diffusion_interpolation.method.bisection import PAPER, Bisection, DecodeError, Settings
+from diffusion_interpolation.method.bisection import Bisection
+from diffusion_interpolation.method.candidate_sampler import DecodeError
 from diffusion_interpolation.method.candidates import Frame, steps_before_ranking
 from diffusion_interpolation.method.frame_cache import FrameCache, Store
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.method.path import Path, draw_noise, row_seed
+from diffusion_interpolation.method.noise import draw_noise, row_seed
+from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.method.picks import Picks
 from diffusion_interpolation.models.contract import PromptEmbeddings
 from diffusion_interpolation.scoring.clip import Scorer
+from diffusion_interpolation.settings import PAPER, FrameSettings
 
 SHAPE = (4, 4, 4)
 BRIGHTEST = Scorer(lambda pictures: pictures.flatten(1), lambda seen: seen.mean(1))
@@ -24,7 +27,7 @@ ANGLES = Scorer(
     lambda seen: seen[:, 0],
 )
 """Sees unit vectors."""
-LATE, EARLY = (Settings(rank_fraction=share) for share in (1.0, 0.5))
+LATE, EARLY = (FrameSettings(rank_fraction=share) for share in (1.0, 0.5))
 """Candidates ranked when they are finished, and early."""
 
 
@@ -156,7 +159,7 @@ def _candidates(frame: Frame, **more: object) -> torch.Tensor:
 def test_a_score_is_of_the_prompt_and_of_the_cosine_with_both_neighbours():
     """Each in standard deviations of the frame's candidates."""
     frames, more = {}, {"model": _Soft(), "frames": 3, "scorer": ANGLES}
-    for smoothness_weight in (0.0, 3.0, 1000.0):
+    for smoothness_weight in (0.0, 3.0, 100.0):
         settings = replace(LATE, smoothness_weight=smoothness_weight)
         (frames[smoothness_weight],) = _bisection(settings=settings, **more).frames(_keyframes())
     seen = _seen(_candidates(frames[3.0], settings=LATE, **more))
@@ -166,7 +169,7 @@ def test_a_score_is_of_the_prompt_and_of_the_cosine_with_both_neighbours():
         want = prompts + smoothness_weight * similarities
         assert frame.info.scores == pytest.approx(want.tolist(), rel=1e-2, abs=1e-2)
         assert frame.info.candidate == want.argmax()
-    assert len({frames[0.0].info.candidate, frames[1000.0].info.candidate}) == 2
+    assert len({frames[0.0].info.candidate, frames[100.0].info.candidate}) == 2
 
 
 def test_similarity_is_to_neighbours_of_any_depth_and_run():
@@ -246,7 +249,7 @@ def test_finished_frames_are_taken_as_they_are():
 
 
 def test_another_number_of_keyframes_is_refused():
-    with pytest.raises(ValueError, match="keyframes: got 3, the path has 2"):
+    with pytest.raises(ValueError, match="keyframes: got 3, needs 2 for this path"):
         next(_bisection(GaussianModel()).frames(torch.zeros(3, *SHAPE)))
 
 
@@ -308,14 +311,17 @@ def test_what_was_made_before_a_decoder_failed_is_not_lost():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Settings(candidates=0), "candidates: got 0"),
-        (Settings(max_denoise=0.2, min_denoise=0.3), "denoise: got"),
-        (Settings(seed=-1), "seed: got -1"),
-        (Settings(smoothness_weight=-1.0), "smoothness_weight: got -1.0, needs 0 or more"),
-        (Settings(smoothness_weight=math.nan), "smoothness_weight: got nan"),
-        (Settings(rank_fraction=0.0), "rank_fraction: got 0.0, needs more than 0, and 1 at most"),
-        (Settings(rank_fraction=1.5), "rank_fraction: got 1.5"),
-        (Settings(rank_fraction=math.nan), "rank_fraction: got nan"),
+        (FrameSettings(candidates=0), "candidates: got 0"),
+        (FrameSettings(max_denoise=0.2, min_denoise=0.3), "min_denoise: got 0.3, needs max_den"),
+        (FrameSettings(seed=-1), "seed: got -1"),
+        (FrameSettings(smoothness_weight=-1.0), "smoothness_weight: got -1.0, needs 0.0 to"),
+        (FrameSettings(smoothness_weight=math.nan), "smoothness_weight: got nan"),
+        (
+            FrameSettings(rank_fraction=0.0),
+            "rank_fraction: got 0.0, needs 0.05 to 1.0",
+        ),
+        (FrameSettings(rank_fraction=1.5), "rank_fraction: got 1.5"),
+        (FrameSettings(rank_fraction=math.nan), "rank_fraction: got nan"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -601,7 +607,9 @@ def test_picks_find_frames_in_gaps_of_any_length():
         picks = Picks.parse(text)
         assert picks.strays(slot.position for slots in path.slots() for slot in slots) == []
         guide = Guide(positive.rows([0]), negative)
-        bisection = Bisection(_Soft(), path, guide, Settings(candidates=3), _Likes().scorer, picks)
+        bisection = Bisection(
+            _Soft(), path, guide, FrameSettings(candidates=3), _Likes().scorer, picks
+        )
         return {frame.info.index: frame for frame in bisection.frames(keyframes)}
 
     plain = frames("")
@@ -691,7 +699,7 @@ def test_evaluations_are_counted_as_they_are_made():
             self.evaluations += len(noisy) * len(schedule)
             return super().sample(noisy, schedule, guidance)
 
-    for rank_fraction in (0.01, 0.5, 1.0):
+    for rank_fraction in (0.05, 0.5, 1.0):
         model, settings = Counting(), replace(EARLY, rank_fraction=rank_fraction)
         bisection = _bisection(model, settings=settings, scorer=_Likes().scorer)
         list(bisection.frames(_keyframes()))

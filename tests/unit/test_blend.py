@@ -68,7 +68,7 @@ def test_what_each_blend_does_to_shared_noise(kept, stretch):
 
 def test_unknown_blend():
     a, b = _pair()
-    with pytest.raises(ValueError, match="'cubic'; it must be one of slerp, lerp, exact"):
+    with pytest.raises(ValueError, match="blend: got 'cubic', needs one of slerp, lerp, exact"):
         noisy_blend(a, b, a, 0.5, (0.8, 0.6), "cubic")
 
 

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.demo.networks import TOKENS
 from diffusion_interpolation.method import path
-from diffusion_interpolation.method.bisection import Bisection, Settings
+from diffusion_interpolation.method.bisection import Bisection
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.method.inversion import InversionSettings, invert
+from diffusion_interpolation.method.inversion import invert
 from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
 from diffusion_interpolation.scoring.clip import Scorer
+from diffusion_interpolation.settings import FrameSettings, InversionSettings
 
 STEPS = 5
 # wider than high, so that nothing takes one side for the other
@@ -600,7 +601,7 @@ def test_from_pictures_to_frames(case, tokenizers):
             model,
             path.Path.of(5, 2),
             guide,
-            Settings(candidates=2, min_candidates=1),
+            FrameSettings(candidates=2, min_candidates=1),
             scorer=Scorer(
                 lambda pictures: pictures.flatten(1), lambda seen: -(seen - 0.5).square().mean(1)
             ),

@@ -5,8 +5,9 @@ import torch
 from analytic import GaussianModel
 
 from diffusion_interpolation.method.augmentation import augment
-from diffusion_interpolation.method.inversion import InversionSettings, NoGradientError, invert
+from diffusion_interpolation.method.inversion import NoGradientError, invert
 from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.settings import InversionSettings
 
 FAST = {"learning_rate": 0.05, "cfg": 2.0, "augmentations": 2, "hold_norms": False}
 
@@ -94,8 +95,8 @@ def test_no_steps_give_the_prompts_back():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": -1}, "inversion steps: got -1, needs 0 or more"),
-        ({"min_denoise": 0.7, "max_denoise": 0.3}, "denoise to learn at: got 0.7 to 0.3"),
+        ({"steps": -1}, "^steps: got -1, needs 0 to 10000"),
+        ({"min_denoise": 0.7, "max_denoise": 0.3}, "min_denoise: got 0.7, needs less than max_denoise"),
     ],
 )
 def test_settings_out_of_range(change, message):
@@ -218,7 +219,7 @@ def test_a_step_whose_gradients_overflow_is_left_out():
     found = invert(model, *_problem(), settings)
     assert model.left_out == 2
     assert found.positive.embeddings.isfinite().all()
-    assert min(found.losses.values()) == pytest.approx(min(want.losses.values()), rel=0.1)
+    assert min(found.losses.values()) < 1.1 * min(want.losses.values())
     assert list(found.losses) == list(want.losses)
 
 

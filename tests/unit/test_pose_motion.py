@@ -135,7 +135,5 @@ def test_one_keyframe_serves_every_position_and_others_are_checked():
         pose_at([[a], [a, b]], 0.5)
     with pytest.raises(ValueError, match="no keyframes"):
         pose_at([], 0.0)
-    with pytest.raises(
-        ValueError, match="pose motion is 'jump'; it must be one of swing, straight"
-    ):
+    with pytest.raises(ValueError, match="pose_motion: got 'jump', needs one of swing, straight"):
         pose_at([[a], [b]], 0.5, "jump")

@@ -8,11 +8,12 @@ from analytic import GaussianModel
 from other_schemes import SCHEMES, SchemeRun, cross_fade
 from torch import Tensor
 
-from diffusion_interpolation.method.bisection import Settings
 from diffusion_interpolation.method.blend import slerp
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.method.path import Path, draw_noise
+from diffusion_interpolation.method.noise import draw_noise
+from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.settings import FrameSettings
 
 SHAPE = 3, 6, 6
 PATH = Path((3, 3))
@@ -27,7 +28,7 @@ def run(model: GaussianModel | None = None, path: Path = PATH, **settings: objec
     negative = PromptEmbeddings(torch.randn(1, 2, 4, generator=generator))
     positive = PromptEmbeddings(torch.randn(1, 2, 4, generator=generator))
     guide = Guide(positive, negative, cfg=2.0)
-    return SchemeRun(model or GaussianModel(), path, guide, Settings(**settings))
+    return SchemeRun(model or GaussianModel(), path, guide, FrameSettings(**settings))
 
 
 def denoised(noisy: Tensor, level: float, model: GaussianModel) -> Tensor:

@@ -1,0 +1,70 @@
+"""Judges candidates by a scorer, and by how similar they are to their neighbours (step 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..models.contract import LatentDiffusionModel
+from ..scoring.clip import Scorer
+from .candidate_sampler import decode
+from .candidates import Frame
+from .path import Slot
+from .ranking import Terms
+
+
+@dataclass
+class Finished:
+    """Frames by number: their latents, and the embeddings of those that a scorer has seen."""
+
+    latents: dict[int, Tensor]
+    embeddings: dict[int, Tensor] = field(default_factory=dict)
+
+    def add(self, frame: Frame) -> None:
+        self.latents[frame.info.index] = frame.latent
+        if frame.embedding is not None:
+            self.embeddings[frame.info.index] = frame.embedding
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Looks at candidates with a scorer; `model` makes pictures of neighbours for it."""
+
+    model: LatentDiffusionModel
+    scorer: Scorer
+
+    def terms(
+        self, slots: Sequence[Slot], pictures: Tensor, finished: Finished
+    ) -> tuple[list[Terms], Tensor]:
+        """Return what ranks the candidates with `pictures` `(n, 3, h, w)`, and their embeddings.
+
+        The similarity is there at any weight, so that another weight ranks the same candidates
+        again. Raises `FloatingPointError` for scores that are not finite.
+        """
+        seen = self.scorer.embed(pictures)
+        both = torch.stack([self.scorer.rank(seen), self._similarity(slots, seen, finished)], 1)
+        if not both.isfinite().all():
+            raise FloatingPointError("reranker: it gave scores that are not finite")
+        return [Terms(*numbers) for numbers in both.tolist()], seen.cpu()
+
+    def _similarity(self, slots: Sequence[Slot], seen: Tensor, finished: Finished) -> Tensor:
+        """Return the mean cosine `(n,)` of embeddings with both neighbours', by their weights."""
+        self._see([i for slot in slots for i in (slot.left, slot.right)], finished)
+        left, right = (
+            torch.stack([finished.embeddings[i] for i in side]).to(seen)
+            for side in ([slot.left for slot in slots], [slot.right for slot in slots])
+        )
+        weights = torch.tensor([slot.weight for slot in slots]).to(seen)
+        return (seen * left.lerp(right, weights[:, None])).sum(1)
+
+    def _see(self, frames: Sequence[int], finished: Finished) -> None:
+        """Embed those of `frames` that no scorer has seen: keyframes, frames of earlier runs."""
+        unseen = sorted({i for i in frames if i not in finished.embeddings})
+        for start in range(0, len(unseen), self.model.max_batch):
+            part = unseen[start : start + self.model.max_batch]
+            latents = torch.stack([finished.latents[i] for i in part])
+            seen = self.scorer.embed(decode(self.model, latents.to(self.model.device)))
+            finished.embeddings.update(zip(part, seen.cpu(), strict=True))

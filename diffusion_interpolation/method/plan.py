@@ -1,0 +1,53 @@
+"""How much noise, choice and work each frame of a path gets (method, steps 4 and 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..models.contract import Sampler, Schedule
+from ..settings import FrameSettings
+from .candidates import steps_before_ranking
+from .path import Path, Slot
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The denoise, the candidates and the steps of each frame.
+
+    Without something that ranks candidates (`ranked`) each frame has one.
+    """
+
+    sampler: Sampler
+    path: Path
+    settings: FrameSettings
+    ranked: bool = True
+
+    def denoise(self, slot: Slot) -> float:
+        """Return the denoise of a frame."""
+        return self.settings.denoise(slot.depth, self.path.depths)
+
+    def count(self, slot: Slot) -> int:
+        """Return the number of candidates of a frame."""
+        return self.settings.count(slot.depth) if self.ranked else 1
+
+    def schedules(self, slot: Slot) -> tuple[Schedule, Schedule]:
+        """Return the steps before candidates are ranked, and those that only the best takes."""
+        schedule = self.sampler.schedule(self.denoise(slot))
+        before = len(schedule)
+        if self.settings.rank_fraction < 1 and self.count(slot) > 1:
+            before = steps_before_ranking(before, self.settings.rank_fraction)
+        return schedule[:before], schedule[before:]
+
+    def ranked_after(self, slot: Slot) -> int:
+        """Return the steps after which candidates are ranked early; 0 if they are not."""
+        before, after = self.schedules(slot)
+        return len(before) if after else 0
+
+    def evaluations(self, slot: Slot) -> int:
+        """Return the work of a frame: runs of the denoiser on one latent.
+
+        Both halves of guidance count as one run. A sampler that runs the denoiser several times a
+        step counts its steps.
+        """
+        before, after = self.schedules(slot)
+        return self.count(slot) * len(before) + len(after)

@@ -1,0 +1,278 @@
+"""The options of making frames and of learning prompts, each written once (`options.py`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from .options import Record, option
+
+Blend = Literal["slerp", "lerp", "exact"]
+Curve = Literal["linear", "convex", "concave"]
+Motion = Literal["swing", "straight"]
+People = Literal["largest", "all"]
+Pairing = Literal["left to right", "distance"]
+Fit = Literal["cover", "contain", "stretch"]
+BLENDS: tuple[str, ...] = get_args(Blend)
+CURVES: tuple[str, ...] = get_args(Curve)
+MOTIONS: tuple[str, ...] = get_args(Motion)
+PEOPLE: tuple[str, ...] = get_args(People)
+PAIRINGS: tuple[str, ...] = get_args(Pairing)
+FITS: tuple[str, ...] = get_args(Fit)
+
+MAX_SEED = 2**63 - 1
+_EXPONENTS = {"linear": 1.0, "convex": 2.0, "concave": 0.5}
+
+
+@dataclass(frozen=True)
+class SamplingSettings(Record):
+    """How the model denoises a frame."""
+
+    steps: int = option(
+        20,
+        "Number of steps of the whole schedule. A frame uses the fraction of them that is its "
+        "denoise: half of them at 0.5. More steps give finer detail and take longer.",
+        min=2,
+        max=1000,
+    )
+    cfg: float = option(
+        7.5,
+        "How strongly the prompt shapes the picture. Higher values follow the prompt more closely. "
+        "At 1 the negative prompt is not used, and every step is twice as fast.",
+        min=1.0,
+        max=100.0,
+        step=0.1,
+        round=0.01,
+    )
+
+
+@dataclass(frozen=True)
+class FrameSettings(Record):
+    """How the frames of a path are made.
+
+    `max_denoise` and `min_denoise` are the denoise of the first depth and of the last one, and
+    `denoise_curve` is how it falls in between (method, step 4). Similarity to the neighbours and
+    the scorer's number are both counted in standard deviations of the frame's candidates
+    (`ranking.py`). Candidates of very few steps are finished before they are ranked
+    (`steps_before_ranking`).
+    """
+
+    seed: int = option(
+        0,
+        "The same seed gives the same frames. Another seed gives other frames.",
+        min=0,
+        max=MAX_SEED,
+        new_each_run=True,
+    )
+    candidates: int = option(
+        4,
+        "Number of candidates for the frame half-way, from which the reranker chooses the best. "
+        "Each later depth has one candidate fewer, but not fewer than 3. More candidates give a "
+        "better choice and take longer. Without a reranker there is one candidate.",
+        min=1,
+        max=64,
+    )
+    max_denoise: float = option(
+        0.55,
+        "Denoise of the frame half-way, from 0 to 1 as in KSampler. Higher values let the model "
+        "invent more. Above 0.65 the frame drifts away from the keyframes.",
+        min=0.01,
+        max=1.0,
+        step=0.01,
+    )
+    min_denoise: float = option(
+        0.30,
+        "Denoise of the frames that are made last. Lower values keep them closer to their "
+        "neighbours. Under 0.25 they look like a cross-fade.",
+        min=0.01,
+        max=1.0,
+        step=0.01,
+    )
+    denoise_curve: Curve = option(
+        "linear",
+        "How the denoise falls from the frame half-way to the last frames. linear falls evenly, "
+        "convex falls mostly at the start, and concave falls mostly at the end.",
+        advanced=True,
+    )
+    blend: Blend = option(
+        "lerp",
+        "How two noisy neighbours are mixed. lerp keeps the strength of the noise, and the colours "
+        "that both neighbours have. slerp, the paper's choice, makes the noise and these colours "
+        "stronger. exact keeps the strength of the noise and makes these colours stronger. The "
+        "frames differ little.",
+        advanced=True,
+    )
+    smoothness_weight: float = option(
+        4.0,
+        "Weight of similarity to the two neighbouring frames when candidates are ranked. Higher "
+        "values give a smoother path. 0 ranks by the prompt alone, as in the paper. Similarity and "
+        "prompt are both measured in standard deviations of the frame's candidates, so that a "
+        "value means the same with every CLIP.",
+        min=0.0,
+        max=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    rank_fraction: float = option(
+        0.5,
+        "Fraction of the steps after which candidates are ranked. The ranking uses the denoised "
+        "prediction (x0), and then only the best candidate is finished. Lower values are faster, "
+        "but the prediction is less clear. At 1 all candidates are finished before the ranking, as "
+        "in the paper, which takes longer.",
+        min=0.05,
+        max=1.0,
+        step=0.05,
+        advanced=True,
+    )
+    min_candidates: int = 3
+
+    def check(self, prefix: str = "") -> None:
+        super().check(prefix)
+        if self.min_denoise > self.max_denoise:
+            raise ValueError(
+                f"{prefix}min_denoise: got {self.min_denoise}, needs max_denoise "
+                f"({self.max_denoise}) or less"
+            )
+
+    def denoise(self, depth: int, depths: int) -> float:
+        """Return the denoise of `depth`, from `max_denoise` at 1 to `min_denoise` at `depths`.
+
+        It is `min_denoise + (max_denoise - min_denoise) x^p` with `x` from 1 down to 0 and `p` of 1
+        (linear), 2 (convex) or 1/2 (concave) (method, step 4).
+        """
+        place = 1.0 if depths == 1 else (depths - depth) / (depths - 1)
+        height = place ** _EXPONENTS[self.denoise_curve]
+        return self.min_denoise + (self.max_denoise - self.min_denoise) * height
+
+    def count(self, depth: int) -> int:
+        """Return the number of candidates at a depth: one fewer each depth (method, step 6).
+
+        It is never under `min_candidates`, where the first depth has so many.
+        """
+        fewest = min(self.min_candidates, self.candidates)
+        return max(self.candidates - (depth - 1), fewest)
+
+
+PAPER = FrameSettings(blend="slerp", candidates=8, smoothness_weight=0.0, rank_fraction=1.0)
+"""The settings of the paper."""
+
+
+@dataclass(frozen=True)
+class PoseSettings(Record):
+    """How poses guide the frames, where there is a ControlNet for them (method, step 3)."""
+
+    strength_at_keyframes: float = option(
+        1.0,
+        "Strength of the ControlNet for frames next to a keyframe. Higher values hold people to "
+        "the pose more strictly.",
+        min=0.0,
+        max=10.0,
+        step=0.05,
+        advanced=True,
+    )
+    strength_half_way: float = option(
+        1.5,
+        "Strength of the ControlNet for the frame half-way between two keyframes. Higher values "
+        "hold people to the pose more strictly.",
+        min=0.0,
+        max=10.0,
+        step=0.05,
+        advanced=True,
+    )
+    pose_motion: Motion = option(
+        "swing",
+        "How joints move between two poses. swing turns arms and legs about their joints and keeps "
+        "their length. straight moves every joint on a straight line, as in the paper, so that "
+        "limbs can shrink half-way.",
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True)
+class InversionSettings(Record):
+    """How the conditioning is learned (method, step 2).
+
+    The learned negative prompt fits only the guidance scale `cfg`. With `guided` the loss is that
+    of the guided prediction, as in the authors' code; without it, the loss is that of the plain
+    prediction, as in the paper's text. Each step draws the denoise evenly from `min_denoise` to
+    `max_denoise`. `hold_norms` keeps the norm of every token, so that only directions are learned.
+    """
+
+    steps: int = option(
+        100,
+        "Number of learning steps; 100 to 500 are usual. More steps bring the pictures back more "
+        "closely and take longer. At 0 nothing is learned, and every keyframe gets a copy of the "
+        "prompt.",
+        min=0,
+        max=10000,
+    )
+    learning_rate: float = option(
+        1e-4,
+        "Size of each learning step. If it is too high, the loss curve rises. If it is too low, "
+        "the curve stays flat. The demo's puppets need 0.25.",
+        min=1e-7,
+        max=1.0,
+        step=1e-5,
+        round=1e-8,
+    )
+    cfg: float = option(
+        7.5,
+        "How strongly the prompt shapes the picture. Use the same cfg for sampling, because the "
+        "learned prompts fit only this cfg. At 1 the negative prompt is not used, and every step "
+        "is twice as fast.",
+        min=1.0,
+        max=100.0,
+        step=0.1,
+        round=0.01,
+    )
+    seed: int = option(
+        0,
+        "The same seed gives the same learned prompts. Another seed gives prompts that differ in "
+        "details.",
+        min=0,
+        max=MAX_SEED,
+    )
+    min_denoise: float = option(
+        0.33,
+        "Lowest denoise at which the prompts are learned. Lower values teach finer detail.",
+        min=0.01,
+        max=1.0,
+        step=0.01,
+        advanced=True,
+    )
+    max_denoise: float = option(
+        0.67,
+        "Highest denoise at which the prompts are learned. Higher values teach layout and colours.",
+        min=0.01,
+        max=1.0,
+        step=0.01,
+        advanced=True,
+    )
+    draws: int = option(
+        1,
+        "How many times noise is drawn for each keyframe in a learning step. With higher values "
+        "the loss falls more evenly, and each step takes that many times as long.",
+        min=1,
+        max=64,
+        advanced=True,
+    )
+    augmentations: int = option(
+        16,
+        "How many copies of each keyframe, altered in colour and crop, are used for learning. With "
+        "them, the prompt learns the subject rather than every speck of the picture. At 0 only the "
+        "keyframe itself is used.",
+        min=0,
+        max=256,
+        advanced=True,
+    )
+    guided: bool = True
+    hold_norms: bool = True
+    evaluate_every: int = 10
+
+    def check(self, prefix: str = "") -> None:
+        super().check(prefix)
+        if self.min_denoise >= self.max_denoise:
+            raise ValueError(
+                f"{prefix}min_denoise: got {self.min_denoise}, needs less than max_denoise "
+                f"({self.max_denoise})"
+            )
