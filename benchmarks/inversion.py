@@ -14,8 +14,7 @@ from demo_model import HELD_OUT, SIZE, held_out
 from report import parser, publish
 from torch import Tensor
 
-from diffusion_interpolation.command.cli import EMBEDDED_DEFAULTS, defaults_of
-from diffusion_interpolation.command.job import EMBEDDED_MODELS
+from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, Job, defaults_of
 from diffusion_interpolation.demo import load_named, world
 from diffusion_interpolation.method.inversion import invert
 from diffusion_interpolation.method.noise import draw_noise
@@ -73,11 +72,13 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=50)
     options.add_argument("--inversion-steps", type=int, default=100)
     options.add_argument("--noises", type=int, default=4, help="to measure with")
-    for name in ("cfg", "learning_rate", "draws", "augmentations", "negative"):
-        default = EMBEDDED_DEFAULTS[name]
+    embedded = defaults_of(EMBEDDED)
+    for name in ("cfg", "learning_rate", "draws", "augmentations"):
+        default = getattr(Job.of(embedded).learning, name)
         flag = "--" + name.replace("_", "-")
         options.add_argument(flag, type=type(default), default=default)
-    options.add_argument("--prompt", default=EMBEDDED_DEFAULTS["prompt"][0])
+    options.add_argument("--prompt", default=embedded["prompt"][0])
+    options.add_argument("--negative", default=embedded["negative_prompt"])
     args = options.parse_args()
     args.level = args.level or defaults_of(args.model)["max_denoise"]
     model = load_named(args.model, steps=args.steps, device=args.device)

@@ -15,7 +15,7 @@ from torch import Tensor
 from diffusion_interpolation.method.blend import lerp, slerp
 from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.noise import draw_noise
-from diffusion_interpolation.method.path import Path, denoise_at_depth
+from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.contract import LatentDiffusionModel, Schedule
 from diffusion_interpolation.settings import FrameSettings
 
@@ -127,11 +127,7 @@ def did(run: SchemeRun, keyframes: Tensor, shared: bool = True) -> Tensor:
 def _schedules(run: SchemeRun) -> list[Schedule]:
     """The steps from each depth's level down to the next one's, those of the last depth to 0."""
     s, depths = run.settings, run.path.depths
-    levels = [
-        denoise_at_depth(d, depths, s.max_denoise, s.min_denoise, s.curve)
-        for d in range(1, depths + 1)
-    ]
-    rests = [run.model.schedule(level) for level in levels]
+    rests = [run.model.schedule(s.denoise(d, depths)) for d in range(1, depths + 1)]
     left = [*(len(rest) for rest in rests[1:]), 0]
     return [rest[: len(rest) - after] for rest, after in zip(rests, left, strict=True)]
 

@@ -35,8 +35,7 @@ from other_schemes import SCHEMES, SchemeRun, cross_fade
 from report import parser, publish
 from torch import Tensor
 
-from diffusion_interpolation.command.cli import EMBEDDED_DEFAULTS, defaults_of
-from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, ModelChoice
+from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, Job, defaults_of
 from diffusion_interpolation.demo import load_named, load_reader, reranker, world
 from diffusion_interpolation.method.bisection import Bisection
 from diffusion_interpolation.method.guide import Guide
@@ -51,9 +50,10 @@ from diffusion_interpolation.models.contract import (
 from diffusion_interpolation.pictures import to_image
 from diffusion_interpolation.poses.motion import Motion
 from diffusion_interpolation.scoring.metrics import Distance, feature_distance, measure_path
-from diffusion_interpolation.settings import PAPER, FrameSettings, InversionSettings
+from diffusion_interpolation.settings import PAPER, FrameSettings, SamplingSettings
 
 RESAMPLES = 200
+EMBEDDED_DEFAULTS = defaults_of(EMBEDDED)
 _COLOURS = (world.BODY, world.LEGS, world.BACK)
 PAPER_CFG = 4.0
 """Guidance of all schemes of the paper. Its 7.5 to 10 are strong for Stable Diffusion; for the
@@ -69,7 +69,7 @@ class Way(NamedTuple):
 
     scheme: str = "bisection"
     settings: FrameSettings = FrameSettings()
-    steps: int = ModelChoice.steps
+    steps: int = SamplingSettings.steps
     cfg: float = EMBEDDED_DEFAULTS["cfg"]
     motion: Motion = "swing"
     inversion_steps: int = 0
@@ -182,11 +182,10 @@ class Bench:
 
     def _guide(self, way: Way, pair: Tensor, pictures: Tensor) -> Guide:
         model, words = self.model(way.steps), EMBEDDED_DEFAULTS
-        texts = model.encode_text(words["prompt"]), model.encode_text([words["negative"]])
+        texts = model.encode_text(words["prompt"]), model.encode_text([words["negative_prompt"]])
         if way.inversion_steps:
-            chosen = {k: words[k] for k in ("learning_rate", "draws", "augmentations")}
-            settings = InversionSettings(
-                steps=way.inversion_steps, cfg=way.cfg, seed=self.seed, **chosen
+            settings = replace(
+                Job.of(words).learning, steps=way.inversion_steps, cfg=way.cfg, seed=self.seed
             )
             learned = invert(model, pictures, *texts, settings)
             texts = learned.positive, learned.negative
@@ -237,7 +236,7 @@ class Bench:
 def by_bisection(bench: Bench, task: Task) -> Tensor:
     """The frames in between as this package makes them."""
     model, settings = bench.model(task.way.steps), replace(task.way.settings, seed=bench.seed)
-    words = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative"]
+    words = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative_prompt"]
     scorer = bench.clip.scorer(*words) if task.way.ranked else None
     bisection = Bisection(model, bench.path, task.guide, settings, scorer)
     made = bisection.frames(model.encode(task.pictures))
@@ -317,7 +316,7 @@ def main() -> None:
     words.add_argument("--pairs", type=int, default=50)
     words.add_argument("--frames", type=int, default=17, help="of a path, the inputs among them")
     words.add_argument(
-        "--steps", type=int, default=ModelChoice.steps, help="of the paper's schemes"
+        "--steps", type=int, default=SamplingSettings.steps, help="of the paper's schemes"
     )
     words.add_argument("--inversion-steps", type=int, default=0)
     words.add_argument("--no-poses", dest="poses", action="store_false")

@@ -20,7 +20,6 @@ from report import parser, publish
 from torch import Tensor
 from watch import watched
 
-from diffusion_interpolation.command.job import ModelChoice
 from diffusion_interpolation.demo import load_model, reranker, weights_folder, world
 from diffusion_interpolation.method.bisection import Bisection
 from diffusion_interpolation.method.blend import slerp
@@ -29,7 +28,7 @@ from diffusion_interpolation.method.noise import draw_noise
 from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.diffusers.files import load_controlnet, load_folder
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
-from diffusion_interpolation.settings import PAPER, FrameSettings
+from diffusion_interpolation.settings import PAPER, FrameSettings, SamplingSettings
 
 
 class Reference:
@@ -52,11 +51,13 @@ class Reference:
         latents = dict(zip(b.path.keyframes, keyframes, strict=True))
         for slot in (slot for slots in b.path.slots() for slot in slots):
             tries = []
-            for candidate in range(b.count(slot)):
+            for candidate in range(b.plan.count(slot)):
                 noise = draw_noise(keyframes.shape[1:], b.settings.seed, slot.position, candidate)
-                a, s = b.model.scales(b.model.schedule(b.level(slot)))
+                a, s = b.model.scales(b.model.schedule(b.plan.denoise(slot)))
                 ends = (a * latents[i][None] + s * noise for i in (slot.left, slot.right))
-                latent = self.denoise(slerp(*ends, slot.weight), slot.position, b.level(slot))
+                latent = self.denoise(
+                    slerp(*ends, slot.weight), slot.position, b.plan.denoise(slot)
+                )
                 picture = (
                     self.vae.decode(latent / self.vae.config.scaling_factor).sample / 2 + 0.5
                 ).clamp(0, 1)
@@ -125,7 +126,7 @@ def main() -> None:
         prepare(load_model(steps=steps, max_batch=args.max_batch), args.frames, settings)
         for steps, settings in (
             (args.paper_steps, replace(PAPER, seed=args.seed)),
-            (ModelChoice.steps, FrameSettings(seed=args.seed)),
+            (SamplingSettings.steps, FrameSettings(seed=args.seed)),
         )
     )
     reference = Reference(paper[0], args.paper_steps)

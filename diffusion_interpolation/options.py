@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
 from numbers import Integral, Real
+from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 _KEY = "option"
@@ -21,11 +22,11 @@ class Option:
     """One option, as everything that shows it to a user reads it.
 
     `help` is the tooltip of an input and the help of the command. `min` and `max` are the range of
-    a number, both included. `step` and `round` are those of a number's widget. An `advanced` option
-    is one that few users change: its input may be hidden, or left out of a prompt. `new_each_run`
-    lets a front end draw another value for each run. `metavar` stands for the value in the
-    command's help, and `shown` for the default. `identity` says that two runs of the command with
-    other values are two runs, so that `path.json` has it.
+    a number, both included; `step` and `round` are those of its widget. An `advanced` option is one
+    that few users change: its input may be hidden, or left out of a prompt. `new_each_run` says
+    whether a front end may draw another value of a seed for each run. In the command's help,
+    `metavar` stands for the value and `shown` for the default. `identity` says that runs of the
+    command with other values make other frames, so that `path.json` has it.
     """
 
     help: str
@@ -34,7 +35,7 @@ class Option:
     step: float | None = None
     round: float | None = None
     advanced: bool = False
-    new_each_run: bool = False
+    new_each_run: bool | None = None
     metavar: str = ""
     shown: str = ""
     identity: bool = True
@@ -52,6 +53,8 @@ class Option:
 
         `prefix` stands before the name of the option, where the user sees it so.
         """
+        if value is None and self.default is None:
+            return
         if needs := self._needs(value):
             got = repr(value) if isinstance(value, str) else value
             raise ValueError(f"{prefix}{self.name}: got {got}, needs {needs}")
@@ -113,8 +116,15 @@ def options_of(record: type[Record]) -> tuple[Option, ...]:
     for one in fields(record):
         if told := one.metadata.get(_KEY):
             default = one.default if one.default_factory is MISSING else one.default_factory()
-            found.append(replace(told, name=one.name, type=types[one.name], default=default))
+            kind = _without_none(types[one.name])
+            found.append(replace(told, name=one.name, type=kind, default=default))
     return tuple(found)
+
+
+def _without_none(kind: Any) -> Any:
+    """Return `T` for the type `T | None`."""
+    rest = [part for part in get_args(kind) if part is not NoneType]
+    return rest[0] if NoneType in get_args(kind) else kind
 
 
 def option_of(record: type[Record], name: str) -> Option:

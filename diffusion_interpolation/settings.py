@@ -159,7 +159,10 @@ PAPER = FrameSettings(blend="slerp", candidates=8, smoothness_weight=0.0, rank_f
 
 @dataclass(frozen=True)
 class PoseSettings(Record):
-    """How poses guide the frames, where there is a ControlNet for them (method, step 3)."""
+    """How poses guide the frames, where there is a ControlNet for them.
+
+    (Method, step 3.)
+    """
 
     strength_at_keyframes: float = option(
         1.0,
@@ -190,12 +193,13 @@ class PoseSettings(Record):
 
 @dataclass(frozen=True)
 class InversionSettings(Record):
-    """How the conditioning is learned (method, step 2).
+    """How a prompt is learned from the pictures (textual inversion).
 
-    The learned negative prompt fits only the guidance scale `cfg`. With `guided` the loss is that
-    of the guided prediction, as in the authors' code; without it, the loss is that of the plain
-    prediction, as in the paper's text. Each step draws the denoise evenly from `min_denoise` to
-    `max_denoise`. `hold_norms` keeps the norm of every token, so that only directions are learned.
+    (Method, step 2.) The learned negative prompt fits only the guidance scale `cfg`. With `guided`
+    the loss is that of the guided prediction, as in the authors' code; without it, the loss is that
+    of the plain prediction, as in the paper's text. Each step draws the denoise evenly from
+    `min_denoise` to `max_denoise`. `hold_norms` keeps the norm of every token, so that only
+    directions are learned.
     """
 
     steps: int = option(
@@ -231,6 +235,8 @@ class InversionSettings(Record):
         "details.",
         min=0,
         max=MAX_SEED,
+        # another one would mean to learn again
+        new_each_run=False,
     )
     min_denoise: float = option(
         0.33,

@@ -122,7 +122,7 @@ def make_denoise() -> None:
     """Draw the demo's frame half-way at each of `DENOISES`, between the two keyframes."""
     with tempfile.TemporaryDirectory() as folder:
         for denoise in DENOISES:
-            words = ["--frames", "3", "--levels", denoise, denoise]
+            words = ["--frames", "3", "--max-denoise", denoise, "--min-denoise", denoise]
             if command(["demo", "--out", f"{folder}/{denoise}", *words]):
                 raise RuntimeError(f"the demo failed at a denoise of {denoise}")
         runs = [Path(folder) / denoise / "run" / "frames" for denoise in DENOISES]

@@ -9,24 +9,22 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.method.path import row_seed
-from ..diffusion_interpolation.poses.motion import MOTIONS
+from ..diffusion_interpolation.method.noise import row_seed
+from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import carry_noisy, check_channels, take_noisy
 from .comfy.control import PoseControl
 from .comfy.sampler import ComfySampler
 from .comfy.schedule import as_schedule
 from .inputs import (
     PoseOptions,
-    cfg_input,
     check_latents,
     negative_input,
     pose_inputs,
-    pose_motion_input,
     position_input,
     positive_input,
     read_prompts,
-    seed_input,
 )
+from .option_inputs import checked, input_of, inputs_of
 from .preview.progress import Progress
 from .types import CATEGORY
 
@@ -55,15 +53,17 @@ class ConditionedDenoise(io.ComfyNode):
                     tooltip="The sampler, from KSampler Select. euler is the paper's choice.",
                 ),
                 positive_input(),
-                cfg_input(),
+                input_of(SamplingSettings, "cfg"),
                 position_input(
                     "The position whose prompts and poses are used. Use the same position as in "
                     "Noisy Latent Lerp.",
                 ),
-                seed_input(
-                    "details",
+                input_of(
+                    FrameSettings,
+                    "seed",
                     new_each_run=False,
-                    more=" Only samplers that add noise in their steps use it.",
+                    help="The same seed gives the same details. Another seed gives other details. "
+                    "Only samplers that add noise in their steps use it.",
                 ),
                 negative_input(),
                 *pose_inputs(),
@@ -73,7 +73,7 @@ class ConditionedDenoise(io.ComfyNode):
                     tooltip="The model's VAE. Only a ControlNet that works on latents needs it, "
                     "such as one for SD3 or Flux.",
                 ),
-                pose_motion_input(),
+                *inputs_of(PoseSettings),
             ],
             outputs=[
                 io.Latent.Output(
@@ -98,20 +98,19 @@ class ConditionedDenoise(io.ComfyNode):
         negative: Any = None,
         control_net: Any = None,
         poses: Any = None,
-        strength_at_keyframes: float = 1.0,
-        strength_half_way: float = 1.5,
         vae: Any = None,
-        pose_motion: str = MOTIONS[0],
+        **options: Any,
     ) -> io.NodeOutput:
+        """`options` are those of `PoseSettings`."""
         check_channels("noisy_latent", noisy_latent["samples"], model)
         check_latents("noisy_latent", noisy_latent["samples"])
         if len(sigmas) < 2 or not sigmas.any():
             # there is no step to take, as where a schedule was split at its end
             return io.NodeOutput(noisy_latent)
         _check_start(model, sigmas[0])
-        strengths = strength_at_keyframes, strength_half_way
+        [posing] = checked(options, PoseSettings)
         size = _picture_size(model, noisy_latent["samples"])
-        pose = PoseOptions(control_net, poses, *strengths, pose_motion, size)
+        pose = PoseOptions(control_net, poses, posing, size)
         prompts = read_prompts(positive, negative, cfg, None, pose)
         noisy = take_noisy(model, noisy_latent["samples"], sigmas[0])
         progress = Progress(model, len(noisy) * (len(sigmas) - 1))

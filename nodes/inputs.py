@@ -9,50 +9,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.finite import check_finite
-from ..diffusion_interpolation.method.blend import BLENDS
 from ..diffusion_interpolation.method.guide import Guide
-from ..diffusion_interpolation.method.path import MAX_SEED
 from ..diffusion_interpolation.models.contract import PromptEmbeddings
 from ..diffusion_interpolation.poses.format import are_paired, read_poses
-from ..diffusion_interpolation.poses.motion import MOTIONS
 from ..diffusion_interpolation.poses.pose import match_people
+from ..diffusion_interpolation.settings import PoseSettings
 from .comfy.conditioning import Conditioning, check_rows, count_rows, read_conditioning
 from .images import OTHER_VAE, to_rgb
 from .types import PoseKeypoint
-
-
-def seed_input(what: str, new_each_run: bool = True, more: str = "") -> io.Int.Input:
-    """Return a seed of `what`, in the plural; `more` is added to its tooltip.
-
-    `new_each_run` lets the front end offer to change it after every run.
-    """
-    return io.Int.Input(
-        "seed",
-        default=0,
-        min=0,
-        max=MAX_SEED,
-        control_after_generate=new_each_run,
-        tooltip=f"The same seed gives the same {what}. Another seed gives other {what}.{more}",
-    )
-
-
-def cfg_input(more: str = "") -> io.Float.Input:
-    return io.Float.Input(
-        "cfg",
-        default=7.5,
-        min=1.0,
-        max=100.0,
-        step=0.1,
-        round=0.01,
-        tooltip="How strongly the prompt shapes the picture. Higher values follow the prompt more "
-        "closely. At 1 the negative prompt is not used, and every step is twice as fast."
-        f"{more}",
-    )
-
-
-def denoise_input(name: str, default: float, tooltip: str) -> io.Float.Input:
-    """Return a denoise: the fraction of the schedule that a latent is sent back to."""
-    return io.Float.Input(name, default=default, min=0.01, max=1.0, step=0.01, tooltip=tooltip)
 
 
 def position_input(tooltip: str) -> io.Float.Input:
@@ -85,40 +49,19 @@ def negative_input() -> io.Conditioning.Input:
     )
 
 
-def schedule_inputs() -> list[io.Input]:
+def scheduler_input() -> io.Combo.Input:
     """The noise schedule. Euler on `ddim_uniform` is DDIM at eta 0, the paper's sampler."""
-    return [
-        io.Combo.Input(
-            "scheduler",
-            options=comfy.samplers.SCHEDULER_NAMES,
-            default="ddim_uniform",
-            tooltip="How the sampler's steps are spread between pure noise and the finished "
-            "picture. ddim_uniform is the paper's choice.",
-        ),
-        io.Int.Input(
-            "steps",
-            default=20,
-            min=2,
-            max=1000,
-            tooltip="Number of steps of the whole schedule. A frame uses the fraction of them that "
-            "is its denoise: half of them at 0.5. More steps give finer detail and take longer.",
-        ),
-    ]
-
-
-def blend_input() -> io.Combo.Input:
     return io.Combo.Input(
-        "blend",
-        options=list(BLENDS),
-        default="lerp",
-        tooltip="How two noisy neighbours are mixed. lerp keeps the strength of the noise, and the "
-        "colours that both neighbours have. slerp, the paper's choice, makes the noise and these "
-        "colours stronger. exact keeps the strength of the noise and makes these colours stronger. "
-        "The frames differ little.",
+        "scheduler",
+        options=comfy.samplers.SCHEDULER_NAMES,
+        default="ddim_uniform",
+        tooltip="How the sampler's steps are spread between pure noise and the finished picture. "
+        "ddim_uniform is the paper's choice.",
     )
 
 
 def pose_inputs() -> list[io.Input]:
+    """Return the inputs that poses come by."""
     return [
         io.ControlNet.Input(
             "control_net",
@@ -131,47 +74,15 @@ def pose_inputs() -> list[io.Input]:
             optional=True,
             tooltip="A pose for every keyframe, from Pose Extract, DWPose or an OpenPose editor.",
         ),
-        _strength_input(
-            "strength_at_keyframes",
-            1.0,
-            "Strength of the ControlNet for frames next to a keyframe. Higher values hold people "
-            "to the pose more strictly.",
-        ),
-        _strength_input(
-            "strength_half_way",
-            1.5,
-            "Strength of the ControlNet for the frame half-way between two keyframes. Higher "
-            "values hold people to the pose more strictly.",
-        ),
     ]
 
 
-def _strength_input(name: str, default: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(
-        name, default=default, min=0.0, max=10.0, step=0.05, optional=True, tooltip=tooltip
-    )
-
-
-def pose_motion_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "pose_motion",
-        options=list(MOTIONS),
-        default=MOTIONS[0],
-        optional=True,
-        tooltip="How joints move between two poses. swing turns arms and legs about their joints "
-        "and keeps their length. straight moves every joint on a straight line, as in the paper, "
-        "so that limbs can shrink half-way.",
-    )
-
-
 class PoseOptions(NamedTuple):
-    """What `pose_inputs` and `pose_motion_input` give."""
+    """What `pose_inputs` give, and the options of poses."""
 
     control_net: Any = None
     poses: Any = None
-    strength_at_keyframes: float = 1.0
-    strength_half_way: float = 1.5
-    motion: str = MOTIONS[0]
+    settings: PoseSettings = PoseSettings()
     size: tuple[int, int] | None = None
     """Height and width of the keyframes, which the poses are fitted to."""
 
@@ -222,9 +133,9 @@ def read_prompts(
         cfg,
         people,
         size,
-        pose.strength_at_keyframes,
-        pose.strength_half_way,
-        pose.motion,
+        pose.settings.strength_at_keyframes,
+        pose.settings.strength_half_way,
+        pose.settings.pose_motion,
     )
     return Prompts(guide, rest, away_rest)
 

@@ -10,17 +10,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.method.blend import noisy_blend
-from ..diffusion_interpolation.method.path import draw_noise
+from ..diffusion_interpolation.method.noise import draw_noise
+from ..diffusion_interpolation.settings import FrameSettings, SamplingSettings
 from .comfy.codec import carry_noisy, check_channels, to_network
 from .comfy.schedule import ComfySchedule, as_sigmas, host_sigmas
-from .inputs import (
-    blend_input,
-    check_latents,
-    denoise_input,
-    position_input,
-    schedule_inputs,
-    seed_input,
-)
+from .inputs import check_latents, position_input, scheduler_input
+from .option_inputs import input_of
 from .types import CATEGORY
 
 
@@ -43,24 +38,30 @@ class NoisyLatentLerp(io.ComfyNode):
                     "Place on the path: 0 is the first keyframe, 0.5 is half-way to the second, 1 "
                     "is the second, and so on.",
                 ),
-                denoise_input(
-                    "denoise",
-                    0.55,
-                    "Denoise of the picture, from 0 to 1 as in KSampler. Higher values let the "
-                    "model invent more. Under 0.25 the picture looks like a cross-fade. Above 0.65 "
-                    "it drifts away from the keyframes.",
+                input_of(
+                    FrameSettings,
+                    "max_denoise",
+                    name="denoise",
+                    help="Denoise of the picture, from 0 to 1 as in KSampler. Higher values let "
+                    "the model invent more. Under 0.25 the picture looks like a cross-fade. Above "
+                    "0.65 it drifts away from the keyframes.",
                 ),
-                *schedule_inputs(),
-                blend_input(),
-                io.Int.Input(
+                scheduler_input(),
+                input_of(SamplingSettings, "steps"),
+                input_of(FrameSettings, "blend", advanced=False),
+                input_of(
+                    FrameSettings,
                     "candidates",
                     default=1,
-                    min=1,
-                    max=64,
-                    tooltip="How many versions to make, each from other noise. CLIP Rerank chooses "
+                    help="How many versions to make, each from other noise. CLIP Rerank chooses "
                     "among them. More versions give a better choice and take longer.",
                 ),
-                seed_input("candidates"),
+                input_of(
+                    FrameSettings,
+                    "seed",
+                    help="The same seed gives the same candidates. Another seed gives other "
+                    "candidates.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(

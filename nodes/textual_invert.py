@@ -12,28 +12,22 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..diffusion_interpolation.method.inversion import Inversion, InversionSettings, invert
+from ..diffusion_interpolation.method.inversion import Inversion, invert
 from ..diffusion_interpolation.models.contract import PromptEmbeddings
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import SIZE, line_plot
+from ..diffusion_interpolation.settings import InversionSettings
 from .comfy.codec import ComfyCodec, check_channels
 from .comfy.conditioning import check_single, write_conditioning
 from .comfy.gradients import LearningModel
 from .comfy.schedule import ComfySchedule, host_sigmas
-from .inputs import (
-    cfg_input,
-    denoise_input,
-    negative_input,
-    positive_input,
-    read_keyframes,
-    read_prompts,
-    seed_input,
-)
+from .inputs import negative_input, positive_input, read_keyframes, read_prompts
+from .option_inputs import checked, inputs_of
 from .types import CATEGORY, INVERSION_KEY
 
 log = logging.getLogger(__name__)
 
-STEPS_OF_SCHEDULE = 1000  # levels are drawn anywhere, so the grid that they snap to is fine
+STEPS_OF_SCHEDULE = 1000  # any denoise is drawn, so the grid that it snaps to is fine
 
 
 class TextualInvert(io.ComfyNode):
@@ -54,63 +48,8 @@ class TextualInvert(io.ComfyNode):
                     tooltip="The pictures to learn from, in order, as one batch of at least 2.",
                 ),
                 positive_input(),
-                io.Int.Input(
-                    "steps",
-                    default=100,
-                    min=0,
-                    max=10000,
-                    tooltip="Number of learning steps; 100 to 500 are usual. More steps bring the "
-                    "pictures back more closely and take longer. At 0 nothing is learned, and "
-                    "every keyframe gets a copy of the prompt.",
-                ),
-                io.Float.Input(
-                    "learning_rate",
-                    default=1e-4,
-                    min=1e-7,
-                    max=1.0,
-                    step=1e-5,
-                    round=1e-8,
-                    tooltip="Size of each learning step. If it is too high, the loss curve rises. "
-                    "If it is too low, the curve stays flat. The demo's puppets need 0.25.",
-                ),
-                cfg_input(
-                    " Use the same cfg for sampling, because the learned prompts fit only this cfg."
-                ),
-                denoise_input(
-                    "min_denoise",
-                    0.33,
-                    "Lowest denoise at which the prompts are learned. Lower values teach finer "
-                    "detail.",
-                ),
-                denoise_input(
-                    "max_denoise",
-                    0.67,
-                    "Highest denoise at which the prompts are learned. Higher values teach layout "
-                    "and colours.",
-                ),
-                # a new one would mean learning again
-                seed_input("details of the learned prompts", new_each_run=False),
                 negative_input(),
-                io.Int.Input(
-                    "draws",
-                    default=1,
-                    min=1,
-                    max=64,
-                    optional=True,
-                    tooltip="How many times noise is drawn for each keyframe in a learning step. "
-                    "With higher values the loss falls more evenly, and each step takes that many "
-                    "times as long.",
-                ),
-                io.Int.Input(
-                    "augmentations",
-                    default=16,
-                    min=0,
-                    max=256,
-                    optional=True,
-                    tooltip="How many copies of each keyframe, altered in colour and crop, are "
-                    "used for learning. With them, the prompt learns the subject rather than every "
-                    "speck of the picture. At 0 only the keyframe itself is used.",
-                ),
+                *inputs_of(InversionSettings),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -139,30 +78,14 @@ class TextualInvert(io.ComfyNode):
         vae: Any,
         keyframes: Tensor,
         positive: Any,
-        steps: int,
-        learning_rate: float,
-        cfg: float,
-        min_denoise: float,
-        max_denoise: float,
-        seed: int,
         negative: Any = None,
-        draws: int = 1,
-        augmentations: int = 16,
+        **options: Any,
     ) -> io.NodeOutput:
+        """`options` are those of `InversionSettings`."""
         pictures = read_keyframes(keyframes, vae)
-        prompts = read_prompts(positive, negative, cfg, len(pictures))
+        [settings] = checked(options, InversionSettings)
+        prompts = read_prompts(positive, negative, settings.cfg, len(pictures))
         check_single("positive", prompts.positive)
-        settings = InversionSettings(
-            steps=steps,
-            learning_rate=learning_rate,
-            cfg=cfg,
-            min_denoise=min_denoise,
-            max_denoise=max_denoise,
-            draws=draws,
-            augmentations=augmentations,
-            seed=seed,
-        )
-        settings.check()
         if "hooks" in prompts.positive:
             log.warning("TextualInvert: positive's scheduled LoRAs are left out of the learning")
         wrapped = LearningModel(
@@ -174,7 +97,7 @@ class TextualInvert(io.ComfyNode):
         latents = wrapped.encode(pictures)
         check_channels("vae", latents, model)
         learned = _invert(wrapped, latents, pictures, prompts.guide, settings)
-        facts = {INVERSION_KEY: {"cfg": cfg, "losses": learned.losses}}
+        facts = {INVERSION_KEY: {"cfg": settings.cfg, "losses": learned.losses}}
         away = ExecutionBlocker("TextualInvert has no negative to give: connect its input negative")
         if negative is not None:
             away = write_conditioning(learned.negative, prompts.negative)

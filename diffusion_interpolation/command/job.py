@@ -1,178 +1,304 @@
-"""What a run of the command is asked to do."""
+"""What a run of the command is asked to do: its options, each written once (`options.py`)."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path as File
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_type_hints
 
-import torch
-
-from .. import demo
-from ..hub import pinned
-from ..method.bisection import FrameSettings
-from ..method.inversion import InversionSettings
 from ..method.path import Path
-from ..models.diffusers.model import DiffusersModel
-from ..pictures import Fit
-from ..poses.motion import Motion
-from ..poses.pose import Pairing, People
-from ..scoring.clip import ClipPair, open_clip_pair, transformers_pair
+from ..options import Option, Record, option, options_of
+from ..settings import (
+    Fit,
+    FrameSettings,
+    InversionSettings,
+    Pairing,
+    People,
+    PoseSettings,
+    SamplingSettings,
+)
 
 EMBEDDED, EMBEDDED_FLOW = "demo", "demo-flow"
 EMBEDDED_MODELS = (EMBEDDED, EMBEDDED_FLOW)
-"""The values of `ModelChoice.model` that are no files: a UNet and a flow transformer."""
+"""The values of `--model` that are no files: a UNet and a flow transformer."""
+
+# The embedded models know only puppets and the flaws in their training pictures, and they need a
+# higher learning rate than large models.
+_OF_EMBEDDED = {
+    "prompt": ["a puppet"],
+    "negative_prompt": "a double exposure",
+    "cfg": 2.0,
+    "inversion_learning_rate": 0.25,
+    "inversion_draws": 4,
+    "inversion_augmentations": 0,
+}
+# as much noise as in the embedded UNet: a flow model's shift puts more at the same denoise
+_OF_EMBEDDED_FLOW = {**_OF_EMBEDDED, "max_denoise": 0.39, "min_denoise": 0.22}
+OF_MODEL = {EMBEDDED: _OF_EMBEDDED, EMBEDDED_FLOW: _OF_EMBEDDED_FLOW}
+"""Defaults that differ with the value of `--model`, by the names of options."""
 
 
 @dataclass(frozen=True)
-class ModelChoice:
-    """Which networks a job runs on, and how."""
+class PictureSettings(Record):
+    """The pictures between which frames are made."""
 
-    model: str = EMBEDDED
-    config: str | None = None
-    controlnet: str | None = None
-    reranker: str | None = None
-    reranker_architecture: str = "ViT-L-14-quickgelu"
-    allow_download: bool = False
-    device: str = "cpu"
-    dtype: str = "float32"
-    steps: int = 20
-    max_batch: int = 16
+    images: list[File] = option(list, "Two or more pictures, in order.", metavar="IMAGE")
+    size: tuple[int, int] | None = option(
+        None,
+        "Size of the frames.",
+        metavar="WxH",
+        shown="the size of the first image",
+        identity=False,
+    )
+    fit: Fit = option(
+        "cover",
+        "How an image of another size is brought to the size of the frames.",
+        identity=False,
+    )
 
-    def pinned(self) -> ModelChoice:
-        """The same choice with a commit for each model that is to be downloaded from the hub."""
-        if not self.allow_download:
-            return self
-        names = ("model", "config", "controlnet")
-        return replace(self, **{name: pinned(name, getattr(self, name)) for name in names})
 
-    def load(self) -> DiffusersModel:
-        """The diffusion model. Raises `ValueError` for what cannot be read, or run here."""
-        _check_device(self.device)
-        options: dict[str, Any] = {
-            "steps": self.steps,
-            "max_batch": self.max_batch,
-            "device": self.device,
-            "dtype": getattr(torch, self.dtype),
-        }
-        if self.model == EMBEDDED:
-            return demo.load_model(self.controlnet == EMBEDDED, **options)
-        if self.model == EMBEDDED_FLOW:
-            return demo.load_flow(**options)
-        if File(self.model).suffix == ".safetensors":
-            if not self.config:
-                raise ValueError(
-                    f"config: got none, but {self.model} is a single file, which needs the folder "
-                    "with the configurations and tokenizers of such a model"
-                )
-            return DiffusersModel.from_single_file(
-                self.model, self.config, self.controlnet, self.allow_download, **options
-            )
-        return DiffusersModel.from_folder(
-            self.model, self.controlnet, self.allow_download, **options
-        )
+@dataclass(frozen=True)
+class TextSettings(Record):
+    """What the pictures show."""
 
-    def load_reranker(self) -> ClipPair | None:
-        """The CLIP that chooses among candidates, if there is one."""
-        if self.reranker is None:
-            return demo.reranker(self.device) if self.model in EMBEDDED_MODELS else None
-        place = File(self.reranker)
-        if place.is_dir():
-            return transformers_pair(place, self.device)
-        return open_clip_pair(self.reranker_architecture, place, self.device)
+    prompt: list[str] = option(
+        lambda: [""],
+        "Describes what all images show. Repeat the option to describe each image.",
+        metavar="TEXT",
+        shown="none",
+    )
+    negative_prompt: str = option(
+        "", "Describes what the frames should not look like.", metavar="TEXT", shown="none"
+    )
+    rerank_prompt: str = option(
+        "",
+        "Describes what the best candidate looks like.",
+        metavar="TEXT",
+        shown="the prompts",
+    )
+    rerank_negative_prompt: str = option(
+        "",
+        "Describes what the best candidate does not look like.",
+        metavar="TEXT",
+        shown="the negative prompt",
+    )
+
+
+@dataclass(frozen=True)
+class PeopleSettings(Record):
+    """The people in the pictures."""
+
+    pose: list[File] = option(
+        list,
+        "OpenPose files, one for each image. They need --controlnet or --model demo.",
+        metavar="JSON",
+        shown="none",
+        identity=False,
+    )
+    people: People = option(
+        "largest",
+        "Whether the largest person of each image is used, or everyone.",
+        identity=False,
+    )
+    pairing: Pairing = option(
+        "left to right",
+        "How the people of one image are paired with those of the next, with --people all: in this "
+        "order, or so that joints move as little as possible.",
+        identity=False,
+    )
+    fill_joints: bool = option(
+        False,
+        "Add a joint that an image lacks at the place where the other images have it, instead of "
+        "leaving it out.",
+        identity=False,
+    )
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Record):
+    """The networks that make frames and choose among candidates."""
+
+    model: str = option(
+        EMBEDDED,
+        "A folder in the layout of diffusers, or a .safetensors file together with --config. demo "
+        "and demo-flow are embedded models.",
+        metavar="PATH",
+    )
+    config: str | None = option(
+        None,
+        "Folder with the configurations for a single file.",
+        metavar="DIR",
+        shown="none",
+    )
+    controlnet: str | None = option(
+        None, "Folder of an OpenPose ControlNet, for --pose.", metavar="DIR", shown="none"
+    )
+    reranker: str | None = option(
+        None,
+        "A CLIP that ranks candidates: a folder, or a .safetensors file of open-clip.",
+        metavar="PATH",
+        shown="none",
+    )
+    reranker_architecture: str = option(
+        "ViT-L-14-quickgelu", "Architecture of the open-clip file.", metavar="NAME"
+    )
+    allow_download: bool = option(
+        False,
+        "Let --model, --config and --controlnet be OWNER/NAME or OWNER/NAME@REVISION on the "
+        "Hugging Face hub. path.json says which commit was fetched.",
+        identity=False,
+    )
+
+
+@dataclass(frozen=True)
+class MachineSettings(Record):
+    """What the networks run on."""
+
+    device: str | None = option(
+        None, "cuda, xpu, mps or cpu.", metavar="NAME", shown="the first that the machine has"
+    )
+    dtype: Literal["float32", "float16", "bfloat16"] | None = option(
+        None,
+        "Type of the networks' numbers: float32, float16 or bfloat16.",
+        metavar="NAME",
+        shown="float16 on cuda, otherwise float32",
+    )
+    max_batch: int = option(
+        16,
+        "How many candidates are denoised together. The frames do not depend on it.",
+        min=1,
+        max=4096,
+        identity=False,
+    )
+    checkpointing: bool = option(
+        False,
+        "Learn prompts with less memory, which takes about a third more time.",
+        identity=False,
+    )
+
+
+@dataclass(frozen=True)
+class OutputSettings(Record):
+    """What is written, and where."""
+
+    out: File | None = option(
+        None,
+        "Folder for the results.",
+        metavar="DIR",
+        shown="FIRST-to-LAST, by the names of the images",
+        identity=False,
+    )
+    frames: int = option(17, "Number of frames, the inputs included.", min=3)
+    fps: float = option(
+        12.0, "Frames per second of the WebP and the mp4.", min=0.01, max=1000.0, identity=False
+    )
+    overwrite: bool = option(False, "Replace another run in the folder of --out.", identity=False)
+
+
+class Part(NamedTuple):
+    """A record of a job, and how the names of its options differ from the record's own.
+
+    They are behind `prefix`, but for those that are `shared`: these have the value that the option
+    of the same name has in another record.
+    """
+
+    field: str
+    record: type[Record]
+    prefix: str = ""
+    shared: tuple[str, ...] = ()
+
+    def options(self) -> list[Option]:
+        """Return the options by which the command gives the record."""
+        own = [one for one in options_of(self.record) if one.name not in self.shared]
+        return [replace(one, name=self.prefix + one.name) for one in own]
+
+    def of(self, values: Mapping[str, Any]) -> Record:
+        """Return the record with `values` of the command's options."""
+        shared = {self.prefix + name: values[name] for name in self.shared}
+        return self.record.of({**values, **shared}, self.prefix)
+
+
+def _part(prefix: str = "", shared: tuple[str, ...] = ()) -> Any:
+    return field(metadata={"prefix": prefix, "shared": shared})
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a run needs to know.
+    """Everything that a run needs to know."""
 
-    `size` is (width, height); the cfg and the seed of `inversion` should be those of the sampling.
-    """
+    pictures: PictureSettings = _part()
+    output: OutputSettings = _part()
+    text: TextSettings = _part()
+    learning: InversionSettings = _part("inversion_", shared=("cfg", "seed"))
+    sampling: SamplingSettings = _part()
+    frames: FrameSettings = _part()
+    poses: PoseSettings = _part()
+    people: PeopleSettings = _part()
+    networks: NetworkSettings = _part()
+    machine: MachineSettings = _part()
 
-    images: list[File]
-    out: File
-    prompts: list[str]
-    negative: str = ""
-    frames: int = 17
-    cfg: float = 7.5
-    networks: ModelChoice = field(default_factory=ModelChoice)
-    bisection: FrameSettings = field(default_factory=FrameSettings)
-    inversion: InversionSettings = field(default_factory=InversionSettings)
-    checkpointing: bool = False
-    rerank_prompt: str = ""
-    rerank_negative: str = ""
-    poses: list[File] = field(default_factory=list)
-    people: People = "largest"
-    pairing: Pairing = "left to right"
-    motion: Motion = "swing"
-    fill_joints: bool = False
-    size: tuple[int, int] | None = None
-    fit: Fit = "cover"
-    fps: float = 12.0
-    overwrite: bool = False
+    @classmethod
+    def parts(cls) -> list[Part]:
+        """Return the records that a job is made of, in the order of the command's help."""
+        types = get_type_hints(cls)
+        return [Part(one.name, types[one.name], **one.metadata) for one in fields(cls)]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Job:
+        """Return the job that values of the command's options describe."""
+        return cls(**{part.field: part.of(values) for part in cls.parts()})
 
     def path(self) -> Path:
-        """The path; raises `ValueError` for settings that cannot be run."""
-        if len(self.images) < 2:
-            raise ValueError(f"images: got {len(self.images)}, a path needs at least 2")
-        inside = [image for image in self.images if self.out.resolve() in image.resolve().parents]
-        if inside:
-            raise ValueError(f"images: {inside[0]} lies in the output folder {self.out}")
-        if self.frames < 3:
-            raise ValueError(f"frames: got {self.frames}, needs at least 3, the inputs among them")
-        if len(self.prompts) not in (1, len(self.images)):
+        """Return the path; raise `ValueError` for settings that cannot be run."""
+        for part in self.parts():
+            getattr(self, part.field).check(part.prefix)
+        self._check_files()
+        self._check_poses()
+        images, prompts = self.pictures.images, self.text.prompt
+        if len(prompts) not in (1, len(images)):
             raise ValueError(
-                f"prompt: got {len(self.prompts)}, needs 1 or as many as images "
-                f"({len(self.images)})"
+                f"prompt: got {len(prompts)}, needs 1 or as many as images ({len(images)})"
             )
-        self.bisection.check()
-        if self.poses and self.networks.model == EMBEDDED_FLOW:
+        return Path.of(self.output.frames, len(images))
+
+    def _check_files(self) -> None:
+        images, out = self.pictures.images, self.output.out
+        if len(images) < 2:
+            raise ValueError(f"images: got {len(images)}, needs at least 2")
+        if out is None:
+            raise ValueError("out: got none, needs a folder for the results")
+        inside = [image for image in images if out.resolve() in image.resolve().parents]
+        if inside:
+            raise ValueError(f"images: got {inside[0]}, needs a file outside of the folder {out}")
+
+    def _check_poses(self) -> None:
+        networks, given = self.networks, self.people.pose
+        if given and networks.model == EMBEDDED_FLOW:
             raise ValueError(
                 f"pose: got poses, but {EMBEDDED_FLOW} has no ControlNet, which takes them; "
                 f"use --model {EMBEDDED}, or no --pose"
             )
-        if self.poses and not self.networks.controlnet:
+        if given and networks.model != EMBEDDED and not networks.controlnet:
             raise ValueError("pose: got poses, but no --controlnet, which takes them")
-        self._check_numbers()
-        return Path.of(self.frames, len(self.images))
+        if networks.controlnet and networks.model in EMBEDDED_MODELS:
+            raise ValueError(
+                f"controlnet: got {networks.controlnet}, but the embedded models take none from "
+                "outside"
+            )
 
-    def _check_numbers(self) -> None:
-        for name, value in (
-            ("cfg", self.cfg),
-            ("fps", self.fps),
-            ("learning rate", self.inversion.learning_rate),
-        ):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name}: got {value}, needs a finite number above 0")
-        self.inversion.check()
-
-    def frame_settings(self) -> dict[str, Any]:
-        """All but the pictures and the poses that frames depend on, in JSON's types."""
-        networks = asdict(self.networks)
-        for name in ("allow_download", "max_batch"):
-            del networks[name]
-        return {
-            "images": [image.name for image in self.images],
-            "frames": self.frames,
-            "prompts": self.prompts,
-            "negative": self.negative,
-            "cfg": self.cfg,
-            "motion": self.motion,
-            **networks,
-            **asdict(self.bisection),
-            "inversion_steps": self.inversion.steps,
-            "learning_rate": self.inversion.learning_rate,
-            "draws": self.inversion.draws,
-            "augmentations": self.inversion.augmentations,
-            "rerank_prompt": self.rerank_prompt,
-            "rerank_negative": self.rerank_negative,
-        }
+    def identity(self) -> dict[str, Any]:
+        """Return all options that frames depend on, but pictures and poses, in JSON's types."""
+        found = {}
+        for part in self.parts():
+            for one in part.options():
+                if one.identity:
+                    value = getattr(getattr(self, part.field), one.name.removeprefix(part.prefix))
+                    found[one.name] = value
+        return {**found, "images": [image.name for image in self.pictures.images]}
 
 
-def _check_device(name: str) -> None:
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device: {name} cannot be used ({reason})") from error
+def defaults_of(model: str) -> dict[str, Any]:
+    """Return the default of every option of the command, for a value of `--model`."""
+    found = {one.name: one.default for part in Job.parts() for one in part.options()}
+    return {**found, "model": model, **OF_MODEL.get(model, {})}

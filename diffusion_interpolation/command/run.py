@@ -8,7 +8,6 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path as File
@@ -40,6 +39,7 @@ from ..poses.format import pose_file, read_pictures
 from ..poses.pose import Pose, match_people
 from ..scoring.clip import Scorer
 from .job import EMBEDDED_MODELS, Job
+from .networks import load_model, load_reranker, resolved
 from .page import write_page
 from .run_folder import RunFolder
 
@@ -83,20 +83,21 @@ class _Run:
     def __init__(self, job: Job) -> None:
         self.path, self.stages = job.path(), Stages()
         # before anything is compared with an earlier run, whose model may have changed on the hub
-        self.job = job = replace(job, networks=job.networks.pinned())
-        originals = [read_picture(image) for image in job.images]
-        self.pictures = fit_keyframes(job.images, originals, job.size, job.fit)
+        self.job = job = resolved(job)
+        given = job.pictures
+        originals = [read_picture(image) for image in given.images]
+        self.pictures = fit_keyframes(given.images, originals, given.size, given.fit)
         self.size = self.pictures[0].size
         _check_size(job, self.size)
         self.poses = _read_poses(job, originals, self.size)
-        self.folder = RunFolder(job.out, self.path.frames, self._identity())
+        self.folder = RunFolder(job.output.out, self.path.frames, self._identity())
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal in two runs, so that one can continue where the other stopped."""
         joints = self.poses and [[pose.points.tolist() for pose in p] for p in self.poses]
         return {
             "version": __version__,
-            **self.job.frame_settings(),
+            **self.job.identity(),
             "size": self.size,
             "pixels": [_fingerprint(picture.tobytes()) for picture in self.pictures],
             "poses": joints and _fingerprint(repr(joints).encode()),
@@ -105,20 +106,20 @@ class _Run:
     @cached_property
     def model(self) -> DiffusersModel:
         with self.stages.stage("loading the model"):
-            return self.job.networks.load()
+            return load_model(self.job)
 
     @cached_property
     def scorer(self) -> Scorer | None:
         """What ranks candidates; None, said aloud, where there is nothing to rank by."""
         job = self.job
-        if job.bisection.candidates == 1:
+        if job.frames.candidates == 1:
             return None
-        positives = [job.rerank_prompt] if job.rerank_prompt else job.prompts
-        negative = job.rerank_negative or job.negative
+        positives = [job.text.rerank_prompt] if job.text.rerank_prompt else job.text.prompt
+        negative = job.text.rerank_negative_prompt or job.text.negative_prompt
         if not any(positives) and not negative:
             log.info("no prompt to rank candidates by: one candidate a frame")
             return None
-        pair = job.networks.load_reranker()
+        pair = load_reranker(job)
         if pair is None:
             log.info("no --reranker: one candidate a frame")
             return None
@@ -136,13 +137,13 @@ class _Run:
         return self._write_outputs(made_earlier=len(finished))
 
     def _open_folder(self) -> None:
-        if self.job.overwrite:
+        if self.job.output.overwrite:
             # nothing is removed for a run that cannot begin
             _ = self.model, self.scorer
             self.folder.clear()
         self.folder.open()
         self.stages.seconds |= self.folder.seconds()
-        named = zip(self.path.keyframes, self.job.images, self.pictures, strict=True)
+        named = zip(self.path.keyframes, self.job.pictures.images, self.pictures, strict=True)
         for index, image, picture in named:
             write_whole(self.folder.frame(index), keyframe_png(image, picture))
 
@@ -153,12 +154,14 @@ class _Run:
         guide = Guide(
             learned.positive,
             learned.negative,
-            self.job.cfg,
-            poses=self.poses,
-            pose_size=(self.size[1], self.size[0]),
-            motion=self.job.motion,
+            self.job.sampling.cfg,
+            self.poses,
+            (self.size[1], self.size[0]),
+            self.job.poses.strength_at_keyframes,
+            self.job.poses.strength_half_way,
+            self.job.poses.pose_motion,
         )
-        bisection = Bisection(model, self.path, guide, self.job.bisection, scorer)
+        bisection = Bisection(model, self.path, guide, self.job.frames, scorer)
         slots = [slot for slots in self.path.slots() for slot in slots]
         work = {slot.index: bisection.evaluations(slot) for slot in slots}
         if finished:
@@ -173,27 +176,27 @@ class _Run:
 
     def _conditioning(self, pictures: Tensor) -> Inversion:
         """The conditioning of the keyframes: learned now or before, or that of the prompt."""
-        job, file = self.job, self.folder.conditioning
+        job, text, file = self.job, self.job.text, self.folder.conditioning
         if file.is_file():
             return load_inversion(file)[0]
-        positive = self.model.encode_text(job.prompts)
-        negative = self.model.encode_text([job.negative])
-        if not job.inversion.steps:
+        positive = self.model.encode_text(text.prompt)
+        negative = self.model.encode_text([text.negative_prompt])
+        if not job.learning.steps:
             return Inversion(positive, negative, {})
-        self.model.checkpointing(job.checkpointing)
-        with self.stages.stage("textual inversion", job.inversion.steps) as bar:
+        self.model.checkpointing(job.machine.checkpointing)
+        with self.stages.stage("textual inversion", job.learning.steps) as bar:
 
             def show(_: int, loss: float) -> None:
                 bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
                 bar.update()
 
-            learned = invert(self.model, pictures, positive, negative, job.inversion, show)
-        words = {"prompts": job.prompts, "negative_prompt": job.negative}
-        save_inversion(file, learned, MadeFor(job.cfg, job.networks.model, **words))
+            learned = invert(self.model, pictures, positive, negative, job.learning, show)
+        made_for = job.sampling.cfg, job.networks.model, text.prompt, text.negative_prompt
+        save_inversion(file, learned, MadeFor(*made_for))
         return learned
 
     def _write_outputs(self, made_earlier: int) -> File:
-        folder, fps = self.folder, self.job.fps
+        folder, fps = self.folder, self.job.output.fps
         files = [folder.frame(index) for index in range(self.path.frames)]
         frames = [self._known(frame) for frame in planned(self.path)]
         with self.stages.stage("animation and page", 3) as bar:
@@ -204,9 +207,9 @@ class _Run:
             write_page(
                 folder.path / "index.html",
                 files,
-                " → ".join(image.stem for image in self.job.images),
+                " → ".join(image.stem for image in self.job.pictures.images),
                 frames=frames,
-                prompts=self.job.prompts,
+                prompts=self.job.text.prompt,
                 settings=_shown_settings(self.job),
             )
         folder.write_record(
@@ -241,19 +244,20 @@ def _read_poses(
     job: Job, originals: list[Image.Image], size: tuple[int, int]
 ) -> list[list[Pose]] | None:
     """The paired people of every keyframe, in pixels of pictures fitted to `size`."""
-    if not job.poses:
+    people = job.people
+    if not people.pose:
         return None
-    pictures = read_pictures([entry for file in job.poses for entry in pose_file(file)])
+    pictures = read_pictures([entry for file in people.pose for entry in pose_file(file)])
     if len(pictures) != len(originals):
         raise ValueError(
             f"pose: got {len(pictures)} for {len(originals)} images, needs one for each"
         )
-    people = []
+    posed = []
     for number, (original, picture) in enumerate(zip(originals, pictures, strict=True)):
-        placement = Placement.of(original.size, size, job.fit)
+        placement = Placement.of(original.size, size, job.pictures.fit)
         poses = picture.on((original.height, original.width), number)
-        people.append([pose.scaled(*placement) for pose in poses])
-    return match_people(people, job.people, job.pairing, job.fill_joints)
+        posed.append([pose.scaled(*placement) for pose in poses])
+    return match_people(posed, people.people, people.pairing, people.fill_joints)
 
 
 def _encode(model: DiffusersModel, keyframes: Tensor) -> Tensor:
@@ -264,17 +268,17 @@ def _encode(model: DiffusersModel, keyframes: Tensor) -> Tensor:
 
 
 def _shown_settings(job: Job) -> dict[str, str]:
-    s = job.bisection
+    s = job.frames
     return {
-        "negative prompt": job.negative,
+        "negative prompt": job.text.negative_prompt,
         "model": job.networks.model,
-        "frames": str(job.frames),
-        "denoise": f"{s.max_denoise:g} to {s.min_denoise:g}, {s.curve}",
-        "steps": str(job.networks.steps),
-        "cfg": f"{job.cfg:g}",
-        "inversion steps": str(job.inversion.steps),
+        "frames": str(job.output.frames),
+        "denoise": f"{s.max_denoise:g} to {s.min_denoise:g}, {s.denoise_curve}",
+        "steps": str(job.sampling.steps),
+        "cfg": f"{job.sampling.cfg:g}",
+        "inversion steps": str(job.learning.steps),
         "candidates": str(s.candidates),
-        "poses": "yes" if job.poses else "no",
+        "poses": "yes" if job.people.pose else "no",
         "seed": str(s.seed),
     }
 

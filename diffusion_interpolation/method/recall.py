@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from ..settings import FrameSettings
 from .candidates import Candidate, Candidates
 from .frame_cache import FrameCache, once_finished
 from .path import Slot
 from .picks import Picks
 from .plan import Plan
+
+_OF_ONE_FRAME = (
+    "candidates",
+    "min_candidates",
+    "max_denoise",
+    "min_denoise",
+    "denoise_curve",
+    "rank_fraction",
+    "smoothness_weight",
+)
+"""Settings that keys of single frames hold, or that only choose among candidates."""
+
+
+def of_all_frames(settings: FrameSettings) -> FrameSettings:
+    """Return the settings that every frame depends on, for the context of a `FrameCache`.
+
+    The others have their defaults, so that a change of them drops no frame that stays the same.
+    """
+    defaults = FrameSettings()
+    return replace(settings, **{name: getattr(defaults, name) for name in _OF_ONE_FRAME})
 
 
 @dataclass(frozen=True)

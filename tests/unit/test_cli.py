@@ -18,9 +18,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from diffusion_interpolation import __version__
 from diffusion_interpolation.command import run as run_module
 from diffusion_interpolation.command import run_folder
 from diffusion_interpolation.command.cli import main
+from diffusion_interpolation.command.job import Job
+from diffusion_interpolation.command.parser import parse_images
 from diffusion_interpolation.demo import load_model, weights_folder
 from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import write_pair
@@ -333,10 +336,10 @@ def _grey(folder: Path, size: tuple[int, int]) -> Path:
 BAD_IMAGES = {
     "not an image": (lambda f: [_text(f, "a.png"), _text(f, "b.png")], "no picture"),
     "missing": (lambda f: [f / "a.png", f / "b.png"], "there is no file"),
-    "a single one": (lambda f: [_grey(f, (SIZE, SIZE))], "images: got 1"),
+    "a single one": (lambda f: [_grey(f, (SIZE, SIZE))], "images: got 1, needs at least 2"),
     "in the output folder": (
         lambda f: [*[_grey(f, (SIZE, SIZE))] * 2, "--out", f],
-        "lies in the output folder",
+        "a file outside of the folder",
     ),
     "another size than the model's": (
         lambda f: [_grey(f, (512, 512))] * 2,
@@ -344,23 +347,18 @@ BAD_IMAGES = {
     ),
 }
 BAD_OPTIONS = {
-    "few frames": (lambda f: ["--frames", 2], "frames: got 2, needs at least 3"),
-    "levels the wrong way round": (lambda f: ["--levels", 0.3, 0.5], "denoise: got"),
-    "a level above 1": (lambda f: ["--levels", 1.2, 0.5], "denoise: got max_denoise 1.2"),
-    "no candidates": (lambda f: ["--candidates", 0], "candidates: got 0"),
+    "denoise the wrong way round": (
+        lambda f: ["--max-denoise", 0.3, "--min-denoise", 0.5],
+        "min_denoise: got 0.5, needs max_denoise (0.3) or less",
+    ),
     "too many prompts": (lambda f: ["--prompt", "a"] * 3, "prompt: got 3, needs 1 or as many"),
     "a long prompt": (lambda f: ["--prompt", "puppet " * 40], "prompt: has 42 tokens"),
     "too few poses": (lambda f: ["--pose", write_pair(f)[1][0]], "pose: got 1 for 2 images"),
     "a device that is none": (lambda f: ["--device", "toaster"], "device: toaster cannot be used"),
-    "a seed below 0": (lambda f: ["--seed", -1], "seed: got -1"),
-    "a seed of 64 bits": (lambda f: ["--seed", 2**63], "seed: got 9223372036854775808"),
-    "no speed": (lambda f: ["--fps", 0], "fps: got 0.0"),
-    "endless guidance": (lambda f: ["--cfg", "inf"], "cfg: got inf"),
-    "no rate": (lambda f: ["--learning-rate", 0], "learning rate: got 0.0"),
-    "steps back": (lambda f: ["--inversion-steps", -1], "inversion steps: got -1"),
-    "no draws": (lambda f: ["--draws", 0], "draws: got 0, needs at least 1"),
-    "no steps": (lambda f: ["--steps", 0], "steps: got 0"),
-    "no batch": (lambda f: ["--max-batch", 0], "max_batch: got 0"),
+    "learning the wrong way round": (
+        lambda f: ["--inversion-max-denoise", 0.2],
+        "inversion_min_denoise: got 0.33, needs less than max_denoise (0.2)",
+    ),
     "poses without a ControlNet for them": (
         lambda f: ["--model", "demo-flow", "--pose", *write_pair(f)[1]],
         "pose: got poses, but demo-flow has no ControlNet",
@@ -462,11 +460,59 @@ def test_poses_move_with_pictures_that_are_cut(tmp_path):
     assert np.abs(difference).max() <= 2
 
 
-def test_unknown_words_end_with_the_usage(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["a.png", "b.png", "--out", "x", "--size", "big"])
-    assert ended.value.code == 2
-    assert "needs WIDTHxHEIGHT" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--size big", "size: got 'big', needs WIDTHxHEIGHT, such as 512x512"),
+        ("--size 0x512", "size: got '0x512', needs WIDTHxHEIGHT, such as 512x512"),
+        ("--frames 2", "frames: got 2, needs 3 or more"),
+        ("--max-denoise 1.2", "max_denoise: got 1.2, needs 0.01 to 1.0"),
+        ("--candidates 0", "candidates: got 0, needs 1 to 64"),
+        ("--candidates some", "candidates: got 'some', needs a whole number"),
+        ("--seed -1", f"seed: got -1, needs 0 to {2**63 - 1}"),
+        (f"--seed {2**63}", f"seed: got {2**63}, needs 0 to {2**63 - 1}"),
+        ("--fps 0", "fps: got 0.0, needs 0.01 to 1000.0"),
+        ("--cfg inf", "cfg: got inf, needs 1.0 to 100.0"),
+        ("--inversion-learning-rate 0", "inversion_learning_rate: got 0.0, needs 1e-07 to 1.0"),
+        ("--inversion-steps -1", "inversion_steps: got -1, needs 0 to 10000"),
+        ("--inversion-draws 0", "inversion_draws: got 0, needs 1 to 64"),
+        ("--steps 0", "steps: got 0, needs 2 to 1000"),
+        ("--max-batch 0", "max_batch: got 0, needs 1 to 4096"),
+        ("--blend cubic", "blend: got 'cubic', needs one of slerp, lerp, exact"),
+        ("--dtype float8", "dtype: got 'float8', needs one of float32, float16, bfloat16"),
+        ("--stepz 3", "--stepz: no such option; did you mean --steps?"),
+        ("--levels 0.5 0.3", "--levels: no such option"),
+    ],
+)
+def test_a_wrong_word_gets_one_clear_line(words, told, capsys):
+    assert main(["a.png", "b.png", *words.split()]) == 2
+    assert capsys.readouterr().err == f"diffusion-interpolation: {told}\n"
+
+
+def test_the_demo_has_embedded_models_alone(capsys):
+    assert main(["demo", "--model", "other"]) == 2
+    assert "model: got 'other', needs one of demo, demo-flow" in capsys.readouterr().err
+
+
+def test_a_run_needs_no_name_for_its_folder():
+    assert parse_images(["a/one.png", "b.png", "two.jpg"])["out"] == Path("one-to-two")
+    assert parse_images(["one.png", "two.png", "--out", "here"])["out"] == Path("here")
+
+
+def test_defaults_are_those_of_the_model():
+    for words in (["--model", "demo-flow"], ["--model=demo-flow"]):
+        values = parse_images(["a.png", "b.png", *words, "--cfg", "3"])
+        assert values["max_denoise"] == 0.39 and values["inversion_learning_rate"] == 0.25
+        assert values["prompt"] == ["a puppet"] and values["cfg"] == 3.0
+    values = parse_images(["a.png", "b.png", "--model", "other", "--prompt", "a", "--prompt", "b"])
+    assert values["max_denoise"] == 0.55 and values["prompt"] == ["a", "b"]
+    learning = Job.of(values).learning
+    assert learning.cfg == 7.5 and learning.augmentations == 16
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"diffusion-interpolation {__version__}\n"
 
 
 def test_help_needs_none_of_the_heavy_libraries():

@@ -96,7 +96,10 @@ def test_no_steps_give_the_prompts_back():
     ("change", "message"),
     [
         ({"steps": -1}, "^steps: got -1, needs 0 to 10000"),
-        ({"min_denoise": 0.7, "max_denoise": 0.3}, "min_denoise: got 0.7, needs less than max_denoise"),
+        (
+            {"min_denoise": 0.7, "max_denoise": 0.3},
+            "min_denoise: got 0.7, needs less than max_denoise",
+        ),
     ],
 )
 def test_settings_out_of_range(change, message):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffusion_interpolation.command.cli import _best_device
+from diffusion_interpolation.command.job import Job, defaults_of
+from diffusion_interpolation.command.networks import resolved
 from diffusion_interpolation.models.memory import Batches, accelerators, out_of_memory
 
 OUT_OF_MEMORY = [
@@ -54,4 +55,6 @@ def test_the_command_runs_on_what_there_is(monkeypatch, present, want):
     for name, kind in (("cuda", torch.cuda), ("xpu", torch.xpu), ("mps", torch.backends.mps)):
         monkeypatch.setattr(kind, "is_available", lambda name=name: name in present)
     assert accelerators() == list(present)
-    assert _best_device() == want
+    job = resolved(Job.of(defaults_of("demo")))
+    assert job.machine.device == want
+    assert job.machine.dtype == ("float16" if want == "cuda" else "float32")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_interpolation.command.cli import _parser
+from diffusion_interpolation.command.job import defaults_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = "README.md", "docs/measurements.md"
@@ -52,9 +52,8 @@ def test_all_templates_are_listed():
 
 
 def test_options_are_those_of_the_command():
-    known = {
-        option: action.default for action in _parser()._actions for option in action.option_strings
-    }
+    defaults = defaults_of("a model of one's own").items()
+    known = {f"--{name.replace('_', '-')}": default for name, default in defaults}
     told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", section("The command"))) - {"--help"}
     assert len(told) > 10 and told <= set(known)
     for option in ("--frames", "--candidates", "--inversion-steps"):

@@ -1,0 +1,188 @@
+"""Reads the words of a command line into values of options; tyro knows their grammar."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, UseAppendAction, arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+from ..options import Option, Record, option
+from .job import EMBEDDED, OF_MODEL, Job, Part, defaults_of
+
+PROGRAM = "diffusion-interpolation"
+ABOUT = f"""Make the frames between two or more pictures.
+
+{PROGRAM} demo makes the frames between two drawn puppets (see demo --help).
+
+{PROGRAM} --version prints the version.
+
+An example: {PROGRAM} a.png b.png --model path/to/stable-diffusion --prompt "a dog"
+"""
+ABOUT_DEMO = """Make the frames between two drawn puppets with an embedded model.
+
+The small Stable Diffusion has a ControlNet for poses; the flow transformer has none.
+"""
+_OF_THE_DEMO = ("output", "text", "learning", "sampling", "frames", "poses", "machine")
+
+
+class UsageError(Exception):
+    """Raised for a word that is no option, and for a value that its option does not take."""
+
+
+@dataclass(frozen=True)
+class DemoSettings(Record):
+    """The embedded models."""
+
+    model: Literal["demo", "demo-flow"] = option(
+        EMBEDDED, "A small Stable Diffusion, or a small flow transformer."
+    )
+
+
+def parse_images(words: Sequence[str]) -> dict[str, Any]:
+    """Return the value of every option of the command."""
+    values = _parse(words, Job.parts(), PROGRAM, ABOUT, defaults_of(_model_in(words)))
+    if values["out"] is None and values["images"]:
+        first, *_, last = values["images"] * 2
+        values["out"] = Path(f"{first.stem}-to-{last.stem}")
+    return values
+
+
+def parse_demo(words: Sequence[str]) -> dict[str, Any]:
+    """Return the value of every option of `demo`, and of the command's others."""
+    defaults = {**defaults_of(_model_in(words)), "out": Path("demo-out")}
+    parts = [Part("demo", DemoSettings)]
+    parts += [part for part in Job.parts() if part.field in _OF_THE_DEMO]
+    return _parse(words, parts, f"{PROGRAM} demo", ABOUT_DEMO, defaults)
+
+
+def _model_in(words: Sequence[str]) -> str:
+    """Return the value of `--model`, on which the defaults of other options depend."""
+    found = EMBEDDED
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        if word == "--model":
+            found = following
+        elif word.startswith("--model="):
+            found = word.removeprefix("--model=")
+    return found
+
+
+def _parse(
+    words: Sequence[str], parts: list[Part], prog: str, about: str, defaults: dict[str, Any]
+) -> dict[str, Any]:
+    groups = [(part.field, _group(part, defaults)) for part in parts]
+    nested = [(name, kind, field(default_factory=kind)) for name, kind in groups]
+    parsed, unknown = tyro.cli(
+        make_dataclass("Options", nested),
+        args=words,
+        prog=prog,
+        description=about,
+        config=(OmitArgPrefixes,),
+        return_unknown_args=True,
+    )
+    given = {n: v for group in vars(parsed).values() for n, v in vars(group).items()}
+    if unknown:
+        raise UsageError(_unknown(unknown[0], list(given)))
+    # an option that may be repeated has no default while it is read, since words are added to it
+    lists = {name: defaults[name] for name, value in given.items() if value == []}
+    return {**defaults, **given, **lists}
+
+
+def _unknown(word: str, names: list[str]) -> str:
+    flags = [_flag(name) for name in names]
+    close = difflib.get_close_matches(word.split("=")[0], flags, 1)
+    return f"{word}: no such option{f'; did you mean {close[0]}?' if close else ''}"
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _group(part: Part, defaults: dict[str, Any]) -> type:
+    """Return a dataclass of a part's options that says to tyro how each is read and explained."""
+    made, about = [], part.record.__doc__.split("\n\n")[0]
+    for one in part.options():
+        default = defaults[one.name]
+        several = isinstance(default, list)
+        given = field(default_factory=list) if several else field(default=default)
+        made.append((one.name, _annotated(one, default), given))
+    return make_dataclass(part.field, made, namespace={"__doc__": about})
+
+
+def _annotated(one: Option, default: Any) -> Any:
+    told = {"help": one.help, "help_behavior_hint": _hint(one, default)}
+    if one.metavar:
+        told["metavar"] = one.metavar
+    if one.type is bool:
+        return FlagCreatePairsOff[Annotated[bool, arg(**told)]]
+    if one.name == "images":
+        return Positional[Annotated[one.type, arg(**told)]]
+    if one.type == list[str]:
+        return UseAppendAction[Annotated[one.type, arg(**told)]]
+    if isinstance(default, list):
+        return Annotated[one.type, arg(**told)]
+    return Annotated[Any, _spec(one), arg(**told)]
+
+
+def _spec(one: Option) -> PrimitiveConstructorSpec:
+    """Return how one word is read as the value of an option."""
+    metavar = f"{{{','.join(one.choices)}}}" if one.choices else _METAVARS.get(one.type, "TEXT")
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: _read(one, words[0]),
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _read(one: Option, word: str) -> Any:
+    """Return the value of an option; raise `UsageError` for another word than it takes."""
+    try:
+        value = word if one.choices else _CONVERTERS.get(one.type, one.type)(word)
+    except ValueError:
+        value = word
+    try:
+        one.check(value)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return value
+
+
+def _size(word: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", word)
+    if not found:
+        raise UsageError(f"size: got {word!r}, needs WIDTHxHEIGHT, such as 512x512")
+    return int(found[1]), int(found[2])
+
+
+_METAVARS = {int: "N", float: "X"}
+_CONVERTERS: dict[Any, Callable[[str], Any]] = {tuple[int, int]: _size}
+
+
+def _hint(one: Option, default: Any) -> str:
+    """Return the default in words, and those of the embedded models where they differ."""
+    if one.type is bool or one.name == "images":
+        return ""
+    plain = one.shown or _shown(one.default)
+    others: dict[str, list[str]] = {}
+    for model, values in OF_MODEL.items():
+        if one.name in values:
+            others.setdefault(_shown(values[one.name]), []).append(model)
+    if one.name == "out" and default:
+        plain = _shown(default)
+    told = [plain, *(f"{value} with {' and '.join(models)}" for value, models in others.items())]
+    return f"(default: {'; '.join(told)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
