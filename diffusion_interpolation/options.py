@@ -48,16 +48,12 @@ class Option:
         """The values that an option has which is one of several words; otherwise none."""
         return get_args(self.type) if get_origin(self.type) is Literal else ()
 
-    def check(self, value: Any, prefix: str = "") -> None:
-        """Raise `ValueError` for a value that is no choice, no number, or out of range.
-
-        `prefix` stands before the name of the option, where the user sees it so.
-        """
+    def fault(self, value: Any) -> str:
+        """Say what is wrong with a value that is no choice, no number, or out of range."""
         if value is None and self.default is None:
-            return
-        if needs := self._needs(value):
-            got = repr(value) if isinstance(value, str) else value
-            raise ValueError(f"{prefix}{self.name}: got {got}, needs {needs}")
+            return ""
+        needs, got = self._needs(value), repr(value) if isinstance(value, str) else value
+        return f"{self.name}: got {got}, needs {needs}" if needs else ""
 
     def _needs(self, value: Any) -> str:
         """What a wrong value should be; empty for a right one."""
@@ -102,10 +98,15 @@ class Record:
         names = [one.name for one in fields(cls) if prefix + one.name in values]
         return cls(**{name: values[prefix + name] for name in names})
 
+    def fault(self) -> str:
+        """Say what is wrong with options together that are right alone; empty if nothing is."""
+        return ""
+
     def check(self, prefix: str = "") -> None:
-        """Raise `ValueError` for the first option out of range; its name is told with `prefix`."""
-        for one in options_of(type(self)):
-            one.check(getattr(self, one.name), prefix)
+        """Raise `ValueError` for the first fault; `prefix` stands before the option's name."""
+        alone = (one.fault(getattr(self, one.name)) for one in options_of(type(self)))
+        if fault := next(filter(None, alone), "") or self.fault():
+            raise ValueError(prefix + fault)
 
 
 @cache

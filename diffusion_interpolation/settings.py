@@ -126,13 +126,12 @@ class FrameSettings(Record):
     )
     min_candidates: int = 3
 
-    def check(self, prefix: str = "") -> None:
-        super().check(prefix)
-        if self.min_denoise > self.max_denoise:
-            raise ValueError(
-                f"{prefix}min_denoise: got {self.min_denoise}, needs max_denoise "
-                f"({self.max_denoise}) or less"
-            )
+    def fault(self) -> str:
+        if self.min_denoise <= self.max_denoise:
+            return ""
+        return (
+            f"min_denoise: got {self.min_denoise}, needs max_denoise ({self.max_denoise}) or less"
+        )
 
     def denoise(self, depth: int, depths: int) -> float:
         """Return the denoise of `depth`, from `max_denoise` at 1 to `min_denoise` at `depths`.
@@ -275,10 +274,8 @@ class InversionSettings(Record):
     hold_norms: bool = True
     evaluate_every: int = 10
 
-    def check(self, prefix: str = "") -> None:
-        super().check(prefix)
-        if self.min_denoise >= self.max_denoise:
-            raise ValueError(
-                f"{prefix}min_denoise: got {self.min_denoise}, needs less than max_denoise "
-                f"({self.max_denoise})"
-            )
+    def fault(self) -> str:
+        if self.min_denoise < self.max_denoise:
+            return ""
+        low, high = self.min_denoise, self.max_denoise
+        return f"min_denoise: got {low}, needs less than max_denoise ({high})"

@@ -149,10 +149,8 @@ def _read(one: Option, word: str) -> Any:
         value = word if one.choices else _CONVERTERS.get(one.type, one.type)(word)
     except ValueError:
         value = word
-    try:
-        one.check(value)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    if fault := one.fault(value):
+        raise UsageError(fault)
     return value
 
 

@@ -18,7 +18,8 @@ def row_seed(seed: int, position: float, candidate: int) -> int:
 
     `position` is in keyframes. Raises `ValueError` for a `seed` below 0, or of 2^63 and more.
     """
-    option_of(FrameSettings, "seed").check(seed)
+    if fault := option_of(FrameSettings, "seed").fault(seed):
+        raise ValueError(fault)
     key = struct.pack("<qdq", seed, position, candidate)
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
 

@@ -17,8 +17,8 @@ PACK = "comfyui-diffusion-interpolation"
 CATEGORY = "Diffusion Interpolation"
 # lists that grow with the host, and with the user's folders
 _HOSTS_OWN = ("scheduler", "sampler_name", "clip_file", "file")
-# `advanced` and the like, which newer hosts add
-_STABLE = ("default", "min", "max", "step", "round", "tooltip", "options", "multiline")
+# newer hosts add others
+_STABLE = ("default", "min", "max", "step", "round", "tooltip", "options", "multiline", "advanced")
 
 
 def interface(server: comfy_host.Server) -> dict[str, Any]:
