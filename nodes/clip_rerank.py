@@ -43,24 +43,7 @@ class CLIPRerank(io.ComfyNode):
                     "of the pictures that it keeps.",
                 ),
             ],
-            outputs=[
-                io.Image.Output(
-                    "best_images",
-                    display_name="images",
-                    tooltip="The kept pictures, the best first.",
-                ),
-                io.Latent.Output(
-                    "best_latents",
-                    display_name="latents",
-                    tooltip="The latents of the kept pictures, if the input latents is connected.",
-                ),
-                io.String.Output(
-                    "scores",
-                    display_name="scores",
-                    tooltip="One line for each candidate, the best first. Preview as Text shows "
-                    "the lines.",
-                ),
-            ],
+            outputs=_outputs(),
         )
 
     @classmethod
@@ -92,3 +75,23 @@ def _chosen(latents: dict[str, Any] | None, best: Tensor) -> Any:
         elif isinstance(value, list) and len(value) == count:
             chosen[key] = [value[i] for i in best.tolist()]
     return chosen
+
+
+def _outputs() -> list[io.Output]:
+    return [
+        io.Image.Output(
+            "best_images",
+            display_name="images",
+            tooltip="The kept pictures, the best first.",
+        ),
+        io.Latent.Output(
+            "best_latents",
+            display_name="latents",
+            tooltip="The latents of the kept pictures, if the input latents is connected.",
+        ),
+        io.String.Output(
+            "scores",
+            display_name="scores",
+            tooltip="One line for each candidate, the best first. Preview as Text shows the lines.",
+        ),
+    ]

@@ -54,10 +54,7 @@ class ConditionedDenoise(io.ComfyNode):
                 ),
                 positive_input(),
                 input_of(SamplingSettings, "cfg"),
-                position_input(
-                    "The position whose prompts and poses are used. Use the same position as in "
-                    "Noisy Latent Lerp.",
-                ),
+                position_input("The position of Noisy Latent Lerp, for its prompts and poses."),
                 input_of(
                     FrameSettings,
                     "seed",
@@ -75,13 +72,7 @@ class ConditionedDenoise(io.ComfyNode):
                 ),
                 *inputs_of(PoseSettings),
             ],
-            outputs=[
-                io.Latent.Output(
-                    "latent",
-                    display_name="latent",
-                    tooltip="The clean latents, one for each candidate.",
-                )
-            ],
+            outputs=_outputs(),
         )
 
     @classmethod
@@ -134,6 +125,16 @@ class ConditionedDenoise(io.ComfyNode):
         # sigmas that do not fall to 0 leave noise for another node
         carried = carry_noisy(model, sampled.latents, sigmas[-1])
         return io.NodeOutput({**noisy_latent, "samples": carried})
+
+
+def _outputs() -> list[io.Output]:
+    return [
+        io.Latent.Output(
+            "latent",
+            display_name="latent",
+            tooltip="The clean latents, one for each candidate.",
+        )
+    ]
 
 
 def _check_start(model: Any, sigma: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.samplers
@@ -12,6 +13,7 @@ from ..diffusion_interpolation.method.bisection import Bisection
 from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.method.picks import Picks
 from ..diffusion_interpolation.method.recall import of_all_frames
+from ..diffusion_interpolation.options import Record, option
 from ..diffusion_interpolation.scoring.clip import Scorer
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import ComfyCodec, check_channels, from_network
@@ -36,9 +38,42 @@ from .preview.memory import KEYFRAMES, frame_cache, holds_nothing
 from .types import CATEGORY, Reranker
 
 
+@dataclass(frozen=True)
+class PathSettings(Record):
+    """Options of the node alone."""
+
+    frames_per_gap: int = option(
+        15,
+        "Number of new frames between two neighbouring keyframes. 15 makes 17 frames, the two "
+        "keyframes included. More frames make a slower and smoother film and take longer.",
+        min=1,
+        max=1023,
+    )
+    max_batch: int = option(
+        0,
+        "How many frames and candidates are denoised together. Higher values need more memory and "
+        "can be faster. At 0 as many as fit in memory are taken, but at most 32. The frames do not "
+        "depend on this number, except with the sampler dpm_adaptive.",
+        min=0,
+        max=4096,
+        advanced=True,
+    )
+    picks: str = option(
+        "",
+        "The candidates that you chose in the slider below. You can also type them: 0.5: 3 takes "
+        "candidate 3 of the frame half-way, and 0.5: roll 1 draws new candidates there. Only "
+        "frames that depend on a changed choice are made again.",
+        advanced=True,
+    )
+
+
+RECORDS = PathSettings, FrameSettings, SamplingSettings, PoseSettings
+
+
 class FrameBisector(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        frames_per_gap, *others = inputs_of(PathSettings)
         seed, *frames = inputs_of(FrameSettings)
         return io.Schema(
             node_id="FrameBisector",
@@ -48,85 +83,17 @@ class FrameBisector(io.ComfyNode):
             "then the frames at the quarters, and so on. The keyframes themselves stay as they "
             "are.",
             inputs=[
-                io.Model.Input("model", tooltip="The model that draws the frames."),
-                io.Vae.Input("vae", tooltip="The model's VAE."),
-                io.Image.Input(
-                    "keyframes",
-                    tooltip="The pictures between which frames are made, in order, as one batch of "
-                    "at least 2 (Batch Images).",
-                ),
-                positive_input(),
-                negative_input(),
-                Reranker.Input(
-                    "reranker",
-                    optional=True,
-                    tooltip="Chooses the best candidate of each frame. Without a reranker, each "
-                    "frame has one candidate.",
-                ),
-                *pose_inputs(),
-                io.Int.Input(
-                    "frames_per_gap",
-                    default=15,
-                    min=1,
-                    max=1023,
-                    tooltip="Number of new frames between two neighbouring keyframes. 15 makes 17 "
-                    "frames, the two keyframes included. More frames make a slower and smoother "
-                    "film and take longer.",
-                ),
+                *_sockets(),
+                frames_per_gap,
                 seed,
                 *inputs_of(SamplingSettings),
                 *frames,
-                advanced(
-                    io.Combo.Input(
-                        "sampler_name",
-                        options=comfy.samplers.SAMPLER_NAMES,
-                        default="euler",
-                        tooltip="The sampler that removes the noise. euler is the paper's choice "
-                        "(DDIM).",
-                    )
-                ),
+                advanced(_sampler_input()),
                 advanced(scheduler_input()),
                 *inputs_of(PoseSettings),
-                advanced(
-                    io.Int.Input(
-                        "max_batch",
-                        default=0,
-                        min=0,
-                        max=4096,
-                        optional=True,
-                        tooltip="How many frames and candidates are denoised together. Higher "
-                        "values need more memory and can be faster. At 0 as many as fit in memory "
-                        "are taken, but at most 32. The frames do not depend on this number, "
-                        "except with the sampler dpm_adaptive.",
-                    )
-                ),
-                advanced(
-                    io.String.Input(
-                        "picks",
-                        default="",
-                        optional=True,
-                        tooltip="The candidates that you chose in the slider below. You can also "
-                        "type them: 0.5: 3 takes candidate 3 of the frame half-way, and 0.5: roll "
-                        "1 draws new candidates there. Only frames that depend on a changed choice "
-                        "are made again.",
-                    )
-                ),
+                *others,
             ],
-            outputs=[
-                io.Image.Output(
-                    "frames",
-                    display_name="frames",
-                    tooltip="All frames in order, the keyframes included.",
-                ),
-                io.Latent.Output(
-                    "latents", display_name="latents", tooltip="The latents of all frames."
-                ),
-                io.String.Output(
-                    "scores",
-                    display_name="scores",
-                    tooltip="One line for each new frame. Preview as Text shows the lines.",
-                ),
-            ],
+            outputs=_outputs(),
             is_output_node=True,
         )
 
@@ -141,20 +108,17 @@ class FrameBisector(io.ComfyNode):
         vae: Any,
         keyframes: Tensor,
         positive: Any,
-        frames_per_gap: int,
         sampler_name: str,
         scheduler: str,
         negative: Any = None,
         reranker: Scorer | None = None,
         control_net: Any = None,
         poses: Any = None,
-        max_batch: int = 0,
-        picks: str = "",
         **options: Any,
     ) -> io.NodeOutput:
-        """`options` are those of the records in the schema."""
+        """`options` are those of `RECORDS`."""
         pictures = read_keyframes(keyframes, vae)
-        settings, sampling, posing = checked(options, FrameSettings, SamplingSettings, PoseSettings)
+        path, settings, sampling, posing = checked(options, *RECORDS)
         pose = PoseOptions(control_net, poses, posing, tuple(pictures.shape[2:]))
         prompts = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
         schedule = ComfySchedule(model, host_sigmas(model, scheduler, sampling.steps))
@@ -164,17 +128,17 @@ class FrameBisector(io.ComfyNode):
             PoseControl(control_net, model, vae),
             positive=prompts.positive,
             negative=prompts.negative,
-            rows=max_batch,
+            rows=path.max_batch,
         )
         wrapped = ComfyModel(schedule, sampler, ComfyCodec(model, vae))
         drawing = (model, vae, reranker, scheduler, sampler_name, sampling)
         bisection = Bisection(
             wrapped,
-            Path((frames_per_gap,) * (len(pictures) - 1)),
+            Path((path.frames_per_gap,) * (len(pictures) - 1)),
             prompts.guide,
             settings,
             reranker,
-            Picks.parse(picks),
+            Picks.parse(path.picks),
             # all that a frame depends on, except its place, its denoise and its neighbours
             frame_cache(fingerprint(drawing, of_all_frames(settings), positive, negative, pose)),
             THUMBNAIL,
@@ -183,6 +147,52 @@ class FrameBisector(io.ComfyNode):
         made = run.make(cls.hidden)
         latents = {"samples": from_network(model, made.latents)}
         return io.NodeOutput(made.images, latents, "\n".join(made.lines), ui=made.ui)
+
+
+def _sockets() -> list[io.Input]:
+    return [
+        io.Model.Input("model", tooltip="The model that draws the frames."),
+        io.Vae.Input("vae", tooltip="The model's VAE."),
+        io.Image.Input(
+            "keyframes",
+            tooltip="The pictures between which frames are made, in order, as one batch of at "
+            "least 2 (Batch Images).",
+        ),
+        positive_input(),
+        negative_input(),
+        Reranker.Input(
+            "reranker",
+            optional=True,
+            tooltip="Chooses the best candidate of each frame. Without a reranker, each frame has "
+            "one candidate.",
+        ),
+        *pose_inputs(),
+    ]
+
+
+def _sampler_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "sampler_name",
+        options=comfy.samplers.SAMPLER_NAMES,
+        default="euler",
+        tooltip="The sampler that removes the noise. euler is the paper's choice (DDIM).",
+    )
+
+
+def _outputs() -> list[io.Output]:
+    return [
+        io.Image.Output(
+            "frames",
+            display_name="frames",
+            tooltip="All frames in order, the keyframes included.",
+        ),
+        io.Latent.Output("latents", display_name="latents", tooltip="The latents of all frames."),
+        io.String.Output(
+            "scores",
+            display_name="scores",
+            tooltip="One line for each new frame. Preview as Text shows the lines.",
+        ),
+    ]
 
 
 def _encode(wrapped: ComfyModel, model: Any, vae: Any, pictures: Tensor) -> Tensor:

@@ -63,25 +63,7 @@ class NoisyLatentLerp(io.ComfyNode):
                     "candidates.",
                 ),
             ],
-            outputs=[
-                io.Latent.Output(
-                    "noisy_latent",
-                    display_name="noisy_latent",
-                    tooltip="The noisy mixes, one for each candidate. The sampler that takes them "
-                    "must not add noise.",
-                ),
-                io.Sigmas.Output(
-                    "sigmas",
-                    display_name="sigmas",
-                    tooltip="The rest of the schedule, from the noise of the mix to the finished "
-                    "picture.",
-                ),
-                io.Float.Output(
-                    "place",
-                    display_name="position",
-                    tooltip="The same position, for the next node.",
-                ),
-            ],
+            outputs=_outputs(),
         )
 
     @classmethod
@@ -122,6 +104,27 @@ class NoisyLatentLerp(io.ComfyNode):
         kept = {key: value for key, value in latents.items() if key != "batch_index"}
         carried = {**kept, "samples": carry_noisy(model, noisy, sigmas[0])}
         return io.NodeOutput(carried, sigmas, position)
+
+
+def _outputs() -> list[io.Output]:
+    return [
+        io.Latent.Output(
+            "noisy_latent",
+            display_name="noisy_latent",
+            tooltip="The noisy mixes, one for each candidate. The sampler that takes them "
+            "must not add noise.",
+        ),
+        io.Sigmas.Output(
+            "sigmas",
+            display_name="sigmas",
+            tooltip="The rest of the schedule, from the noise of the mix to the finished picture.",
+        ),
+        io.Float.Output(
+            "place",
+            display_name="position",
+            tooltip="The same position, for the next node.",
+        ),
+    ]
 
 
 def _neighbours(keyframes: Tensor, position: float) -> tuple[Tensor, Tensor, float]:
