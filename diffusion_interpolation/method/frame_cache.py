@@ -138,7 +138,7 @@ class FrameCache:
     def keys(
         self,
         slot: Slot,
-        level: float,
+        denoise: float,
         ranked_after: int,
         ends: tuple[Tensor, Tensor],
         numbers: Iterable[int],
@@ -147,7 +147,7 @@ class FrameCache:
 
         The candidates are ranked after `ranked_after` steps; 0 means that they are finished first.
         """
-        frame = fingerprint(self.context, slot.position, level, ranked_after, slot.weight, ends)
+        frame = fingerprint(self.context, slot.position, denoise, ranked_after, slot.weight, ends)
         return {number: fingerprint(frame, number) for number in numbers}
 
 

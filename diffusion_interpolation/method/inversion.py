@@ -96,13 +96,13 @@ class Inverter:
     def _noisy(self, latents: Tensor, noise: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return latents with noise, and their denoise: `places` in 0..1 of the settings' range."""
         s = self.settings
-        levels = s.min_denoise + (s.max_denoise - s.min_denoise) * places
-        scales = torch.tensor([self._scales(level) for level in levels.tolist()]).to(latents)
+        denoise = s.min_denoise + (s.max_denoise - s.min_denoise) * places
+        scales = torch.tensor([self._scales(one) for one in denoise.tolist()]).to(latents)
         signal, sigma = scales[:, :, None, None, None].unbind(1)
-        return signal * latents + sigma * noise, levels
+        return signal * latents + sigma * noise, denoise
 
-    def _scales(self, level: float) -> tuple[float, float]:
-        return self.model.scales(self.model.schedule(level))
+    def _scales(self, denoise: float) -> tuple[float, float]:
+        return self.model.scales(self.model.schedule(denoise))
 
     def loss(self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int]) -> Tensor:
         """`|| eps_hat - noise ||^2` per element, `(n,)`, for latents `(n, c, h', w')`.
@@ -110,26 +110,31 @@ class Inverter:
         The latents are of the keyframes `rows`, noised at `places`. `eps_hat` is guided unless the
         settings say otherwise.
         """
-        noisy, levels = self._noisy(latents, noise, places)
+        noisy, denoise = self._noisy(latents, noise, places)
         positive = self.positive.rows(rows)
         if self.guided:
-            away, towards = self._halves(noisy, levels, positive)
-            predicted = away + self.settings.cfg * (towards - away)
+            under_negative, under_positive = self._halves(noisy, denoise, positive)
+            predicted = under_negative + self.settings.cfg * (under_positive - under_negative)
         else:
-            predicted = self.model.predict_noise(noisy, levels, positive)
+            predicted = self.model.predict_noise(noisy, denoise, positive)
         return (predicted - noise).square().mean((1, 2, 3))
 
     def _halves(
-        self, noisy: Tensor, levels: Tensor, positive: PromptEmbeddings
+        self, noisy: Tensor, denoise: Tensor, positive: PromptEmbeddings
     ) -> tuple[Tensor, Tensor]:
-        """The noise under the negative and under `positive`, in one pass if they are alike long."""
+        """Return the noise under the negative prompt and under `positive`.
+
+        It takes one pass where both have the same length.
+        """
         count, predict = len(noisy), self.model.predict_noise
         negative = self.negative.rows([0] * count)
         if self.apart or negative.embeddings.shape != positive.embeddings.shape:
-            return predict(noisy, levels, negative, count), predict(noisy, levels, positive)
+            return predict(noisy, denoise, negative, count), predict(noisy, denoise, positive)
         both = stack([negative, positive])
-        away, towards = predict(noisy.repeat(2, 1, 1, 1), levels.repeat(2), both, count).chunk(2)
-        return away, towards
+        under_negative, under_positive = predict(
+            noisy.repeat(2, 1, 1, 1), denoise.repeat(2), both, count
+        ).chunk(2)
+        return under_negative, under_positive
 
     def step(self, done: float) -> None:
         """Take one step of Adam over all keyframes, in batches that fit in memory.
@@ -143,7 +148,7 @@ class Inverter:
         rows = [row for row in range(self.count) for _ in range(s.draws)]
         shape = len(rows), *self.clean.shape[1:]
         noise = torch.randn(shape, generator=self.generator).to(self.clean)
-        # stratified: the draws of a keyframe are spread evenly over the range of levels
+        # stratified: the draws of a keyframe are spread evenly over the range of denoise
         strata = torch.arange(s.draws).repeat(self.count)
         places = (strata + torch.rand(len(rows), generator=self.generator)) / s.draws
         picks = torch.randint(self.latents.shape[1], (len(rows),), generator=self.generator)
@@ -198,17 +203,17 @@ class Inverter:
         The guided noise is linear in its halves, so each gets its own factor of the same residual.
         """
         cfg, predict = self.settings.cfg, self.model.predict_noise
-        noisy, levels = self._noisy(latents, noise, places)
+        noisy, denoise = self._noisy(latents, noise, places)
         positive, negative = self.positive.rows(rows), self.negative.rows([0] * len(rows))
         with torch.no_grad():
-            away = predict(noisy, levels, negative, len(rows))
-        towards = predict(noisy, levels, positive)
-        residual = away + cfg * (towards.detach() - away) - noise
+            under_negative = predict(noisy, denoise, negative, len(rows))
+        under_positive = predict(noisy, denoise, positive)
+        residual = under_negative + cfg * (under_positive.detach() - under_negative) - noise
         slope = 2 * residual / (residual[0].numel() * count)
-        found = self._of((towards * cfg * slope).sum(), self.positive)
-        del towards
-        away = predict(noisy, levels, negative, len(rows))
-        return found + self._of((away * (1 - cfg) * slope).sum(), self.negative)
+        found = self._of((under_positive * cfg * slope).sum(), self.positive)
+        del under_positive
+        under_negative = predict(noisy, denoise, negative, len(rows))
+        return found + self._of((under_negative * (1 - cfg) * slope).sum(), self.negative)
 
     def _of(self, loss: Tensor, *texts: PromptEmbeddings) -> list[Tensor | None]:
         """The gradients of what is learned, or of some of it, times the scale."""
@@ -245,7 +250,7 @@ class Inverter:
 
     @torch.no_grad()
     def evaluate(self, draws: int = 4) -> float:
-        """The loss on the clean keyframes with fixed noise, at `draws` levels over the range."""
+        """The loss on the clean keyframes with fixed noise, at `draws` values of denoise."""
         cases = [(row, n) for row in range(self.count) for n in range(draws)]
         shape, seed = self.clean.shape[1:], self.settings.seed
 

@@ -34,17 +34,20 @@ class Path:
     def __post_init__(self) -> None:
         if not self.between or min(self.between) < 0 or max(self.between) < 1:
             raise ValueError(
-                f"frames per gap: got {list(self.between)}, a gap must have at least 1"
+                f"frames per gap: got {list(self.between)}, needs at least 1 in one gap"
             )
 
     @classmethod
     def of(cls, frames: int, keyframes: int) -> Path:
-        """`frames` in all, the keyframes among them, spread over the gaps as evenly as may be."""
+        """Return a path of `frames` in all, spread over the gaps as evenly as possible.
+
+        The keyframes are among them. Raises `ValueError` for too few frames or keyframes.
+        """
         if keyframes < 2:
-            raise ValueError(f"keyframes: got {keyframes}, a path needs at least 2")
+            raise ValueError(f"keyframes: got {keyframes}, needs at least 2")
         if frames <= keyframes:
             raise ValueError(
-                f"frames: got {frames}, {keyframes} keyframes need at least {keyframes + 1}"
+                f"frames: got {frames}, needs at least {keyframes + 1} with {keyframes} keyframes"
             )
         each, rest = divmod(frames - keyframes, keyframes - 1)
         return cls(tuple(each + (gap < rest) for gap in range(keyframes - 1)))
