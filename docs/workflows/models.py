@@ -1,0 +1,194 @@
+"""Example workflows of Stable Diffusion, which need a user's files."""
+
+from __future__ import annotations
+
+from comfy_host import Node
+
+from .sheet import FAULTS, NAMES, Sheet, between, keyframes, learn, save, two_prompts
+
+DRAWINGS = (
+    "# Poses of drawings\n\n"
+    "Detectors know only photographs. So each drawing is first made into a photograph with "
+    "the same edges, and the pose is taken from the photograph. The frames are made from the "
+    "drawings themselves.\n\n"
+    "Look at the photographs: they need not be beautiful, but each must show a person in the "
+    "pose of the drawing. If one does not, say in *The photographs* what it should show, or "
+    "change the seed, *denoise* or the strength of the edges.\n\n"
+    "You need a Stable Diffusion 1.5, a Canny and an OpenPose ControlNet for it, and ViTPose "
+    "and RT-DETR in *models/pose_detection/* (*download* in *Pose Extract* fetches them)."
+)
+
+
+def sd15_openpose(sheet: Sheet) -> None:
+    sheet.column("Models", 360)
+    model = sheet.put("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
+    control = sheet.put(
+        "ControlNetLoader", control_net_name="control_v11p_sd15_openpose_fp16.safetensors"
+    )
+    reranker = sheet.put(
+        "LoadReranker",
+        clip_file="ViT-L-14-openai.safetensors",
+        architecture="ViT-L-14-quickgelu",
+        positive="a sharp photo of one person, high quality",
+        negative="blurry, distorted, double exposure, extra limbs",
+    )
+    sheet.note(
+        "# Files\n\n"
+        "| in *models/* | what |\n|---|---|\n"
+        "| *checkpoints/* | any Stable Diffusion 1.5 |\n"
+        "| *controlnet/* | an OpenPose ControlNet for it |\n"
+        "| *rerankers/* | a CLIP of open-clip as *.safetensors* |\n"
+        "| *pose_detection/* | *vitpose* and *rtdetr*, which find people |\n\n"
+        "Choose yours in the loaders above. *Load Reranker* needs the package open-clip and says "
+        "how to install it. Turn on *download* in *Pose Extract* for its files, or take poses from "
+        "DWPose or from an editor.\n\n"
+        "No people in the pictures? Take away *Pose Extract* and the ControlNet.",
+        360,
+    )
+    pictures = keyframes(sheet, 2, 512)
+    poses = sheet.put(
+        "PoseExtract", room=220, images=pictures, detector="ViTPose", people="largest"
+    )
+    words = two_prompts(sheet, model[1], "a photo of a dancer")
+    source = {"model": model[0], "vae": model[2], "keyframes": pictures}
+    learned = learn(sheet, words, source, steps=200, cfg=7.5)
+    frames = between(
+        sheet,
+        learned,
+        source,
+        reranker=reranker[0],
+        control_net=control[0],
+        poses=poses[0],
+        frames_per_gap=15,
+        cfg=7.5,
+    )
+    save(sheet, frames, "interpolation", 8.0)
+
+
+def _photographs(sheet: Sheet, model: Node, edges: Node, pictures: list) -> Node:
+    """Photographs with the edges of `pictures`."""
+    sheet.column("Photographs of them")
+    photograph = sheet.prompt_of(model[1], "a photo of a person, full body", "The photographs")
+    nothing = sheet.prompt_of(model[1], "drawing, painting, " + FAULTS, "What they are not")
+    outlines = sheet.put("Canny", image=pictures, low_threshold=0.2, high_threshold=0.5)
+    held = sheet.put(
+        "ControlNetApplyAdvanced",
+        positive=photograph,
+        negative=nothing,
+        control_net=edges[0],
+        image=outlines[0],
+        strength=0.8,
+        start_percent=0.0,
+        end_percent=0.8,
+    )
+    latents = sheet.put("VAEEncode", pixels=pictures, vae=model[2])
+    sampled = sheet.put(
+        "KSampler",
+        model=model[0],
+        positive=held[0],
+        negative=held[1],
+        latent_image=latents[0],
+        seed=0,
+        steps=25,
+        cfg=7.5,
+        sampler_name="dpmpp_2m",
+        scheduler="karras",
+        denoise=0.85,
+    )
+    return sheet.put("VAEDecode", samples=sampled[0], vae=model[2])
+
+
+def stylised_poses(sheet: Sheet) -> None:
+    sheet.column("Models", 360)
+    model = sheet.put("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
+    edges, skeletons = (
+        sheet.put("ControlNetLoader", title=f"For {what}", control_net_name=f"{file}.safetensors")
+        for what, file in (
+            ("edges", "control_v11p_sd15_canny_fp16"),
+            ("skeletons", "control_v11p_sd15_openpose_fp16"),
+        )
+    )
+    sheet.note(DRAWINGS, 420)
+    pictures = keyframes(sheet, 2, 512)
+    photographs = _photographs(sheet, model, edges, pictures)
+    sheet.column("Poses")
+    sheet.put("PreviewImage", title="The photographs", tall=300, images=photographs[0])
+    poses = sheet.put(
+        "PoseExtract",
+        room=220,
+        images=photographs[0],
+        detector="ViTPose",
+        people="largest",
+        missing_joints="fill in",
+    )
+    words = two_prompts(sheet, model[1], "a drawing of a dancer")
+    source = {"model": model[0], "vae": model[2], "keyframes": pictures}
+    learned = learn(sheet, words, source, steps=200, cfg=7.5)
+    frames = between(
+        sheet,
+        learned,
+        source,
+        control_net=skeletons[0],
+        poses=poses[0],
+        frames_per_gap=15,
+        cfg=7.5,
+    )
+    save(sheet, frames, "interpolation", 8.0)
+
+
+def sdxl(sheet: Sheet) -> None:
+    sheet.column("Models", 360)
+    model = sheet.put("CheckpointLoaderSimple", ckpt_name="sd_xl_base_1.0.safetensors")
+    vision = sheet.put("CLIPVisionLoader", clip_name="clip_vision_g.safetensors")
+    reranker = sheet.put(
+        "RerankerFromCLIP",
+        clip=model[1],
+        clip_vision=vision[0],
+        positive="high quality, detailed",
+        negative="blurry, distorted, double exposure",
+    )
+    sheet.note(
+        "# Files\n\n"
+        "| in *models/* | what |\n|---|---|\n"
+        "| *checkpoints/* | any Stable Diffusion XL |\n"
+        "| *clip_vision/* | *clip_vision_g.safetensors* |\n\n"
+        "CLIP-G's vision is the other half of one of SDXL's own text encoders, so the checkpoint "
+        "and this file make a reranker. Without the file: take both nodes away, the frames are "
+        "then not chosen among candidates.",
+        300,
+    )
+    pictures = keyframes(sheet, 2, 1024)
+    words = two_prompts(sheet, model[1], "a photo of a landscape")
+    source = {"model": model[0], "vae": model[2], "keyframes": pictures}
+    learned = learn(sheet, words, source, cfg=6.0)
+    frames = between(sheet, learned, source, reranker=reranker[0], frames_per_gap=7, cfg=6.0)
+    save(sheet, frames, "interpolation_xl", 6.0)
+
+
+def four_keyframes(sheet: Sheet) -> None:
+    sheet.column("Model", 360)
+    model = sheet.put("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
+    sheet.note(
+        "# A path through four pictures\n\n"
+        "The keyframes are one batch, and their prompts are one conditioning with a row for each "
+        "keyframe. *Batch Images* and *Keyframe Conditioning* add one more at the end. Four "
+        "keyframes with 7 frames in each gap make 25 frames.\n\n"
+        "You need a Stable Diffusion 1.5 in *models/checkpoints/* and four pictures.\n\n"
+        "If the frames should look more like the pictures, put *Textual Invert* between the "
+        "prompts and *Frame Bisector*.",
+        300,
+    )
+    pictures = keyframes(sheet, 4, 512)
+    sheet.column("A prompt for each", 300)
+    prompts = [
+        sheet.prompt_of(model[1], f"a photo of a tree in {season}", f"{name.title()} keyframe")
+        for name, season in zip(NAMES, ["spring", "summer", "autumn", "winter"], strict=True)
+    ]
+    negative = sheet.prompt_of(model[1], FAULTS, "What they should not look like")
+    sheet.column("In a row", 240)
+    row = prompts[0]
+    for prompt in prompts[1:]:
+        row = sheet.put("KeyframeConditioning", first=row, second=prompt)[0]
+    source = {"model": model[0], "vae": model[2], "keyframes": pictures}
+    frames = between(sheet, [row, negative], source, frames_per_gap=7, cfg=7.5)
+    save(sheet, frames, "four_keyframes", 8.0)

@@ -1,0 +1,143 @@
+"""A graph in columns, and the nodes that several example workflows have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from comfy_host import Graph, Node
+
+_TALLER = {"PuppetDemo": 60, "LoadReranker": 90, "RerankerFromCLIP": 60, "NoisyLatentLerp": 30}
+"""Room that nodes take in the front end's other renderer, where that is much."""
+
+
+@dataclass
+class Column:
+    """A titled group of nodes, one above the other."""
+
+    name: str
+    width: int
+    color: str
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Sheet(Graph):
+    """A graph in the making, in columns from left to right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.columns: list[Column] = []
+
+    def column(self, name: str, width: int = 320, color: str = "#3f789e") -> None:
+        self.columns.append(Column(name, width, color))
+
+    def put(
+        self, kind: str, /, title: str = "", room: int = 0, tall: int = 0, **inputs: Any
+    ) -> Node:
+        """A node at the end of the last column, with `room` pixels for what it will show.
+
+        Or it is `tall` pixels high.
+        """
+        node = self.add(kind, **inputs)
+        room = room or _TALLER.get(kind, 0)
+        place = {"id": node.id, "title": title, "room": room, "tall": tall}
+        self.columns[-1].nodes.append(place)
+        return node
+
+    def note(self, words: str, height: int) -> None:
+        self.put("MarkdownNote", title="Note", tall=height, text=words)
+
+    def prompt_of(self, clip: list, words: str, title: str) -> list:
+        return self.put("CLIPTextEncode", title=title, tall=120, clip=clip, text=words)[0]
+
+
+Wires = dict[str, list]
+
+INVERT = {
+    "steps": 100,
+    "learning_rate": 1e-4,
+    "min_denoise": 0.33,
+    "max_denoise": 0.67,
+    "draws": 1,
+    "augmentations": 16,
+    "seed": 0,
+}
+NAMES = ["first", "second", "third", "fourth"]
+SCHEDULE = {"scheduler": "ddim_uniform", "steps": 20}
+PATH = {
+    "max_denoise": 0.55,
+    "min_denoise": 0.3,
+    "denoise_curve": "linear",
+    "candidates": 4,
+    **SCHEDULE,
+    "sampler_name": "euler",
+    "blend": "lerp",
+    "seed": 0,
+}
+FAULTS = "blurry, distorted, text, watermark"
+WEBP = {"lossless": False, "quality": 90, "method": "default"}
+
+
+def two_prompts(sheet: Sheet, clip: list, positive: str, negative: str = FAULTS) -> list[list]:
+    sheet.column("Prompts", 300)
+    return [
+        sheet.prompt_of(clip, positive, "What all frames show"),
+        sheet.prompt_of(clip, negative, "What they should not look like"),
+    ]
+
+
+def puppets(sheet: Sheet, note: str, height: int) -> tuple[Node, list[list]]:
+    """The embedded demo and its two prompts."""
+    sheet.column("Puppets: nothing to download")
+    demo = sheet.put(
+        "PuppetDemo", positive="a puppet", negative="a double exposure", network="unet"
+    )
+    sheet.note(note, height)
+    return demo, two_prompts(sheet, demo[1], "a puppet", "a double exposure")
+
+
+def learn(sheet: Sheet, words: list[list], source: Wires, **values: Any) -> list[list]:
+    """What TextualInvert makes of the positive and negative prompt `words`."""
+    sheet.column("Learn the keyframes")
+    prompts = {"positive": words[0], "negative": words[1]}
+    learned = sheet.put("TextualInvert", room=220, **source, **prompts, **{**INVERT, **values})
+    return [learned[0], learned[1]]
+
+
+def between(sheet: Sheet, words: list[list], source: Wires, **values: Any) -> list:
+    """All frames, under the positive and negative prompt `words`."""
+    sheet.column("Frames between", 360)
+    prompts = {"positive": words[0], "negative": words[1]}
+    return sheet.put("FrameBisector", room=60, **source, **prompts, **{**PATH, **values})[0]
+
+
+def save(sheet: Sheet, frames: list, prefix: str, fps: float) -> None:
+    sheet.column("Animation")
+    sheet.put("SaveAnimatedWEBP", room=340, images=frames, filename_prefix=prefix, fps=fps, **WEBP)
+
+
+def keyframes(sheet: Sheet, count: int, side: int) -> list:
+    """Pictures from the input folder, of one size, as one batch."""
+    sheet.column("Keyframes")
+    loaded = [
+        sheet.put("LoadImage", title=f"{name.title()} keyframe", room=250, image=f"{name}.png")
+        for name in NAMES[:count]
+    ]
+    sheet.column("One size", 280)
+    sized = [
+        sheet.put(
+            "ImageScale",
+            title=f"{side} x {side}",
+            image=image[0],
+            upscale_method="lanczos",
+            width=side,
+            height=side,
+            crop="center",
+        )
+        for image in loaded
+    ]
+    sheet.column("One batch", 280)
+    batch = sized[0][0]
+    for image in sized[1:]:
+        batch = sheet.put("ImageBatch", title="Batch Images", image1=batch, image2=image[0])[0]
+    return batch
