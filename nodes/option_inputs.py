@@ -48,7 +48,12 @@ def _input(one: Option) -> io.Input:
 
 
 def checked(values: Mapping[str, Any], *records: type[Record]) -> list[Any]:
-    """Return each of `records` with its options from `values`; raise `ValueError` out of range."""
+    """Return each of `records` with its options from `values`.
+
+    Raises `ValueError` for an option out of range, and `TypeError` for a value of no option.
+    """
+    if unknown := values.keys() - {one.name for record in records for one in options_of(record)}:
+        raise TypeError(f"got unexpected inputs: {', '.join(sorted(unknown))}")
     made = [record.of(values) for record in records]
     for one in made:
         one.check()

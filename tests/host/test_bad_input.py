@@ -233,12 +233,12 @@ def noisy_latents_of_nan(demo: Demo) -> Node:
     return demo.denoise(noisy, noisy_latent=encoded(demo, vae=nan_vae(demo, "encode")))
 
 
-@mistake("denoise", "0.3", "0.55")
+@mistake("min_denoise: got 0.55", "needs max_denoise (0.3) or less")
 def denoise_the_wrong_way_round(demo: Demo) -> Node:
     return demo.bisector(max_denoise=0.30, min_denoise=0.55)
 
 
-@mistake("denoise to learn at", "0.67 to 0.33")
+@mistake("min_denoise: got 0.67", "needs less than max_denoise (0.33)")
 def denoise_to_learn_the_wrong_way_round(demo: Demo) -> Node:
     return demo.invert(min_denoise=0.67, max_denoise=0.33)
 

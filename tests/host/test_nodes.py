@@ -137,7 +137,7 @@ def test_frames_are_those_of_the_command_line(server):
     ours = Bisection(model, Path((3,)), guide, FrameSettings(candidates=3), scorer)
     keyframes = frames[[0, -1]].movedim(-1, 1)
     for frame in ours.frames(model.encode(keyframes)):
-        difference = frame.picture.movedim(0, -1) - frames[frame.index]
+        difference = frame.picture.movedim(0, -1) - frames[frame.info.index]
         assert difference.abs().mean() < 2 / 255
 
 

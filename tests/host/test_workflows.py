@@ -360,8 +360,8 @@ def test_what_does_not_fit_is_refused(schemas, change, complaint):
     [
         ("TextualInvert", 0, -1, "steps is not in 0 to 10000"),
         ("TextualInvert", 1, "fast", "learning_rate is not of type FLOAT"),
-        ("FrameBisector", 11, "sometimes", "no control_after_generate"),
-        ("FrameBisector", 3, "round", "denoise_curve is not one of"),
+        ("FrameBisector", 2, "sometimes", "no control_after_generate"),
+        ("FrameBisector", 10, "round", "denoise_curve is not one of"),
     ],
 )
 def test_values_that_do_not_fit_are_told(schemas, kind, place, value, complaint):
