@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_host import Node
 
-from .sheet import FAULTS, NAMES, Sheet, between, keyframes, learn, save, two_prompts
+from .sheet import FAULTS, NAMES, Sheet, Wires, between, keyframes, learn, save, two_prompts
 
 DRAWINGS = (
     "# Poses of drawings\n\n"
@@ -17,6 +17,15 @@ DRAWINGS = (
     "You need a Stable Diffusion 1.5, a Canny and an OpenPose ControlNet for it, and ViTPose "
     "and RT-DETR in *models/pose_detection/* (*download* in *Pose Extract* fetches them)."
 )
+
+
+def _posed_path(sheet: Sheet, model: Node, pictures: list, prompt: str, wires: Wires) -> None:
+    """Learn `prompt` from two pictures, make the frames between them, and save these."""
+    words = two_prompts(sheet, model[1], prompt)
+    source = {"model": model[0], "vae": model[2], "keyframes": pictures}
+    learned = learn(sheet, words, source, steps=200, cfg=7.5)
+    frames = between(sheet, learned, source, **wires, frames_per_gap=15, cfg=7.5)
+    save(sheet, frames, "interpolation", 8.0)
 
 
 def sd15_openpose(sheet: Sheet) -> None:
@@ -49,20 +58,8 @@ def sd15_openpose(sheet: Sheet) -> None:
     poses = sheet.put(
         "PoseExtract", room=220, images=pictures, detector="ViTPose", people="largest"
     )
-    words = two_prompts(sheet, model[1], "a photo of a dancer")
-    source = {"model": model[0], "vae": model[2], "keyframes": pictures}
-    learned = learn(sheet, words, source, steps=200, cfg=7.5)
-    frames = between(
-        sheet,
-        learned,
-        source,
-        reranker=reranker[0],
-        control_net=control[0],
-        poses=poses[0],
-        frames_per_gap=15,
-        cfg=7.5,
-    )
-    save(sheet, frames, "interpolation", 8.0)
+    wires = {"reranker": reranker[0], "control_net": control[0], "poses": poses[0]}
+    _posed_path(sheet, model, pictures, "a photo of a dancer", wires)
 
 
 def _photographs(sheet: Sheet, model: Node, edges: Node, pictures: list) -> Node:
@@ -121,19 +118,8 @@ def stylised_poses(sheet: Sheet) -> None:
         people="largest",
         missing_joints="fill in",
     )
-    words = two_prompts(sheet, model[1], "a drawing of a dancer")
-    source = {"model": model[0], "vae": model[2], "keyframes": pictures}
-    learned = learn(sheet, words, source, steps=200, cfg=7.5)
-    frames = between(
-        sheet,
-        learned,
-        source,
-        control_net=skeletons[0],
-        poses=poses[0],
-        frames_per_gap=15,
-        cfg=7.5,
-    )
-    save(sheet, frames, "interpolation", 8.0)
+    wires = {"control_net": skeletons[0], "poses": poses[0]}
+    _posed_path(sheet, model, pictures, "a drawing of a dancer", wires)
 
 
 def sdxl(sheet: Sheet) -> None:
