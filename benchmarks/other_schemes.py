@@ -80,7 +80,7 @@ def interpolate_denoise(run: SchemeRun, keyframes: Tensor) -> Tensor:
     frames = interpolate(run, keyframes)
     noise = run.noise(keyframes, shared=True)
     for level, indices in _by_level(run).items():
-        schedule = run.model.schedule(level)
+        schedule = run.model.schedule(level, run.settings.min_steps)
         signal, sigma = run.model.scales(schedule)
         noisy = run.mixed(signal * keyframes + sigma * noise, indices)
         frames[indices] = run.sampled(noisy, schedule, indices)
@@ -130,9 +130,13 @@ def _schedules(run: SchemeRun) -> list[Schedule]:
         denoise_at_depth(d, depths, s.max_denoise, s.min_denoise, s.curve)
         for d in range(1, depths + 1)
     ]
-    rests = [run.model.schedule(level) for level in levels]
-    left = [*(len(rest) for rest in rests[1:]), 0]
-    return [rest[: len(rest) - after] for rest, after in zip(rests, left, strict=True)]
+    rests = [run.model.schedule(level, s.min_steps).points for level in levels]
+    ends = [rest[0] for rest in rests[1:]]
+    between = [
+        Schedule((*(point for point in rest if point > end), end))
+        for rest, end in zip(rests, ends, strict=False)
+    ]
+    return [*between, Schedule(rests[-1])]
 
 
 SCHEMES: dict[str, Callable[[SchemeRun, Tensor], Tensor]] = {

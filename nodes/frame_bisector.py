@@ -18,7 +18,7 @@ from .comfy.control import PoseControl
 from .comfy.model import ComfyModel
 from .comfy.object_state import fingerprint
 from .comfy.sampler import ComfySampler
-from .comfy.schedule import ComfySchedule, host_sigmas
+from .comfy.schedule import ComfySchedule
 from .inputs import (
     PoseOptions,
     blend_input,
@@ -232,7 +232,7 @@ class FrameBisector(io.ComfyNode):
             rank_fraction=rank_fraction,
         )
         settings.check()
-        schedule = ComfySchedule(model, host_sigmas(model, scheduler, steps))
+        schedule = ComfySchedule(model, scheduler, steps)
         sampler = ComfySampler(
             model,
             comfy.samplers.sampler_object(sampler_name),

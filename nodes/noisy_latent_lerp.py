@@ -9,10 +9,11 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..diffusion_interpolation.method.bisection import Settings
 from ..diffusion_interpolation.method.blend import noisy_blend
 from ..diffusion_interpolation.method.path import draw_noise
 from .comfy.codec import carry_noisy, check_channels, to_network
-from .comfy.schedule import ComfySchedule, as_sigmas, host_sigmas
+from .comfy.schedule import ComfySchedule, as_sigmas
 from .inputs import (
     blend_input,
     check_latents,
@@ -104,8 +105,8 @@ class NoisyLatentLerp(io.ComfyNode):
                 "behind it, where it keeps a part of the mix from being denoised"
             )
         left, right, weight = _neighbours(to_network(model, latents["samples"]), position)
-        schedules = ComfySchedule(model, host_sigmas(model, scheduler, steps))
-        schedule = schedules.schedule(denoise)
+        schedules = ComfySchedule(model, scheduler, steps)
+        schedule = schedules.schedule(denoise, Settings.min_steps)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
         shape = candidates, *left.shape
         noisy = noisy_blend(

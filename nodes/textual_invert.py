@@ -19,7 +19,7 @@ from ..diffusion_interpolation.plot import SIZE, line_plot
 from .comfy.codec import ComfyCodec, check_channels
 from .comfy.conditioning import check_single, write_conditioning
 from .comfy.gradients import LearningModel
-from .comfy.schedule import ComfySchedule, host_sigmas
+from .comfy.schedule import ComfySchedule
 from .inputs import (
     cfg_input,
     denoise_input,
@@ -33,7 +33,7 @@ from .types import CATEGORY, INVERSION_KEY
 
 log = logging.getLogger(__name__)
 
-STEPS_OF_SCHEDULE = 1000  # levels are drawn anywhere, so the grid that they snap to is fine
+STEPS_OF_SCHEDULE = 1000  # for patches that look a sigma up among those of the sampler
 
 
 class TextualInvert(io.ComfyNode):
@@ -167,7 +167,7 @@ class TextualInvert(io.ComfyNode):
             log.warning("TextualInvert: positive's scheduled LoRAs are left out of the learning")
         wrapped = LearningModel(
             model,
-            ComfySchedule(model, host_sigmas(model, "simple", STEPS_OF_SCHEDULE)),
+            ComfySchedule(model, "simple", STEPS_OF_SCHEDULE),
             ComfyCodec(model, vae),
             prompts.positive,
         )

@@ -39,17 +39,20 @@ class Settings:
     """How frames are made.
 
     `max_denoise` and `min_denoise` are the denoise of the first depth and of the last one, `curve`
-    is how it falls in between. The first depth has `candidates`, each later depth has one fewer,
-    but not fewer than `min_candidates`. `smoothness_weight` is the weight of a candidate's
-    similarity to its neighbours; the similarity and the scorer's number are both counted in
-    standard deviations of the frame's candidates (`ranking.py`). `rank_fraction`, in (0, 1], is the fraction of the steps
-    after which candidates are ranked by their denoised predictions; only the best one takes the
-    other steps. Candidates of very few steps are finished first (`steps_before_ranking`).
+    is how it falls in between. A frame takes at least `min_steps`, also where the model's own
+    schedule has fewer from its denoise on (`schedule_from`). The first depth has `candidates`, each
+    later depth has one fewer, but not fewer than `min_candidates`. `smoothness_weight` is the
+    weight of a candidate's similarity to its neighbours; the similarity and the scorer's number are
+    both counted in standard deviations of the frame's candidates (`ranking.py`). `rank_fraction`,
+    in (0, 1], is the fraction of the steps after which candidates are ranked by their denoised
+    predictions; only the best one takes the other steps. Candidates of very few steps are finished
+    first (`steps_before_ranking`).
     """
 
     max_denoise: float = 0.55
     min_denoise: float = 0.30
     curve: Curve = "linear"
+    min_steps: int = 2
     candidates: int = 4
     min_candidates: int = 3
     blend: Blend = "lerp"
@@ -62,6 +65,8 @@ class Settings:
         check_denoise_range(self.max_denoise, self.min_denoise)
         candidate_count(1, self.candidates, self.min_candidates)
         check_seed(self.seed)
+        if self.min_steps < 1:
+            raise ValueError(f"min_steps: got {self.min_steps}, needs at least 1")
         if not 0 <= self.smoothness_weight < math.inf:
             raise ValueError(
                 f"smoothness_weight: got {self.smoothness_weight}, needs 0 or more, and finite"
@@ -171,9 +176,13 @@ class Bisection:
         before, after = self._schedules(slot)
         return self.count(slot) * len(before) + len(after)
 
+    def _schedule(self, slot: Slot) -> Schedule:
+        """All steps of a frame."""
+        return self.model.schedule(self.level(slot), self.settings.min_steps)
+
     def _schedules(self, slot: Slot) -> tuple[Schedule, Schedule]:
         """The steps before candidates are ranked, and those that only the best takes after that."""
-        schedule = self.model.schedule(self.level(slot))
+        schedule = self._schedule(slot)
         ranked = len(schedule)
         if self.settings.rank_fraction < 1 and self.count(slot) > 1:
             ranked = steps_before_ranking(ranked, self.settings.rank_fraction)
@@ -223,8 +232,8 @@ class Bisection:
         group = Candidates(slot, numbers, choice.candidate, self.settings.smoothness_weight)
         if self.cache is not None:
             ends = latents[slot.left], latents[slot.right]
-            level, ranked_after = self.level(slot), self._ranked_after(slot)
-            group.keys = self.cache.keys(slot, level, ranked_after, ends, group.numbers)
+            steps = tuple(part.points for part in self._schedules(slot))
+            group.keys = self.cache.keys(slot, steps, ends, group.numbers)
             for number, key in group.keys.items():
                 candidate = self.cache.find(key)
                 # one that was made alone, and so not looked at, cannot be ranked beside others
@@ -280,7 +289,7 @@ class Bisection:
                 if self.cache is not None:
                     self.cache.keep(self._key(group), group.made[group.chosen], needed=True)
                     self.cache.pictures.put(group.keys[group.chosen], picture, needed=True)
-                yield group.frame(picture)
+                yield group.frame(picture, self._schedule(group.slot))
 
     def _complete(self, groups: list[Candidates]) -> None:
         """Take the chosen candidates of frames that were ranked early down to clean latents."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule, stack
+from ..denoise import schedule_from
 from .model import DiffusersModel
 from .parts import placed, placed_codec, placed_encoders
 from .sampler import DiffusersSampler, check_rows
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 class DiffusersFlow(DiffusersModel):
     """A flow transformer on latents `(1 - sigma) x + sigma noise`, sampled with Euler steps.
 
-    `denoise` is a time of flow matching before its shift, as it is in ComfyUI. `scheduler` is the
-    configuration of a `FlowMatchEulerDiscreteScheduler` with a fixed shift. There is one text
+    `scheduler` is the configuration of a `FlowMatchEulerDiscreteScheduler` with a fixed shift. It
+    spreads the steps; a `denoise` is the same amount of noise under any shift. There is one text
     encoder and no ControlNet. Everything else is as in `DiffusersModel`.
     """
 
@@ -86,20 +87,23 @@ class FlowSchedule:
     """`steps` of Euler, evenly over time, shifted as the `scheduler` shifts them."""
 
     def __init__(self, scheduler: Mapping[str, Any], steps: int) -> None:
-        self._shift, self._sigmas = float(scheduler.get("shift", 1.0)), _sigmas(scheduler, steps)
+        self._shift = float(scheduler.get("shift", 1.0))
+        self.grid = _sigmas(scheduler, steps).tolist()
 
-    def schedule(self, denoise: float) -> Schedule:
-        """The sigmas from the last one not above that of `denoise`, or the lowest, down to 0.
+    def schedule(self, denoise: float, min_steps: int = 1) -> Schedule:
+        """The sigmas from that of `denoise` down to 0 (`schedule_from`)."""
+        return schedule_from(self, denoise, min_steps)
 
-        Raises `ValueError` outside of (0, 1].
-        """
-        if not 0 < denoise <= 1:
-            raise ValueError(f"denoise: got {denoise}, needs more than 0, and 1 at most")
-        sigma = self._shift * denoise / (1 + (self._shift - 1) * denoise)
-        # a number that went through float32 stays where it was
-        above = self._sigmas > sigma * (1 + 1e-5)
-        first = min(int(above.sum()), len(self._sigmas) - 2)
-        return Schedule(tuple(self._sigmas[first:].tolist()))
+    def point(self, ratio: float) -> float:
+        """The sigma with this noise-to-signal ratio: `sigma / (1 - sigma)`."""
+        return 1 / (1 + 1 / ratio)
+
+    def spread(self, start: float, steps: int) -> list[float]:
+        """Sigmas from `start` to 0 that are even in time before the shift."""
+        time = start / (self._shift - (self._shift - 1) * start)
+        times = torch.linspace(time, 0, steps + 1, dtype=torch.float64)
+        sigmas = self._shift * times / (1 + (self._shift - 1) * times)
+        return [start, *sigmas[1:].tolist()]
 
     def scales(self, schedule: Schedule) -> tuple[float, float]:
         """`(1 - sigma, sigma)` at the first sigma."""
