@@ -44,9 +44,6 @@ EMBEDDED_DEFAULTS = {
     "max_denoise": 0.55,
     "min_denoise": 0.30,
 }
-# Levels with as much noise as those of the embedded Stable Diffusion: the shift of a flow model
-# puts more noise at the same place of its schedule.
-FLOW_DEFAULTS = {**EMBEDDED_DEFAULTS, "max_denoise": 0.39, "min_denoise": 0.22}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -151,9 +148,9 @@ def _job(options: argparse.Namespace) -> Job:
 
 def defaults_of(model: str) -> dict[str, Any]:
     """What is used where an option is not given, by the value of `--model`."""
-    from .job import EMBEDDED, EMBEDDED_FLOW
+    from .job import EMBEDDED_MODELS
 
-    return {EMBEDDED: EMBEDDED_DEFAULTS, EMBEDDED_FLOW: FLOW_DEFAULTS}.get(model, DEFAULTS)
+    return EMBEDDED_DEFAULTS if model in EMBEDDED_MODELS else DEFAULTS
 
 
 def _of(kind: Any, values: dict[str, Any]) -> Any:
@@ -307,7 +304,7 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
         action=_Levels,
         default=argparse.SUPPRESS,
         help="denoise of the frame half-way and of the last frames; higher values invent more "
-        "(default: 0.55 0.3; 0.39 0.22 for demo-flow)",
+        "(default: 0.55 0.3)",
     )
     group.add_argument(
         "--curve",

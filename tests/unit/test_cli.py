@@ -81,7 +81,7 @@ def test_the_flow_transformer_makes_the_demos_frames(tmp_path):
     frames = pixels(out)
     assert np.array_equal(frames, pixels(tmp_path / "demo" / "run"))
     settings = record(out)["settings"]
-    assert settings["model"] == "demo-flow" and settings["max_denoise"] == 0.39
+    assert settings["model"] == "demo-flow" and settings["max_denoise"] == 0.55
     assert [len(frame.get("scores", [])) for frame in record(out)["frames"]] == [0, 3, 4, 3, 0]
     for other in (frames[0], frames[-1], (frames[0].astype(float) + frames[-1]) / 2):
         assert np.abs(frames[2].astype(float) - other).mean() > 3
