@@ -24,8 +24,8 @@ class FrameInfo:
     Scores compare the candidates of one frame, not one frame with another. `candidate` is the
     number of the candidate that became the frame; it is None for a keyframe, and for a frame that
     is not made yet. `picked` says that a person, not the scores, chose the candidate. The
-    frame took `steps` from the point `start` of its schedule: a sigma in ComfyUI and in flow models,
-    a timestep in Stable Diffusion of diffusers.
+    frame took `steps` from the point `start` of its schedule: a sigma, or a timestep where the
+    model is Stable Diffusion in diffusers.
     """
 
     index: int
