@@ -14,6 +14,7 @@ from ..hub import pinned
 from ..method.bisection import Settings
 from ..method.inversion import InversionSettings
 from ..method.path import Path
+from ..models.diffusers.families import load_model
 from ..models.diffusers.model import DiffusersModel
 from ..pictures import Fit
 from ..poses.motion import Motion
@@ -69,9 +70,7 @@ class ModelChoice:
             return DiffusersModel.from_single_file(
                 self.model, self.config, self.controlnet, self.allow_download, **options
             )
-        return DiffusersModel.from_folder(
-            self.model, self.controlnet, self.allow_download, **options
-        )
+        return load_model(self.model, self.controlnet, self.allow_download, **options)
 
     def load_reranker(self) -> ClipPair | None:
         """The CLIP that chooses among candidates, if there is one."""

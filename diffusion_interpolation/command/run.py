@@ -177,7 +177,7 @@ class _Run:
         if file.is_file():
             return load_inversion(file)[0]
         positive = self.model.encode_text(job.prompts)
-        negative = self.model.encode_text([job.negative])
+        negative = self.model.encode_text([job.negative], negative=True)
         if not job.inversion.steps:
             return Inversion(positive, negative, {})
         self.model.checkpointing(job.checkpointing)

@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_refused(model):
         load_flow(steps=0)
     vae = model._codec.vae
     parts = {"vae": vae, "transformer": model._network.transformer}
-    texts = {"text_encoder": model._text_encoders[0], "tokenizer": model._tokenizers[0]}
+    texts = {"text_encoder": model._text._encoder, "tokenizer": model._text._tokenizer}
     scheduler = {**networks.flow_scheduler().config, "use_dynamic_shifting": True}
     with pytest.raises(ValueError, match="needs a fixed shift"):
         DiffusersFlow(**parts, scheduler=scheduler, **texts)

@@ -135,8 +135,11 @@ class DiffusersModel:
         """How many latents go in one batch; it shrinks when memory runs out."""
         return self._sampler.max_batch
 
-    def encode_text(self, prompts: list[str]) -> PromptEmbeddings:
-        """The conditioning of prompts, one row each (`diffusers_text.encode_text`)."""
+    def encode_text(self, prompts: list[str], negative: bool = False) -> PromptEmbeddings:
+        """The conditioning of prompts, one row each (`text.encode_text`).
+
+        Some families read `negative` prompts in another way; these do not.
+        """
         return encode_text(prompts, self._text_encoders, self._tokenizers)
 
     def encode(self, pictures: Tensor) -> Tensor:
