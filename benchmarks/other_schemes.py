@@ -81,7 +81,7 @@ def interpolate_denoise(run: SchemeRun, keyframes: Tensor) -> Tensor:
     frames = interpolate(run, keyframes)
     noise = run.noise(keyframes, shared=True)
     for level, indices in _by_level(run).items():
-        schedule = run.model.schedule(level)
+        schedule = run.model.schedule(level, run.settings.min_steps)
         signal, sigma = run.model.scales(schedule)
         noisy = run.mixed(signal * keyframes + sigma * noise, indices)
         frames[indices] = run.sampled(noisy, schedule, indices)
@@ -127,9 +127,14 @@ def did(run: SchemeRun, keyframes: Tensor, shared: bool = True) -> Tensor:
 def _schedules(run: SchemeRun) -> list[Schedule]:
     """The steps from each depth's level down to the next one's, those of the last depth to 0."""
     s, depths = run.settings, run.path.depths
-    rests = [run.model.schedule(s.denoise(d, depths)) for d in range(1, depths + 1)]
-    left = [*(len(rest) for rest in rests[1:]), 0]
-    return [rest[: len(rest) - after] for rest, after in zip(rests, left, strict=True)]
+    denoise = [s.denoise(depth, depths) for depth in range(1, depths + 1)]
+    rests = [run.model.schedule(value, s.min_steps).points for value in denoise]
+    ends = [rest[0] for rest in rests[1:]]
+    between = [
+        Schedule((*(point for point in rest if point > end), end))
+        for rest, end in zip(rests, ends, strict=False)
+    ]
+    return [*between, Schedule(rests[-1])]
 
 
 SCHEMES: dict[str, Callable[[SchemeRun, Tensor], Tensor]] = {

@@ -94,6 +94,15 @@ class FrameSettings(Record):
         "convex falls mostly at the start, and concave falls mostly at the end.",
         advanced=True,
     )
+    min_steps: int = option(
+        2,
+        "Smallest number of steps that a frame takes, where its denoise leaves fewer of the "
+        "schedule's steps. Higher values help models that are no few-step models, at a low denoise "
+        "or with few steps.",
+        min=1,
+        max=1000,
+        advanced=True,
+    )
     blend: Blend = option(
         "lerp",
         "How two noisy neighbours are mixed. lerp keeps the strength of the noise, and the colours "

@@ -21,7 +21,7 @@ from .comfy.control import PoseControl
 from .comfy.model import ComfyModel
 from .comfy.object_state import fingerprint
 from .comfy.sampler import ComfySampler
-from .comfy.schedule import ComfySchedule, host_sigmas
+from .comfy.schedule import ComfySchedule
 from .inputs import (
     PoseOptions,
     negative_input,
@@ -121,7 +121,7 @@ class FrameBisector(io.ComfyNode):
         path, settings, sampling, posing = checked(options, *RECORDS)
         pose = PoseOptions(control_net, poses, posing, tuple(pictures.shape[2:]))
         prompts = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
-        schedule = ComfySchedule(model, host_sigmas(model, scheduler, sampling.steps))
+        schedule = ComfySchedule(model, scheduler, sampling.steps)
         sampler = ComfySampler(
             model,
             comfy.samplers.sampler_object(sampler_name),

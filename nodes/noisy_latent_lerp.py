@@ -13,7 +13,7 @@ from ..diffusion_interpolation.method.blend import noisy_blend
 from ..diffusion_interpolation.method.noise import draw_noise
 from ..diffusion_interpolation.settings import FrameSettings, SamplingSettings
 from .comfy.codec import carry_noisy, check_channels, to_network
-from .comfy.schedule import ComfySchedule, as_sigmas, host_sigmas
+from .comfy.schedule import ComfySchedule, as_sigmas
 from .inputs import check_latents, position_input, scheduler_input
 from .option_inputs import input_of
 from .types import CATEGORY
@@ -87,8 +87,8 @@ class NoisyLatentLerp(io.ComfyNode):
                 "behind it, where it keeps a part of the mix from being denoised"
             )
         left, right, weight = _neighbours(to_network(model, latents["samples"]), position)
-        schedules = ComfySchedule(model, host_sigmas(model, scheduler, steps))
-        schedule = schedules.schedule(denoise)
+        schedules = ComfySchedule(model, scheduler, steps)
+        schedule = schedules.schedule(denoise, FrameSettings.min_steps)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
         shape = candidates, *left.shape
         noisy = noisy_blend(

@@ -20,14 +20,14 @@ from ..diffusion_interpolation.settings import InversionSettings
 from .comfy.codec import ComfyCodec, check_channels
 from .comfy.conditioning import check_single, write_conditioning
 from .comfy.gradients import LearningModel
-from .comfy.schedule import ComfySchedule, host_sigmas
+from .comfy.schedule import ComfySchedule
 from .inputs import negative_input, positive_input, read_keyframes, read_prompts
 from .option_inputs import checked, inputs_of
 from .types import CATEGORY, INVERSION_KEY
 
 log = logging.getLogger(__name__)
 
-STEPS_OF_SCHEDULE = 1000  # any denoise is drawn, so the grid that it snaps to is fine
+STEPS_OF_SCHEDULE = 1000  # for patches that look a sigma up among those of the sampler
 
 
 class TextualInvert(io.ComfyNode):
@@ -90,7 +90,7 @@ class TextualInvert(io.ComfyNode):
             log.warning("TextualInvert: positive's scheduled LoRAs are left out of the learning")
         wrapped = LearningModel(
             model,
-            ComfySchedule(model, host_sigmas(model, "simple", STEPS_OF_SCHEDULE)),
+            ComfySchedule(model, "simple", STEPS_OF_SCHEDULE),
             ComfyCodec(model, vae),
             prompts.positive,
         )

@@ -33,9 +33,7 @@ _OF_EMBEDDED = {
     "inversion_draws": 4,
     "inversion_augmentations": 0,
 }
-# as much noise as in the embedded UNet: a flow model's shift puts more at the same denoise
-_OF_EMBEDDED_FLOW = {**_OF_EMBEDDED, "max_denoise": 0.39, "min_denoise": 0.22}
-OF_MODEL = {EMBEDDED: _OF_EMBEDDED, EMBEDDED_FLOW: _OF_EMBEDDED_FLOW}
+OF_MODEL = dict.fromkeys(EMBEDDED_MODELS, _OF_EMBEDDED)
 """Defaults that differ with the value of `--model`, by the names of options."""
 
 

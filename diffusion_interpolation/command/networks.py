@@ -10,6 +10,7 @@ import torch
 
 from .. import demo
 from ..hub import pinned
+from ..models.diffusers import families
 from ..models.diffusers.model import DiffusersModel
 from ..models.memory import accelerators
 from ..scoring.clip import ClipPair, open_clip_pair, transformers_pair
@@ -41,7 +42,7 @@ def load_model(job: Job) -> DiffusersModel:
         return demo.load_flow(**options)
     online = networks.allow_download
     if Path(networks.model).suffix != ".safetensors":
-        return DiffusersModel.from_folder(networks.model, networks.controlnet, online, **options)
+        return families.load_model(networks.model, networks.controlnet, online, **options)
     if not networks.config:
         raise ValueError(
             f"config: got none, but {networks.model} is a single file, which needs the folder "

@@ -180,7 +180,7 @@ class _Run:
         if file.is_file():
             return load_inversion(file)[0]
         positive = self.model.encode_text(text.prompt)
-        negative = self.model.encode_text([text.negative_prompt])
+        negative = self.model.encode_text([text.negative_prompt], negative=True)
         if not job.learning.steps:
             return Inversion(positive, negative, {})
         self.model.checkpointing(job.machine.checkpointing)

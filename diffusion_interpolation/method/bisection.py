@@ -165,7 +165,8 @@ class Bisection:
             # all of them first: who takes the frames may stop after any
             for group, picture in zip(batch, pictures, strict=True):
                 self._recall.keep_chosen(group, picture)
-            yield from map(Candidates.frame, batch, pictures)
+            for group, picture in zip(batch, pictures, strict=True):
+                yield group.frame(picture, self.plan.schedule(group.slot))
 
     def _finish(self, groups: list[Candidates]) -> None:
         """Denoise the chosen candidates of groups that were ranked early to clean latents."""

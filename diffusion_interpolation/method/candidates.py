@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..models.contract import Schedule
 from ..resize import resize
 from .frame_info import FrameInfo
 from .path import Slot
@@ -137,8 +138,8 @@ class Candidates:
         chosen = self.made[self.chosen]
         return chosen.latent is not None and not chosen.partial
 
-    def frame(self, picture: Tensor) -> Frame:
-        """Return the chosen candidate, whose picture is `picture`, as a frame, and let it go.
+    def frame(self, picture: Tensor, schedule: Schedule) -> Frame:
+        """Return the chosen candidate, with its picture and its steps, as a frame, and let it go.
 
         Other frames of the same depth wait for their turn, and their pictures with them.
         """
@@ -151,6 +152,8 @@ class Candidates:
             scores=self.scores,
             candidate=self.chosen,
             picked=self.picked is not None,
+            steps=len(schedule),
+            start=schedule.points[0],
         )
         small = _stack([candidate.thumbnail for candidate in ordered])
         return Frame(info, chosen.latent, picture, small, chosen.embedding)

@@ -138,16 +138,15 @@ class FrameCache:
     def keys(
         self,
         slot: Slot,
-        denoise: float,
-        ranked_after: int,
+        steps: tuple[tuple[float, ...], ...],
         ends: tuple[Tensor, Tensor],
         numbers: Iterable[int],
     ) -> dict[int, bytes]:
         """The key of every candidate of a frame between the latents `ends`, by its number.
 
-        The candidates are ranked after `ranked_after` steps; 0 means that they are finished first.
+        `steps` are the points of the schedule before the candidates are ranked, and after.
         """
-        frame = fingerprint(self.context, slot.position, denoise, ranked_after, slot.weight, ends)
+        frame = fingerprint(self.context, slot.position, steps, slot.weight, ends)
         return {number: fingerprint(frame, number) for number in numbers}
 
 

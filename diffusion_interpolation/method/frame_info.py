@@ -23,7 +23,9 @@ class FrameInfo:
     the number `first`. `scores` has one score for each candidate; it is empty if there is only one.
     Scores compare the candidates of one frame, not one frame with another. `candidate` is the
     number of the candidate that became the frame; it is None for a keyframe, and for a frame that
-    is not made yet. `picked` says that a person, not the scores, chose the candidate.
+    is not made yet. `picked` says that a person, not the scores, chose the candidate. The
+    frame took `steps` from the point `start` of its schedule: a sigma, or a timestep where the
+    model is Stable Diffusion in diffusers.
     """
 
     index: int
@@ -35,6 +37,8 @@ class FrameInfo:
     scores: tuple[float, ...] = ()
     candidate: int | None = None
     picked: bool = False
+    steps: int = 0
+    start: float | None = None
 
     @classmethod
     def of(cls, slot: Slot) -> FrameInfo:

@@ -30,9 +30,13 @@ class Plan:
         """Return the number of candidates of a frame."""
         return self.settings.count(slot.depth) if self.ranked else 1
 
+    def schedule(self, slot: Slot) -> Schedule:
+        """Return all steps of a frame."""
+        return self.sampler.schedule(self.denoise(slot), self.settings.min_steps)
+
     def schedules(self, slot: Slot) -> tuple[Schedule, Schedule]:
         """Return the steps before candidates are ranked, and those that only the best takes."""
-        schedule = self.sampler.schedule(self.denoise(slot))
+        schedule = self.schedule(slot)
         before = len(schedule)
         if self.settings.rank_fraction < 1 and self.count(slot) > 1:
             before = steps_before_ranking(before, self.settings.rank_fraction)

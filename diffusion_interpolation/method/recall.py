@@ -20,6 +20,7 @@ _OF_ONE_FRAME = (
     "max_denoise",
     "min_denoise",
     "denoise_curve",
+    "min_steps",
     "rank_fraction",
     "smoothness_weight",
 )
@@ -64,8 +65,8 @@ class Recall:
 
     def _find(self, group: Candidates, ends: tuple[Tensor, Tensor]) -> None:
         slot = group.slot
-        denoise, ranked_after = self.plan.denoise(slot), self.plan.ranked_after(slot)
-        group.keys = self.cache.keys(slot, denoise, ranked_after, ends, group.numbers)
+        steps = tuple(part.points for part in self.plan.schedules(slot))
+        group.keys = self.cache.keys(slot, steps, ends, group.numbers)
         for number, key in group.keys.items():
             candidate = self.cache.find(key)
             # one that was made alone, and so not looked at, cannot be ranked among others

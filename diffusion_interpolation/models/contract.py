@@ -98,9 +98,9 @@ class Guidance:
 class Schedule:
     """The noise points that a sampler visits, noisiest first.
 
-    A whole schedule ends clean. The points are numbers of the sampler that made them: timesteps, or
-    sigmas. `len` is the number of steps, which lead from each point to the next one. A slice takes
-    some of the steps, so that `s[:k]` and then `s[k:]` are all steps of `s`.
+    A whole schedule ends clean. The points are numbers of the sampler that made them, which fall:
+    timesteps, or sigmas. `len` is the number of steps, which lead from each point to the next one.
+    A slice takes some of the steps, so that `s[:k]` and then `s[k:]` are all steps of `s`.
     """
 
     points: tuple[float, ...]
@@ -129,8 +129,8 @@ class Sampled(NamedTuple):
 class Sampler(Protocol):
     """Takes noise off latents under a guidance. Latents are in the model's own scale.
 
-    `denoise`, in (0, 1], is the fraction of the schedule that a latent is sent back to; the sampler
-    may move it to the nearest point that it visits. Latents go to `device` and come from it.
+    `denoise`, in (0, 1], says how much noise a latent gets: a noise-to-signal ratio, the same in
+    every model (`noise_ratio`); 1 is pure noise. Latents go to `device` and come from it.
     `max_batch` is how many of them `sample` should get at once; it may shrink while memory runs
     out. `hint_scale` is the pixels of a ControlNet hint for each step of the latent grid.
     """
@@ -139,8 +139,8 @@ class Sampler(Protocol):
     max_batch: int
     hint_scale: int
 
-    def schedule(self, denoise: float) -> Schedule:
-        """The steps from `denoise` to clean latents."""
+    def schedule(self, denoise: float, min_steps: int = 1) -> Schedule:
+        """The steps from exactly `denoise` to clean latents, at least `min_steps` of them."""
 
     def scales(self, schedule: Schedule) -> tuple[float, float]:
         """`(a, s)` such that `a * latent + s * noise` is a latent at the first point."""
@@ -170,7 +170,7 @@ class NoisePredictor(Protocol):
     ) -> Tensor:
         """The noise in `(n, c, h', w')`, unguided, differentiable in `text`.
 
-        `levels` `(n,)` are values of `denoise`, which `schedule` moves alike. The first `negatives`
+        `levels` `(n,)` are values of `denoise`, as `schedule` takes them. The first `negatives`
         rows are those under the negative prompt, for models to which the two halves of guidance
         differ in more than their text.
         """

@@ -82,8 +82,8 @@ class LearningModel:
         """Latents wait where the host keeps its results."""
         return memory.intermediate_device()
 
-    def schedule(self, denoise: float) -> Schedule:
-        return self._schedule.schedule(denoise)
+    def schedule(self, denoise: float, min_steps: int = 1) -> Schedule:
+        return self._schedule.schedule(denoise, min_steps)
 
     def scales(self, schedule: Schedule) -> tuple[float, float]:
         return self._schedule.scales(schedule)

@@ -32,8 +32,8 @@ class ComfyModel:
     def hint_scale(self) -> int:
         return self.sampler.hint_scale
 
-    def schedule(self, denoise: float) -> Schedule:
-        return self._schedule.schedule(denoise)
+    def schedule(self, denoise: float, min_steps: int = 1) -> Schedule:
+        return self._schedule.schedule(denoise, min_steps)
 
     def scales(self, schedule: Schedule) -> tuple[float, float]:
         return self._schedule.scales(schedule)

@@ -88,11 +88,12 @@ class FrameRun:
 
 
 def _line(info: FrameInfo) -> str:
-    where = f"frame {info.index}, position {info.position:g}, depth {info.depth}"
+    where = f"frame {info.index}, position {info.position:g}, depth {info.depth}: "
+    where += f"{info.steps} steps from sigma {info.start:.3g}"
     chosen = f"candidate {info.candidate}{' (picked)' if info.picked else ''}"
     if not info.scores:
-        return f"{where}: {chosen}" if info.candidate or info.picked else where
+        return f"{where}, {chosen}" if info.candidate or info.picked else where
     scores = ", ".join(f"{score:+.4f}" for score in info.scores)
     # after a re-roll they are not counted from 0
     numbers = f"{info.first} to {info.first + info.count - 1}: " if info.first else ""
-    return f"{where}: {chosen} of {numbers}{scores}"
+    return f"{where}, {chosen} of {numbers}{scores}"

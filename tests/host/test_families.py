@@ -13,6 +13,7 @@ from tiny_graphs import KINDS, Tiny, sample
 from diffusion_interpolation.demo import reranker, world
 from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import pair
+from diffusion_interpolation.models.denoise import noise_ratio
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -28,17 +29,18 @@ def test_frames_between_two_pictures(server, kind):
 @pytest.mark.parametrize("scheduler", ["karras", "simple", "beta", "normal"])
 @pytest.mark.parametrize("kind", ["sd15", "flux"])
 def test_the_noise_level_is_the_models_own(server, kind, scheduler):
-    """The sigmas fall to zero from the last one not above the level's place on the schedule."""
+    """The sigmas begin at the denoise and go on with those of the host below it."""
     tiny = Tiny(kind)
-    noisy = tiny.lerp()
-    tiny.graph.prompt[noisy.id]["inputs"]["scheduler"] = scheduler
+    noisy = tiny.lerp(scheduler=scheduler)
     whole = tiny.graph.add(
         "BasicScheduler", model=tiny.model, scheduler=scheduler, steps=10, denoise=1.0
     )
     given = tensors(server, tiny.graph, sigmas=noisy[1], whole=whole[0], noisy=noisy[0])
     sigmas, grid = given["sigmas"], given["whole"]
-    assert sigmas[-1] == 0 and 2 <= len(sigmas) < len(grid)
-    assert torch.equal(sigmas, grid[-len(sigmas) :])
+    assert sigmas[-1] == 0 and 3 <= len(sigmas) <= len(grid)
+    assert torch.equal(sigmas[1:], grid[1 - len(sigmas) :])
+    ratio = noise_ratio(0.55)
+    assert sigmas[0] == pytest.approx(ratio if kind == "sd15" else ratio / (1 + ratio))
     assert given["noisy"].shape[0] == 2 and given["noisy"].isfinite().all()
 
 

@@ -63,6 +63,7 @@ def changed(frames: Tensor, others: Tensor) -> list[int]:
 
 KEYFRAME = {"depth": 0, "parents": [], "first": 0, "count": 0, "scores": [], "candidate": None}
 KEYFRAME |= {"picked": False, "best": None, "roll": 0, "strip": None}
+KEYFRAME |= {"steps": 0, "start": None}
 """What is said of a frame that was not made from candidates."""
 
 

@@ -40,7 +40,8 @@ class GaussianModel:
     def decode(self, latents: Tensor) -> Tensor:
         return ((latents + 1) / 2).clamp(0, 1)
 
-    def schedule(self, denoise: float) -> Schedule:
+    def schedule(self, denoise: float, min_steps: int = 1) -> Schedule:
+        """From the last timestep of the grid that is not above `denoise`, whatever the steps."""
         last = max(t for t in self.grid if t <= max(denoise * 1000, self.grid[0]))
         return Schedule((*(t for t in reversed(self.grid) if t <= last), CLEAN))
 

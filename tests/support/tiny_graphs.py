@@ -8,6 +8,8 @@ from comfy_host import Graph, Node
 from demo_graphs import BISECTOR
 
 KINDS = ["sd15", "sd2", "sdxl", "sd3", "flux"]
+SAMPLED_KINDS = [*KINDS, "zero snr", "cosxl", "playground"]
+"""All ways to sample that the tiny models have."""
 
 
 class Tiny:
@@ -39,7 +41,7 @@ class Tiny:
         latents = self.graph.add("VAEEncode", pixels=self.keyframes, vae=self.vae)
         inputs = {"model": self.model, "latents": latents[0], "position": 0.5, "denoise": 0.55}
         inputs |= {"scheduler": "ddim_uniform", "steps": 10, "blend": "slerp", "seed": 0}
-        return self.graph.add("NoisyLatentLerp", **inputs, candidates=2, **changes)
+        return self.graph.add("NoisyLatentLerp", **{**inputs, "candidates": 2, **changes})
 
 
 def sample(graph: Graph, model: list, latent: list, positive: list, negative: list) -> Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,64 @@ def controlnet(family: str, **changes: Any) -> nn.Module:
     config = _unet_config(family)
     del config["up_block_types"]
     return _stir(ControlNetModel(conditioning_embedding_out_channels=(4, 8), **config, **changes))
+
+
+def lumina() -> Any:
+    """A Lumina 2 in diffusers' own pipeline, whose autoencoder makes 8 x 8 pixels one."""
+    import diffusers
+
+    torch.manual_seed(0)
+    vae = diffusers.AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        block_out_channels=(8, 8, 8, 16),
+        norm_num_groups=4,
+        scaling_factor=0.36,
+        shift_factor=0.12,
+    )
+    transformer = diffusers.Lumina2Transformer2DModel(
+        sample_size=8,
+        in_channels=4,
+        hidden_size=24,
+        num_layers=1,
+        num_refiner_layers=1,
+        num_attention_heads=2,
+        num_kv_heads=1,
+        multiple_of=8,
+        axes_dim_rope=(4, 4, 4),
+        axes_lens=(300, 16, 16),
+        cap_feat_dim=16,
+    )
+    encoder, tokenizer = _gemma()
+    made = diffusers.Lumina2Pipeline(
+        transformer=_stir(transformer),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=6.0),
+        vae=_stir(vae),
+        text_encoder=_stir(encoder),
+        tokenizer=tokenizer,
+    )
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def _gemma() -> tuple[nn.Module, Any]:
+    """A Gemma 2 that reads letter by letter."""
+    from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer
+
+    letters = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *string.ascii_letters, *".,-<>"]
+    tokenizer = GemmaTokenizer({letter: index for index, letter in enumerate(letters)})
+    config = Gemma2Config(
+        vocab_size=len(letters),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        sliding_window=64,
+        query_pre_attn_scalar=8,
+    )
+    return Gemma2Model(config), tokenizer
 
 
 def _stir(network: nn.Module) -> nn.Module:

@@ -84,7 +84,7 @@ def test_the_flow_transformer_makes_the_demos_frames(tmp_path):
     frames = pixels(out)
     assert np.array_equal(frames, pixels(tmp_path / "demo" / "run"))
     settings = record(out)["settings"]
-    assert settings["model"] == "demo-flow" and settings["max_denoise"] == 0.39
+    assert settings["model"] == "demo-flow" and settings["max_denoise"] == 0.55
     assert [len(frame.get("scores", [])) for frame in record(out)["frames"]] == [0, 3, 4, 3, 0]
     for other in (frames[0], frames[-1], (frames[0].astype(float) + frames[-1]) / 2):
         assert np.abs(frames[2].astype(float) - other).mean() > 3
@@ -502,7 +502,7 @@ def test_a_run_needs_no_name_for_its_folder():
 def test_defaults_are_those_of_the_model():
     for words in (["--model", "demo-flow"], ["--model=demo-flow"]):
         values = parse_images(["a.png", "b.png", *words, "--cfg", "3"])
-        assert values["max_denoise"] == 0.39 and values["inversion_learning_rate"] == 0.25
+        assert values["max_denoise"] == 0.55 and values["inversion_learning_rate"] == 0.25
         assert values["prompt"] == ["a puppet"] and values["cfg"] == 3.0
     values = parse_images(["a.png", "b.png", "--model", "other", "--prompt", "a", "--prompt", "b"])
     assert values["max_denoise"] == 0.55 and values["prompt"] == ["a", "b"]

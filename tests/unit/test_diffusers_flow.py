@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from diffusion_interpolation.demo import load_flow, networks, world
 from diffusion_interpolation.demo.networks import FLOW_SHIFT, GRID, SIZE
 from diffusion_interpolation.method.inversion import invert
 from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
+from diffusion_interpolation.models.denoise import noise_ratio
 from diffusion_interpolation.models.diffusers.flow import DiffusersFlow
 from diffusion_interpolation.settings import InversionSettings
 
@@ -35,12 +38,15 @@ def denoised(model: DiffusersFlow, noisy: Tensor, denoise: float, given: Guidanc
     return model.sample(noisy, model.schedule(denoise), given).latents
 
 
-def test_levels_are_times_that_the_family_shifts(model):
-    for level, time in ((1.0, 1.0), (0.75, 0.75), (0.6, 0.5), (0.5, 0.5), (0.1, 0.25)):
-        sigma = FLOW_SHIFT * time / (1 + (FLOW_SHIFT - 1) * time)
-        schedule = model.schedule(level)
+def test_a_denoise_is_an_amount_of_noise_that_the_shift_leaves_alone(model):
+    for denoise in (0.3, 0.55, 0.99):
+        ratio = noise_ratio(denoise)
+        sigma = ratio / (1 + ratio)
+        schedule = model.schedule(denoise)
         assert model.scales(schedule) == pytest.approx((1 - sigma, sigma))
-        assert len(schedule) == round(STEPS * time) and schedule.points[-1] == 0
+        time = sigma / (FLOW_SHIFT - (FLOW_SHIFT - 1) * sigma)
+        assert len(schedule) == math.ceil(STEPS * time) and schedule.points[-1] == 0
+    assert model.schedule(1.0).points == pytest.approx((1, 0.9, 0.75, 0.5, 0))
     for level in (0.0, 1.1, -1.0):
         with pytest.raises(ValueError, match="denoise: got"):
             model.schedule(level)
@@ -147,7 +153,7 @@ def test_what_does_not_fit_is_refused(model):
         load_flow(steps=0)
     vae = model._codec.vae
     parts = {"vae": vae, "transformer": model._network.transformer}
-    texts = {"text_encoder": model._text_encoders[0], "tokenizer": model._tokenizers[0]}
+    texts = {"text_encoder": model._text._encoder, "tokenizer": model._text._tokenizer}
     scheduler = {**networks.flow_scheduler().config, "use_dynamic_shifting": True}
     with pytest.raises(ValueError, match="needs a fixed shift"):
         DiffusersFlow(**parts, scheduler=scheduler, **texts)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import tiny_models
 import torch
@@ -19,8 +21,10 @@ from diffusion_interpolation.method import path
 from diffusion_interpolation.method.bisection import Bisection
 from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.inversion import invert
-from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
+from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings, Schedule
+from diffusion_interpolation.models.denoise import noise_ratio
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
+from diffusion_interpolation.models.diffusers.schedule import CLEAN
 from diffusion_interpolation.scoring.clip import Scorer
 from diffusion_interpolation.settings import FrameSettings, InversionSettings
 
@@ -204,29 +208,42 @@ def _ddim(family: str) -> Any:
     return scheduler
 
 
-def _timesteps(scheduler: Any, level: float) -> list[int]:
-    return [t for t in scheduler.timesteps.tolist() if t <= level * 1000]
+def _points(scheduler: Any, level: float) -> list[float]:
+    """The timestep of a level, between two whole ones, and those of the scheduler below it."""
+    logs = _log_ratios(scheduler)
+    first = np.interp(math.log(noise_ratio(level)), logs, np.arange(len(logs))).item()
+    return [first, *(t for t in scheduler.timesteps.tolist() if t < first)]
 
 
-@pytest.mark.parametrize("level", [0.25, 0.401, 0.55, 1.0])
-def test_scales_are_the_schedulers(case, level):
-    scheduler = _ddim(case.family)
-    first = torch.tensor([_timesteps(scheduler, level)[0]])
+def _log_ratios(scheduler: Any) -> np.ndarray:
+    kept = scheduler.alphas_cumprod.double().numpy()
+    return np.log((1 - kept) / kept) / 2
+
+
+def _kept(scheduler: Any, timestep: float) -> float:
+    """The share of a latent's variance that is left at a timestep, between two whole ones."""
+    logs = _log_ratios(scheduler)
+    return 1 / (1 + math.exp(2 * np.interp(timestep, np.arange(len(logs)), logs)))
+
+
+@pytest.mark.parametrize("level", [0.25, 0.401, 0.55, 0.9])
+def test_scales_have_the_ratio_of_the_level(case, level):
     a, s = _scales(case.model, level)
-    clean, noise = _noise(1), _noise(1, seed=1)
     assert a * a + s * s == pytest.approx(1)
-    assert _close(a * clean + s * noise, scheduler.add_noise(clean, noise, first), 1e-6)
+    assert s / a == pytest.approx(noise_ratio(level), rel=1e-5)
+    assert a * a == pytest.approx(_kept(_ddim(case.family), _points(_ddim(case.family), level)[0]))
 
 
-def test_levels_in_single_precision_stay_where_they_are(sd1):
-    """0.401 is place 401 itself; a hair less, in single precision, is no step down."""
-    for place in (1, 201, 401, 801):
-        level = place / 1000
-        assert _scales(sd1, torch.tensor(level).item()) == _scales(sd1, level)
+def test_scales_at_whole_timesteps_are_the_schedulers(case):
+    scheduler, clean, noise = _ddim(case.family), _noise(1), _noise(1, seed=1)
+    for timestep in (801, 401, 1):
+        a, s = case.model.scales(Schedule((timestep, CLEAN)))
+        want = scheduler.add_noise(clean, noise, torch.tensor([timestep]))
+        assert _close(a * clean + s * noise, want, 1e-6)
 
 
-def test_levels_below_the_lowest_step_are_moved_up_to_it(sd1):
-    assert _scales(sd1, 1e-4) == _scales(sd1, 0.001) == _scales(sd1, 0.2)
+def test_the_least_noise_is_that_of_the_first_timestep(sd1):
+    assert sd1.schedule(1e-6).points == (pytest.approx(0, abs=0.01), CLEAN)
 
 
 @pytest.mark.parametrize("level", [0.0, -0.1, 1.01])
@@ -250,13 +267,16 @@ def test_a_scheduler_gives_its_own_defaults(tokenizers):
     saved = DiffusersModel(**{**parts, "scheduler": json.loads(LCMScheduler().to_json_string())})
     kept = LCMScheduler().alphas_cumprod
     for level in (0.2, 0.6):
-        assert _scales(given, level) == _scales(saved, level)
-        assert _scales(given, level)[0] ** 2 == pytest.approx(kept[int(level * 1000)].item())
+        assert given.schedule(level).points == saved.schedule(level).points
+    for timestep in (201, 601):
+        at = Schedule((timestep, CLEAN))
+        assert given.scales(at) == saved.scales(at)
+        assert given.scales(at)[0] ** 2 == pytest.approx(kept[timestep].item())
 
 
 @pytest.mark.parametrize(("spacing", "steps"), [("linspace", 20), ("trailing", 7)])
-def test_every_step_lands_on_the_next_timestep(tokenizers, spacing, steps):
-    """DDIM steps back by a whole number of timesteps, however the scheduler spaces its own."""
+def test_timesteps_are_evenly_spaced(tokenizers, spacing, steps):
+    """As in the paper, however the scheduler spaces its own."""
     from diffusers import EulerDiscreteScheduler
 
     parts = tiny_models.parts("sd1", tokenizers)
@@ -269,7 +289,8 @@ def test_every_step_lands_on_the_next_timestep(tokenizers, spacing, steps):
     given, leading = (
         DiffusersModel(**parts | {"scheduler": scheduler}, steps=steps) for scheduler in schedulers
     )
-    timesteps = given.schedule(1.0).points[:-1]
+    first, *timesteps, end = given.schedule(1.0).points
+    assert first == 999 and end == CLEAN
     gaps = {before - after for before, after in itertools.pairwise(timesteps)}
     assert len(timesteps) == steps and gaps == {1000 // steps}
     guidance = _guidance(given, 1)
@@ -326,15 +347,29 @@ def _by_hand(case: Case, noisy: Tensor, level: float, guidance: Guidance) -> Ten
         control = None
         if g.hint is not None:
             control = case.controlnet, g.hint, 1.0 if g.strength is None else g.strength.item()
-        for timestep in _timesteps(scheduler, level):
+        points = _points(scheduler, level)
+        for timestep, lower in itertools.pairwise([*points, None]):
             negative, positive = (
                 _plain_output(case.parts, latent, timestep, text, control)
                 for text in (g.negative, g.positive)
             )
             output = negative + g.cfg * (positive - negative)
-            latent = scheduler.step(output, timestep, latent, eta=0.0).prev_sample
+            latent = _ddim_step(scheduler, output, latent, timestep, lower)
         rows.append(latent)
     return torch.cat(rows)
+
+
+def _ddim_step(
+    scheduler: Any, output: Tensor, latent: Tensor, timestep: float, lower: float | None
+) -> Tensor:
+    """DDIM's equation 12 from a timestep to a lower one, or to the end of the schedule."""
+    kept = _kept(scheduler, timestep)
+    after = scheduler.final_alpha_cumprod.item() if lower is None else _kept(scheduler, lower)
+    noise = output
+    if scheduler.config.prediction_type == "v_prediction":
+        noise = kept**0.5 * output + (1 - kept) ** 0.5 * latent
+    clean = (latent - (1 - kept) ** 0.5 * noise) / kept**0.5
+    return after**0.5 * clean + (1 - after) ** 0.5 * noise
 
 
 @pytest.mark.parametrize(("level", "cfg"), [(0.55, 4.0), (0.3, 1.0), (0.05, 2.0)])
@@ -427,7 +462,9 @@ def test_all_the_way_is_what_the_pipeline_makes(case, control):
     guidance = Guidance(positive, negative, 4.0)
     if control:
         guidance = replace(guidance, hint=_pictures(), strength=torch.full((3,), 1.3))
-    assert _close(_denoise(case.model, _noise(), 1.0, guidance), want)
+    # the pipeline begins below the noisiest timestep, where its scheduler does
+    schedule = case.model.schedule(1.0)[1:]
+    assert _close(case.model.sample(_noise(), schedule, guidance).latents, want)
 
 
 def test_rows_do_not_depend_on_the_batch(case, tokenizers):
@@ -499,11 +536,11 @@ def test_predicted_noise_is_the_networks_row_by_row(case):
     got = case.model.predict_noise(_noise(), LEVELS, text)
     scheduler = _ddim(case.family)
     for row, level in enumerate(LEVELS.tolist()):
-        latent, timestep = _noise()[row : row + 1], _timesteps(scheduler, level)[0]
+        latent, timestep = _noise()[row : row + 1], _points(scheduler, level)[0]
         want = _plain_output(case.parts, latent, timestep, text.rows([row]))
         if case.family == "sd2":
-            kept = scheduler.alphas_cumprod[timestep]
-            want = kept.sqrt() * want + (1 - kept).sqrt() * latent
+            kept = _kept(scheduler, timestep)
+            want = kept**0.5 * want + (1 - kept) ** 0.5 * latent
         assert _close(got[row : row + 1], want)
 
 

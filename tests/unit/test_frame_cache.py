@@ -93,17 +93,18 @@ def test_a_key_stands_for_all_that_a_candidate_depends_on():
     ends = torch.zeros(4, 2, 3), torch.ones(4, 2, 3)
     slot = Slot(2, 0.5, 1, 0, 4)
 
-    def key(slot=slot, level=0.5, ranked_after=0, ends=ends, number=0, context=b"model"):
-        return FrameCache(context, Store(0), Store(0), Store(0)).keys(
-            slot, level, ranked_after, ends, [number]
-        )[number]
+    steps = (3.0, 2.0, 1.0, 0.0), (0.0,)
+
+    def key(slot=slot, steps=steps, ends=ends, number=0, context=b"model"):
+        cache = FrameCache(context, Store(0), Store(0), Store(0))
+        return cache.keys(slot, steps, ends, [number])[number]
 
     changed = [
         key(context=b"other"),
         key(slot=replace(slot, position=1.5)),
         key(slot=replace(slot, index=1)),
-        key(level=0.4),
-        key(ranked_after=3),
+        key(steps=((4.0, 2.0, 1.0, 0.0), (0.0,))),
+        key(steps=((3.0, 2.0), (2.0, 1.0, 0.0))),
         key(ends=ends[::-1]),
         key(ends=tuple(end.reshape(4, 3, 2) for end in ends)),
         key(ends=tuple(end.double() for end in ends)),

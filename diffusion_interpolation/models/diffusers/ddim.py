@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -20,22 +22,28 @@ class DdimSteps:
         schedule: DiffusersSchedule,
         control: DiffusersControl | None,
     ) -> None:
-        self._network, self._ddim, self._control = network, schedule.ddim, control
+        self._network, self._schedule, self._control = network, schedule, control
 
     def __call__(self, latents: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
-        """All steps of `schedule`, both halves of guidance in one forward pass."""
+        """All steps of `schedule`, both halves of guidance in one forward pass.
+
+        A step is `x' = a' x0 + s' noise`, with `(a', s')` the scales of the next point (Song et al.
+        2021, eq. 12). Nothing is clipped: latents are not bounded.
+        """
         network, denoised = self._network, latents
         halves = 1 if guidance.cfg == 1 else 2
         text = stack([guidance.negative, guidance.positive][-halves:])
         conditions = network.conditions(text, latents)
         residuals = self._control.residuals(guidance, halves) if self._control else no_residuals
-        for timestep in schedule.points[:-1]:
+        for timestep, lower in itertools.pairwise(schedule.points):
             rows = network.inputs(latents.repeat(halves, 1, 1, 1))
             time = torch.full((len(rows),), timestep, device=network.device)
             output = network(rows, time, conditions | residuals(rows, time, conditions))
             if halves == 2:
                 negative, positive = output.chunk(2)
                 output = negative + guidance.cfg * (positive - negative)
-            step = self._ddim.step(output, timestep, latents)
-            latents, denoised = step.prev_sample, step.pred_original_sample
+            scales = self._schedule.scales_at(timestep)
+            denoised, noise = self._schedule.read(output, latents, scales)
+            signal, sigma = self._schedule.landing_scales(lower)
+            latents = signal * denoised + sigma * noise
         return Sampled(latents, denoised)

@@ -1,4 +1,4 @@
-"""Reads the parts of Stable Diffusion 1, 2 and XL from diffusers' folders and from single files.
+"""Reads the parts of models from diffusers' folders, and of Stable Diffusion from single files.
 
 Only safetensors are read, nothing is fetched unless that was asked for, and what is read must be
 complete. Everything else is a `ValueError` that names the place.
@@ -18,33 +18,83 @@ from ...hub import HubModel
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
-    from transformers import CLIPTokenizer
 
-_CLASSES = {
-    "vae": "AutoencoderKL",
-    "unet": "UNet2DConditionModel",
-    "text_encoder": "CLIPTextModel",
-    "text_encoder_2": "CLIPTextModelWithProjection",
+_STABLE_DIFFUSION = {
+    "vae": ("AutoencoderKL",),
+    "unet": ("UNet2DConditionModel",),
+    "text_encoder": ("CLIPTextModel",),
+    "text_encoder_2": ("CLIPTextModelWithProjection", None),
+}
+"""The classes that a part may have, by its name in `model_index.json`; None: it may be missing."""
+
+_LUMINA = {
+    "vae": ("AutoencoderKL",),
+    "transformer": ("Lumina2Transformer2DModel",),
+    # the small one is that of the demo
+    "text_encoder": ("Gemma2Model", "CLIPTextModel"),
 }
 
 
 def load_folder(path: str | Path, dtype: torch.dtype, allow_download: bool) -> dict[str, Any]:
     """The parts in a folder of diffusers' layout, by the names `DiffusersModel` has for them."""
     import diffusers
-    import transformers
 
-    transformers.utils.logging.disable_progress_bar()
-    folder = _folder("model", path, allow_download, _fetch_pipeline)
-    encoders = _encoder_names(folder)
-    kinds = {name: getattr(transformers, _CLASSES[name]) for name in encoders}
+    folder = model_folder(path, allow_download)
+    classes = _part_classes(folder, _STABLE_DIFFUSION)
+    encoders = [name for name in classes if name.startswith("text")]
+    return {
+        **_load_vae_and_scheduler(folder),
+        "unet": _load_weights(diffusers.UNet2DConditionModel, folder / "unet", torch_dtype=dtype),
+        "text_encoders": [_load_encoder(folder, name, classes[name]) for name in encoders],
+        "tokenizers": [_load_tokenizer(folder, name) for name in encoders],
+    }
+
+
+def load_flow_folder(path: str | Path, dtype: torch.dtype, allow_download: bool) -> dict[str, Any]:
+    """As `load_folder`, by the names `DiffusersFlow` has for the parts."""
+    import diffusers
+
+    folder = model_folder(path, allow_download)
+    kind = _part_classes(folder, _LUMINA)["text_encoder"]
+    network, place = diffusers.Lumina2Transformer2DModel, folder / "transformer"
+    return {
+        **_load_vae_and_scheduler(folder),
+        "transformer": _load_weights(network, place, torch_dtype=dtype),
+        "text_encoder": _load_encoder(folder, "text_encoder", kind, dtype=dtype),
+        "tokenizer": _load_tokenizer(folder, "text_encoder", kind == "CLIPTextModel"),
+    }
+
+
+def model_folder(path: str | Path, allow_download: bool) -> Path:
+    """The folder of a model, which `allow_download` lets be fetched from the hub."""
+    return _folder("model", path, allow_download, _fetch_pipeline)
+
+
+def pipeline_name(folder: Path) -> str:
+    """The class of diffusers' pipeline that a folder was saved from."""
+    return str(_read_index(folder).get("_class_name"))
+
+
+def has_unet(folder: Path) -> bool:
+    """Whether a folder has the denoiser of Stable Diffusion."""
+    return _class_name(_read_index(folder), "unet") in _STABLE_DIFFUSION["unet"]
+
+
+def _load_vae_and_scheduler(folder: Path) -> dict[str, Any]:
+    import diffusers
+
     return {
         # read in full precision, because that may be what it runs in
         "vae": _load_weights(diffusers.AutoencoderKL, folder / "vae", torch_dtype=torch.float32),
-        "unet": _load_weights(diffusers.UNet2DConditionModel, folder / "unet", torch_dtype=dtype),
         "scheduler": _read_json(folder / "scheduler" / "scheduler_config.json"),
-        "text_encoders": [_load_weights(kinds[name], folder / name) for name in encoders],
-        "tokenizers": [_load_tokenizer(folder, name) for name in encoders],
     }
+
+
+def _load_encoder(folder: Path, name: str, kind: str, **options: Any) -> Any:
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    return _load_weights(getattr(transformers, kind), folder / name, **options)
 
 
 def load_controlnet(
@@ -68,7 +118,8 @@ def load_single_file(
     file = Path(path)
     _check_single_file(file)
     folder = _folder("config", config, allow_download, _fetch_configs)
-    encoders = _encoder_names(folder)
+    classes = _part_classes(folder, _STABLE_DIFFUSION)
+    encoders = [name for name in classes if name.startswith("text")]
     xl = len(encoders) == 2
     pipeline = diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
     unused = dict.fromkeys(("safety_checker", "feature_extractor", "image_encoder"))
@@ -150,22 +201,29 @@ def _fetch_files(model: HubModel, patterns: list[str]) -> str:
     return snapshot_download(model.name, revision=model.revision, allow_patterns=patterns)
 
 
-def _encoder_names(folder: Path) -> list[str]:
-    """The text encoders of a folder in diffusers' layout, which must be of a supported model."""
+def _part_classes(folder: Path, wanted: Mapping[str, tuple[str | None, ...]]) -> dict[str, str]:
+    """The class of each part that a folder in diffusers' layout has, of those `wanted`."""
+    index, found = _read_index(folder), {}
+    for name, classes in wanted.items():
+        got = _class_name(index, name)
+        if got not in classes:
+            needed = " or ".join(kind for kind in classes if kind)
+            raise ValueError(
+                f"model: {folder} has {got} as its {name}, needs {needed}; "
+                "the models supported are Stable Diffusion 1, 2 and XL, and Lumina 2"
+            )
+        if got is not None:
+            found[name] = got
+    return found
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
     file = folder / "model_index.json"
     if not file.is_file():
         raise ValueError(
             f"model: {folder} has no model_index.json, needs a folder in diffusers' layout"
         )
-    index = _read_json(file)
-    for name, want in _CLASSES.items():
-        got = _class_name(index, name)
-        if got != want and not (got is None and name == "text_encoder_2"):
-            raise ValueError(
-                f"model: {folder} has {got} as its {name}, needs {want}; "
-                "the models supported are Stable Diffusion 1, 2 and XL"
-            )
-    return [name for name in _CLASSES if name.startswith("text") and _class_name(index, name)]
+    return _read_json(file)
 
 
 def _class_name(index: Mapping[str, Any], part: str) -> str | None:
@@ -183,15 +241,16 @@ def _read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _load_tokenizer(folder: Path, encoder: str) -> CLIPTokenizer:
-    from transformers import CLIPTokenizer
+def _load_tokenizer(folder: Path, encoder: str, is_clip: bool = True) -> Any:
+    import transformers
 
     place = folder / encoder.replace("text_encoder", "tokenizer")
     # without them transformers makes a tokenizer that knows no words
     if not any((place / name).is_file() for name in ("vocab.json", "tokenizer.json")):
         raise ValueError(f"model: {place} has no vocab.json, needs the files of a tokenizer")
+    kind = transformers.CLIPTokenizer if is_clip else transformers.AutoTokenizer
     with _readable(place):
-        return CLIPTokenizer.from_pretrained(place, local_files_only=True)
+        return kind.from_pretrained(place, local_files_only=True)
 
 
 def _load_weights(kind: Any, folder: Path, **options: Any) -> Any:

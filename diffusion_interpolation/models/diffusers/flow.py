@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,21 +11,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule, stack
+from ..denoise import schedule_from
+from .files import load_flow_folder
+from .flow_text import FlowText
 from .model import DiffusersModel
 from .parts import placed, placed_codec, placed_encoders
 from .sampler import DiffusersSampler, check_rows
-from .text import token_ids
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, Lumina2Transformer2DModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel, Gemma2Model, PreTrainedTokenizerBase
+    from typing_extensions import Unpack
+
+    from .model import Options
 
 
 class DiffusersFlow(DiffusersModel):
     """A flow transformer on latents `(1 - sigma) x + sigma noise`, sampled with Euler steps.
 
-    `denoise` is a time of flow matching before its shift, as it is in ComfyUI. `scheduler` is the
-    configuration of a `FlowMatchEulerDiscreteScheduler` with a fixed shift. There is one text
+    `scheduler` is the configuration of a `FlowMatchEulerDiscreteScheduler` with a fixed shift. It
+    spreads the steps; a `denoise` is the same amount of noise under any shift. There is one text
     encoder and no ControlNet. Everything else is as in `DiffusersModel`.
     """
 
@@ -33,8 +39,8 @@ class DiffusersFlow(DiffusersModel):
         vae: AutoencoderKL,
         transformer: Lumina2Transformer2DModel,
         scheduler: Mapping[str, Any],
-        text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer,
+        text_encoder: CLIPTextModel | Gemma2Model,
+        tokenizer: PreTrainedTokenizerBase,
         *,
         steps: int = 20,
         max_batch: int = 8,
@@ -45,27 +51,33 @@ class DiffusersFlow(DiffusersModel):
         self._device, self._schedule = torch.device(device), FlowSchedule(scheduler, steps)
         patch = transformer.config.patch_size
         self._codec = placed_codec(vae, patch, max_batch, self._device, dtype)
-        self._text_encoders = placed_encoders([text_encoder], self._device, dtype)
-        self._tokenizers = [tokenizer]
+        [text_encoder] = placed_encoders([text_encoder], self._device, dtype)
+        self._text = FlowText(text_encoder, tokenizer)
         self._network = FlowNetwork(placed("transformer", transformer, self._device, dtype))
         steps_of_batch = EulerSteps(self._network)
         self._sampler = DiffusersSampler(steps_of_batch, self._device, max_batch, None)
         self.hint_scale = self._codec.scale
 
-    @torch.no_grad()
-    def encode_text(self, prompts: list[str]) -> PromptEmbeddings:
-        """The conditioning of prompts, one row each, without the padding of the text encoder.
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        controlnet: str | Path | None = None,
+        allow_download: bool = False,
+        **options: Unpack[Options],
+    ) -> DiffusersFlow:
+        """Lumina 2 in a folder of diffusers' layout, read as `DiffusersModel.from_folder` reads.
 
-        Where prompts differ in length, the states after the end of a shorter one are 0, which no
-        state of a token is; the transformer does not see them. Raises `ValueError` for a prompt
-        longer than the encoder can read.
+        Raises `ValueError` for a ControlNet too: there is none for this family.
         """
-        [encoder], [tokenizer] = self._text_encoders, self._tokenizers
-        tokens = token_ids(prompts, tokenizer, encoder.config.max_position_embeddings)
-        lengths = torch.tensor([len(ids) for ids in tokenizer(prompts).input_ids])
-        states = encoder(tokens.to(self._device)).last_hidden_state.float()
-        inside = torch.arange(int(lengths.max())) < lengths[:, None]
-        return PromptEmbeddings(states[:, : inside.shape[1]] * inside[:, :, None].to(states))
+        if controlnet is not None:
+            raise ValueError(f"controlnet: got {controlnet}, but Lumina 2 takes none")
+        parts = load_flow_folder(path, options.get("dtype", torch.float32), allow_download)
+        return cls(**parts, **options)
+
+    def encode_text(self, prompts: list[str], negative: bool = False) -> PromptEmbeddings:
+        """The conditioning of prompts, one row each, without padding (`FlowText`)."""
+        return self._text.encode(prompts, negative)
 
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: PromptEmbeddings, negatives: int = 0
@@ -86,20 +98,23 @@ class FlowSchedule:
     """`steps` of Euler, evenly over time, shifted as the `scheduler` shifts them."""
 
     def __init__(self, scheduler: Mapping[str, Any], steps: int) -> None:
-        self._shift, self._sigmas = float(scheduler.get("shift", 1.0)), _sigmas(scheduler, steps)
+        self._shift = float(scheduler.get("shift", 1.0))
+        self.grid = _sigmas(scheduler, steps).tolist()
 
-    def schedule(self, denoise: float) -> Schedule:
-        """The sigmas from the last one not above that of `denoise`, or the lowest, down to 0.
+    def schedule(self, denoise: float, min_steps: int = 1) -> Schedule:
+        """The sigmas from that of `denoise` down to 0 (`schedule_from`)."""
+        return schedule_from(self, denoise, min_steps)
 
-        Raises `ValueError` outside of (0, 1].
-        """
-        if not 0 < denoise <= 1:
-            raise ValueError(f"denoise: got {denoise}, needs more than 0, and 1 at most")
-        sigma = self._shift * denoise / (1 + (self._shift - 1) * denoise)
-        # a number that went through float32 stays where it was
-        above = self._sigmas > sigma * (1 + 1e-5)
-        first = min(int(above.sum()), len(self._sigmas) - 2)
-        return Schedule(tuple(self._sigmas[first:].tolist()))
+    def point(self, ratio: float) -> float:
+        """The sigma with this noise-to-signal ratio: `sigma / (1 - sigma)`."""
+        return 1 / (1 + 1 / ratio)
+
+    def spread(self, start: float, steps: int) -> list[float]:
+        """Sigmas from `start` to 0 that are even in time before the shift."""
+        time = start / (self._shift - (self._shift - 1) * start)
+        times = torch.linspace(time, 0, steps + 1, dtype=torch.float64)
+        sigmas = self._shift * times / (1 + (self._shift - 1) * times)
+        return [start, *sigmas[1:].tolist()]
 
     def scales(self, schedule: Schedule) -> tuple[float, float]:
         """`(1 - sigma, sigma)` at the first sigma."""
@@ -152,7 +167,9 @@ class EulerSteps:
 
 
 def _check_parts(
-    vae: AutoencoderKL, transformer: Lumina2Transformer2DModel, text_encoder: CLIPTextModel
+    vae: AutoencoderKL,
+    transformer: Lumina2Transformer2DModel,
+    text_encoder: CLIPTextModel | Gemma2Model,
 ) -> None:
     """Raise `ValueError` unless the parts are of one model."""
     takes, text = transformer.config, text_encoder.config

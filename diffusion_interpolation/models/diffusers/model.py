@@ -135,8 +135,11 @@ class DiffusersModel:
         """How many latents go in one batch; it shrinks when memory runs out."""
         return self._sampler.max_batch
 
-    def encode_text(self, prompts: list[str]) -> PromptEmbeddings:
-        """The conditioning of prompts, one row each (`diffusers_text.encode_text`)."""
+    def encode_text(self, prompts: list[str], negative: bool = False) -> PromptEmbeddings:
+        """The conditioning of prompts, one row each (`text.encode_text`).
+
+        Some families read `negative` prompts in another way; these do not.
+        """
         return encode_text(prompts, self._text_encoders, self._tokenizers)
 
     def encode(self, pictures: Tensor) -> Tensor:
@@ -147,9 +150,9 @@ class DiffusersModel:
         """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')` (`DiffusersCodec`)."""
         return self._codec.decode(latents)
 
-    def schedule(self, denoise: float) -> Schedule:
-        """The steps from `denoise` in (0, 1] to clean latents (`DiffusersSchedule`)."""
-        return self._schedule.schedule(denoise)
+    def schedule(self, denoise: float, min_steps: int = 1) -> Schedule:
+        """The steps from `denoise` in (0, 1] to clean latents (`schedule_from`)."""
+        return self._schedule.schedule(denoise, min_steps)
 
     def scales(self, schedule: Schedule) -> tuple[float, float]:
         """`(a, s)` such that `a * latent + s * noise` is a latent at the first timestep."""
@@ -170,17 +173,16 @@ class DiffusersModel:
 
         Its halves of guidance differ in text alone, so that `negatives` changes nothing.
 
-        It is the noise whatever the network predicts: from v it is `a v + s x`, with `(a, s)` of
-        `scales` (Salimans and Ho 2022, appendix D). Raises `ValueError` for levels outside (0, 1]
+        It is the noise whatever the network predicts. Raises `ValueError` for levels outside (0, 1]
         and for a text of another number of rows.
         """
         check_rows("text", text, len(noisy))
-        network, ddim = self._network, self._schedule.ddim
+        network = self._network
         noisy = noisy.to(self._device, torch.float32)
-        timesteps = torch.tensor([self.schedule(level).points[0] for level in levels.tolist()])
+        schedules = [self.schedule(level) for level in levels.tolist()]
+        timesteps = torch.tensor([schedule.points[0] for schedule in schedules])
         conditions = network.conditions(text.rows(range(len(noisy))), noisy)
         output = network(network.inputs(noisy), timesteps.to(self._device), conditions)
-        if ddim.config.prediction_type == "epsilon":
-            return output
-        alphabar = ddim.alphas_cumprod[timesteps].to(self._device)[:, None, None, None]
-        return alphabar.sqrt() * output + (1 - alphabar).sqrt() * noisy
+        scales = torch.tensor([self.scales(schedule) for schedule in schedules])
+        scales = scales.to(self._device)[:, :, None, None, None].unbind(1)
+        return self._schedule.read(output, noisy, scales)[1]

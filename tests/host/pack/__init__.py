@@ -18,6 +18,7 @@ from . import models, odd_inputs
 from .changes import TestChange, TestCopy, TestPressure
 from .colors import TestColors
 from .disk import TestSlowDisk
+from .noise import TestNoise, TestPercent
 from .patches import TestFreeMemory, TestOverflow, TestPatch, TestQuantised
 
 _CATEGORY = "interpolation tests"
@@ -412,6 +413,8 @@ class TestModels(ComfyExtension):
             TestPressure,
             TestSlowDisk,
             *odd_inputs.NODES,
+            TestNoise,
+            TestPercent,
             TestPatch,
             TestOverflow,
             TestFreeMemory,

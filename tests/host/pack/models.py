@@ -48,6 +48,14 @@ _UNET = {
 }
 """Two levels with attention on both; every group norm has 32 groups."""
 
+_XL = {
+    **_UNET,
+    "context_dim": _WIDE_L + _WIDE_G,
+    "num_classes": "sequential",
+    # six sizes, each 256 wide
+    "adm_in_channels": _WIDE_G + 6 * 256,
+}
+
 _FREEDOM = 0.25
 """How much of a predicted noise is the network's own invention, and how much a ControlNet says."""
 
@@ -113,15 +121,19 @@ _KINDS = {
             "output_blocks.11.1.transformer_blocks.0.norm1.bias": torch.tensor([-1.0, 1.0]),
         },
     ),
-    "sdxl": _Kind(
+    "sdxl": _Kind(comfy.supported_models.SDXL, _XL),
+    "zero snr": _Kind(
         comfy.supported_models.SDXL,
-        {
-            **_UNET,
-            "context_dim": _WIDE_L + _WIDE_G,
-            "num_classes": "sequential",
-            # six sizes, each 256 wide
-            "adm_in_channels": _WIDE_G + 6 * 256,
-        },
+        _XL,
+        weights={"v_pred": torch.tensor([]), "ztsnr": torch.tensor([])},
+    ),
+    "cosxl": _Kind(
+        comfy.supported_models.SDXL, _XL, weights={"edm_vpred.sigma_max": torch.tensor(120.0)}
+    ),
+    "playground": _Kind(
+        comfy.supported_models.SDXL,
+        _XL,
+        weights={"edm_mean": torch.zeros(4), "edm_std": torch.ones(4)},
     ),
     "sd3": _Kind(comfy.supported_models.SD3, _MMDIT, latent_channels=16),
     "flux": _Kind(comfy.supported_models.Flux, _FLUX, latent_channels=16),
@@ -233,6 +245,8 @@ def _config(kind: str) -> comfy.supported_models_base.BASE:
         known = comfy.ldm.flux.model.FluxParams.__dataclass_fields__
         network = {k: v for k, v in network.items() if k in known or k == "image_model"}
     config = _KINDS[kind].config(network)
+    # the host writes into what is the class's
+    config.sampling_settings = dict(config.sampling_settings)
     config.set_inference_dtype(torch.float32, None)
     return config
 
