@@ -12,7 +12,7 @@ from ..diffusion_interpolation.method.bisection import Bisection, Settings
 from ..diffusion_interpolation.method.path import CURVES, Path
 from ..diffusion_interpolation.method.picks import Picks
 from ..diffusion_interpolation.poses.motion import MOTIONS
-from ..diffusion_interpolation.scoring.clip import Scorer
+from ..diffusion_interpolation.scoring.contract import Scorer
 from .comfy.codec import ComfyCodec, check_channels, from_network
 from .comfy.control import PoseControl
 from .comfy.model import ComfyModel

@@ -18,10 +18,9 @@ from ..models.diffusers.model import DiffusersModel
 from ..pictures import Fit
 from ..poses.motion import Motion
 from ..poses.pose import Pairing, People
-from ..scoring.clip import ClipPair, open_clip_pair, transformers_pair
+from ..scoring.clip import ClipPair, load_pair
 
-EMBEDDED, EMBEDDED_FLOW = "demo", "demo-flow"
-EMBEDDED_MODELS = (EMBEDDED, EMBEDDED_FLOW)
+EMBEDDED, EMBEDDED_FLOW = EMBEDDED_MODELS = tuple(demo.MODELS)
 """The values of `ModelChoice.model` that are no files: a UNet and a flow transformer."""
 
 
@@ -77,10 +76,7 @@ class ModelChoice:
         """The CLIP that chooses among candidates, if there is one."""
         if self.reranker is None:
             return demo.reranker(self.device) if self.model in EMBEDDED_MODELS else None
-        place = File(self.reranker)
-        if place.is_dir():
-            return transformers_pair(place, self.device)
-        return open_clip_pair(self.reranker_architecture, place, self.device)
+        return load_pair(File(self.reranker), self.reranker_architecture, self.device)
 
 
 @dataclass(frozen=True)

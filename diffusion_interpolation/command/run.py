@@ -38,7 +38,7 @@ from ..pictures import (
 )
 from ..poses.format import pose_file, read_pictures
 from ..poses.pose import Pose, match_people
-from ..scoring.clip import Scorer
+from ..scoring.contract import Scorer
 from .job import EMBEDDED_MODELS, Job
 from .page import write_page
 from .run_folder import RunFolder

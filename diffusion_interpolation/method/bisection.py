@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..models.contract import Guidance, LatentDiffusionModel, Sampled, Schedule
-from ..scoring.clip import Scorer
+from ..scoring.contract import Scorer, encoder_of, judge
 from .blend import Blend, noisy_blend
 from .candidates import Candidate, Candidates, Frame, steps_before_ranking, thumbnails
 from .frame_cache import FrameCache, once_finished
@@ -294,7 +294,7 @@ class Bisection:
         sampled = self.model.sample(partial.to(self.model.device), schedule, guidance)
         latents = _finite(sampled.latents)
         pictures = self._decode(latents)
-        seen, small = self.scorer.embed(pictures).cpu(), self._thumbnails(pictures)
+        seen, small = self._embeddings(pictures), self._thumbnails(pictures)
         for (group, number), latent, picture, *shown in zip(
             batch, latents.cpu(), pictures.cpu(), small, seen, strict=True
         ):
@@ -345,11 +345,16 @@ class Bisection:
         slots = [group.slot for group, _ in batch]
         if self.count(slots[0]) == 1:
             return [None] * len(batch), [None] * len(batch)
-        seen = self.scorer.embed(pictures)
-        both = torch.stack([self.scorer.rank(seen), self._similarity(slots, seen, finished)], 1)
+        scores, seen = judge(self.scorer, pictures)
+        if seen is None:
+            # equal for all candidates, so it changes no rank
+            similarity, shown = torch.zeros_like(scores), [None] * len(batch)
+        else:
+            similarity, shown = self._similarity(slots, seen, finished), seen.cpu()
+        both = torch.stack([scores, similarity], 1)
         if not both.isfinite().all():
             raise FloatingPointError("reranker: it gave scores that are not finite")
-        return [Terms(*numbers) for numbers in both.tolist()], seen.cpu()
+        return [Terms(*numbers) for numbers in both.tolist()], shown
 
     def _similarity(self, slots: list[Slot], seen: Tensor, finished: _Finished) -> Tensor:
         """Mean cosine `(n,)` of embeddings with those of both neighbours, by their weights."""
@@ -367,8 +372,13 @@ class Bisection:
         for start in range(0, len(unseen), self.model.max_batch):
             part = unseen[start : start + self.model.max_batch]
             latents = torch.stack([finished.latents[i] for i in part])
-            seen = self.scorer.embed(self._decode(latents.to(self.model.device)))
-            finished.embeddings.update(zip(part, seen.cpu(), strict=True))
+            seen = self._embeddings(self._decode(latents.to(self.model.device)))
+            finished.embeddings.update(zip(part, seen, strict=True))
+
+    def _embeddings(self, pictures: Tensor) -> Sequence[Tensor | None]:
+        """Return the embeddings of pictures, or None of each if the scorer has no encoder."""
+        encoder = encoder_of(self.scorer)
+        return [None] * len(pictures) if encoder is None else encoder(pictures).cpu()
 
     def _sample(self, batch: list[_Job], latents: Mapping[int, Tensor]) -> Sampled:
         """Candidates, all of one depth, denoised until they are ranked."""

@@ -21,7 +21,7 @@ from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.inversion import InversionSettings, invert
 from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
-from diffusion_interpolation.scoring.clip import Scorer
+from diffusion_interpolation.scoring.contract import EmbeddingScorer
 
 STEPS = 5
 # wider than high, so that nothing takes one side for the other
@@ -601,7 +601,7 @@ def test_from_pictures_to_frames(case, tokenizers):
             path.Path.of(5, 2),
             guide,
             Settings(candidates=2, min_candidates=1),
-            scorer=Scorer(
+            scorer=EmbeddingScorer(
                 lambda pictures: pictures.flatten(1), lambda seen: -(seen - 0.5).square().mean(1)
             ),
         )
