@@ -1,0 +1,47 @@
+"""The ways that a table compares, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diffusion_interpolation.command.cli import EMBEDDED_DEFAULTS, defaults_of
+from diffusion_interpolation.method.bisection import Settings
+
+from .registry import ROWS, Way
+
+USUAL = ("default", "schemes", "equal work", "parts")
+"""The sets of rows that the documentation shows."""
+
+
+def named_ways(model: str, posed: bool, names: Sequence[str] = USUAL) -> dict[str, Way]:
+    """Return the ways in sets and single rows of `ROWS`, in that order.
+
+    `denoise` is that of `model`: where its default is lower than the UNet's, all values are lower
+    in proportion. Rows that do the same as the default, such as another motion of poses without
+    poses, are left out. Raises `ValueError` for an unknown name.
+    """
+    levels = {name: defaults_of(model)[name] for name in ("max_denoise", "min_denoise")}
+    default = Way(settings=Settings(**levels), posed=posed)
+    scale = levels["max_denoise"] / EMBEDDED_DEFAULTS["max_denoise"]
+    found = {}
+    for name, changes in _chosen(names).items():
+        scaled = {key: value * scale for key, value in changes.items() if key in levels}
+        way = default.changed(**{"posed": posed, **changes, **scaled})
+        way = way if posed else way.changed(posed=False, motion=default.motion)
+        if name == "default" or way != default:
+            found[name] = way
+    return found
+
+
+def _chosen(names: Sequence[str]) -> dict[str, dict]:
+    every = {row: changes for rows in ROWS.values() for row, changes in rows.items()}
+    found = {}
+    for name in names:
+        if name in ROWS:
+            found |= ROWS[name]
+        elif name in every:
+            found[name] = every[name]
+        else:
+            known = ", ".join([*ROWS, *every])
+            raise ValueError(f"--ways: got {name!r}, needs some of {known}")
+    return found
