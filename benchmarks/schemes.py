@@ -33,9 +33,9 @@ from support.records import Record, Run, read_records
 from support.report import parser, publish, write_json
 from support.sheets import save_sheet, strip_file
 from support.sweep import Plan, measure
-from support.tables import Comparison, by_run
+from support.tables import Comparison, borrow, by_run
 from ways import Way
-from ways.rows import USUAL, named_ways
+from ways.rows import USUAL, named_ways, without_poses
 
 from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, ModelChoice
 
@@ -112,6 +112,9 @@ def _work(args: Namespace) -> list[tuple[Run, dict[str, Way]]]:
     found = []
     for with_poses in runs:
         ways = named_ways(args.model, with_poses, args.ways or USUAL)
+        if len(runs) == 2 and with_poses:
+            # the run without poses has them, and the table borrows them
+            ways = {name: way for name, way in ways.items() if name not in without_poses()}
         for name, way in ways.items():
             if way.steps == ModelChoice.steps:
                 ways[name] = way.changed(steps=args.steps)
@@ -153,7 +156,9 @@ def _save_sheet(args: Namespace, records: list[Record]) -> None:
 def _publish(args: Namespace, records: list[Record]) -> None:
     """Print the tables of each run; write the figures of all to `--json`."""
     rows: list[dict[str, object]] = []
-    for run, found in by_run(records).items():
+    runs = by_run(records)
+    borrow(runs, without_poses())
+    for run, found in runs.items():
         poses = "with" if run.posed else "without"
         print(f"\n{run.model}, {poses} poses, {run.frames} frames, seed {run.seed}\n")
         compared = Comparison(found, args.against)

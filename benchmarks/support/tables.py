@@ -27,6 +27,19 @@ def by_run(records: Sequence[Record]) -> dict[Run, Rows]:
     return found
 
 
+def borrow(runs: dict[Run, Rows], names: set[str]) -> None:
+    """Give runs with poses the rows of `names`, which have none, from the same runs without poses.
+
+    There, `no poses` is the default.
+    """
+    for run, rows in runs.items():
+        other = runs.get(run._replace(posed=False), {})
+        if run.posed and other:
+            known = {"no poses": other["default"]} if "default" in other else {}
+            known |= {name: other[name] for name in other if name in names}
+            runs[run] = rows | {name: known[name] for name in known if name not in rows}
+
+
 class Comparison:
     """Ways of one run beside one of them, on all pairs that `against` has records of.
 

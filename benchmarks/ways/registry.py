@@ -198,5 +198,5 @@ class Bench:
             )
             learned = invert(model, pictures, *texts, settings)
             texts = learned.positive, learned.negative
-        poses = world.poses(pairs, SIZE) if way.posed else None
+        poses = world.poses(pairs.cpu(), SIZE) if way.posed else None
         return Guide(*texts, way.cfg, poses, (SIZE, SIZE), motion=way.motion)

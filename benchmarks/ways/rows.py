@@ -33,6 +33,16 @@ def named_ways(model: str, posed: bool, names: Sequence[str] = USUAL) -> dict[st
     return found
 
 
+def without_poses() -> set[str]:
+    """Return the names of the rows that never have poses."""
+    return {
+        name
+        for rows in ROWS.values()
+        for name, changes in rows.items()
+        if changes.get("posed") is False
+    }
+
+
 def _chosen(names: Sequence[str]) -> dict[str, dict]:
     every = {row: changes for rows in ROWS.values() for row, changes in rows.items()}
     found = {}
