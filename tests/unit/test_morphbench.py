@@ -78,7 +78,5 @@ def test_inception_features_are_torchvisions_pooled_ones(tmp_path):
         network(2 * pictures - 1)
     features = inception_features(tmp_path / "inception.pth")(pictures)
     assert features.shape == (2, 2048) and torch.allclose(features, pooled[0], atol=1e-5)
-    with pytest.raises(
-        ValueError, match="inception: .* is not a file of torchvision's Inception 3"
-    ):
+    with pytest.raises(ValueError, match=r"inception: .*none.pth is not a file"):
         inception_features(tmp_path / "none.pth")

@@ -83,9 +83,9 @@ def test_outer_attention_is_the_formula():
     with hooked(network, averaged, 3, name, average=True):
         wanted = attention(states, states).mean(0, keepdim=True).expand_as(states)
         assert torch.allclose(layer(states), wanted, atol=1e-5)
-    with pytest.raises(ValueError, match="network: has no self-attention in 'nowhere'"):
-        with hooked(network, fused(weights), 3, "nowhere"):
-            pass
+    nowhere = hooked(network, fused(weights), 3, "nowhere")
+    with pytest.raises(ValueError, match="network: has no self-attention in 'nowhere'"), nowhere:
+        pass
 
 
 @torch.no_grad()
