@@ -19,15 +19,15 @@ their 95 % interval, the second one has paired differences from the row `--again
 demo-flow` no frames have poses, because the flow transformer has no ControlNet.
 
 Records are written to `--results` as soon as a pair is measured. A command that was stopped
-continues from them, and `--table FOLDER...` prints the tables of records without a run.
+continues from them (change nothing but the ways in between), and `--table FOLDER...` prints the
+tables of records without a run. With `--both`, ways that never have poses are measured once.
 """
 
 from __future__ import annotations
 
-import tempfile
 from argparse import ArgumentParser, Namespace
-from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from support.records import Record, Run, read_records
 from support.report import parser, publish, write_json
@@ -43,21 +43,17 @@ from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, Model
 def main() -> None:
     words = _parser()
     args = words.parse_args()
-    with ExitStack() as stack:
-        if args.table:
-            records, failed = list(read_records(args.table)), 0
-        else:
-            folder = args.results or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            try:
-                work = _work(args)
-            except ValueError as error:
-                words.error(str(error))
-            failed = measure(_plan(args, folder), work)
-            wanted = {run for run, _ in work}
-            records = [record for record in read_records([folder]) if record.run in wanted]
-    if args.sheet:
-        _save_sheet(args, records)
-    _publish(args, records)
+    with TemporaryDirectory() as folder:
+        args.results = args.results or Path(folder)
+        args.save_frames = args.save_frames or args.results / "frames"
+        try:
+            failed = 0 if args.table else _measure(args)
+            records = list(read_records(args.table or [args.results]))
+            if args.sheet:
+                _save_sheet(args, records)
+            _publish(args, records)
+        except ValueError as error:
+            words.error(str(error))
     if failed:
         raise SystemExit(f"{failed} jobs failed; what they said is above")
 
@@ -92,7 +88,9 @@ def _add_output_options(words: ArgumentParser) -> None:
         "--table", type=Path, nargs="+", metavar="DIR", help="print tables of records, and end"
     )
     group.add_argument("--save-frames", type=Path, metavar="DIR", help="where to write frames")
-    group.add_argument("--shown", nargs="+", metavar="NAME", help="rows whose frames are written")
+    group.add_argument(
+        "--shown", nargs="+", metavar="NAME", help="rows whose frames are written (none)"
+    )
     group.add_argument("--strips", type=int, default=8, help="pairs whose frames are written (8)")
     group.add_argument("--sheet", type=Path, help="picture of the first pair's frames, by way")
 
@@ -122,9 +120,12 @@ def _work(args: Namespace) -> list[tuple[Run, dict[str, Way]]]:
     return found
 
 
-def _plan(args: Namespace, folder: Path) -> Plan:
-    return Plan(
-        folder,
+def _measure(args: Namespace) -> int:
+    """Measure what has no records yet; return how many jobs failed."""
+    work = _work(args)
+    shown = args.shown or ([name for _, ways in work for name in ways] if args.sheet else [])
+    plan = Plan(
+        args.results,
         pairs=args.pairs,
         frames=args.frames,
         seed=args.seed,
@@ -135,22 +136,22 @@ def _plan(args: Namespace, folder: Path) -> Plan:
         limit=args.limit,
         lpips=args.lpips,
         frames_to=args.save_frames,
-        shown=args.shown or args.ways or USUAL,
+        shown=shown,
         strips=args.strips,
     )
+    return measure(plan, work)
 
 
 def _save_sheet(args: Namespace, records: list[Record]) -> None:
     """Strips of the first pair, of the rows that `--shown` names, or of all that there are."""
-    if not args.save_frames:
-        raise SystemExit("--sheet: needs --save-frames, the folder with the frames")
-    named = {(record.run, record.way): None for record in records if record.pair == 0}
-    strips = [
-        strip_file(args.save_frames, run, way, 0)
-        for run, way in named
-        if not args.shown or way in args.shown
-    ]
-    save_sheet([strip for strip in strips if strip.is_file()], args.sheet)
+    rows = dict.fromkeys((record.run, record.way) for record in records if record.pair == 0)
+    order = args.shown or [way for _, way in rows]
+    chosen = sorted((row for row in rows if row[1] in order), key=lambda row: order.index(row[1]))
+    strips = [strip_file(args.save_frames, run, way, 0) for run, way in chosen]
+    strips = [strip for strip in strips if strip.is_file()]
+    if not strips:
+        raise ValueError(f"--sheet: got no frames in {args.save_frames}, needs --save-frames")
+    save_sheet(strips, args.sheet)
 
 
 def _publish(args: Namespace, records: list[Record]) -> None:

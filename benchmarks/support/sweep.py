@@ -63,10 +63,8 @@ def measure(plan: Plan, work: Sequence[tuple[Run, dict[str, Way]]]) -> int:
     plan.out.mkdir(parents=True, exist_ok=True)
     jobs = _missing(plan, work)
     if plan.workers == 1:
-        worker, failed = Worker(plan, 0), 0
-        for job in jobs:
-            failed += not worker.done(job)
-        return failed
+        worker, until = Worker(plan, 0), time.monotonic() + plan.limit
+        return sum(not worker.done(job) for job in jobs if time.monotonic() < until)
     return _in_processes(plan, jobs)
 
 
