@@ -30,7 +30,7 @@ def bisection(task: Task) -> Tensor:
     work = Bisection(task.model, task.path, task.guide, task.settings, scorer)
     frames = task.pictures.new_zeros(task.path.frames, *task.pictures.shape[1:])
     for frame in work.frames(task.model.encode(task.pictures)):
-        frames[frame.index] = frame.picture
+        frames[frame.info.index] = frame.picture
     return frames
 
 

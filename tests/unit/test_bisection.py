@@ -212,8 +212,8 @@ def test_a_scorer_without_an_encoder_ranks_by_its_number_alone(settings):
     want, compared = (_run(settings=s, scorer=seen)[0] for s in (alone, settings))
     assert _changed(frames, want) == _changed(frames, again) == []
     for index, frame in frames.items():
-        assert frame.scores == pytest.approx(want[index].scores, abs=1e-3)
-        assert frame.scores == again[index].scores and frame.embedding is None
+        assert frame.info.scores == pytest.approx(want[index].info.scores, abs=1e-3)
+        assert frame.info.scores == again[index].info.scores and frame.embedding is None
     assert _changed(frames, compared)
 
 
