@@ -18,9 +18,9 @@ neither in them nor in the seconds. The first table has means over pairs, with h
 their 95 % interval, the second one has paired differences from the row `--against`. With `--model
 demo-flow` no frames have poses, because the flow transformer has no ControlNet.
 
-Records are written to `--results` as soon as a pair is measured. A command that was stopped
-continues from them (change nothing but the ways in between), and `--table FOLDER...` prints the
-tables of records without a run. With `--both`, ways that never have poses are measured once.
+With `--results FOLDER`, records are written there as soon as a pair is measured, and the tables are
+printed by `--table FOLDER`, anywhere. The same command continues where it was stopped; change
+nothing but the ways in between. With `--poses both`, ways that never have poses are measured once.
 """
 
 from __future__ import annotations
@@ -39,19 +39,22 @@ from ways.rows import USUAL, named_ways, without_poses
 
 from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, ModelChoice
 
+BOTH = "both"
+
 
 def main() -> None:
     words = _parser()
     args = words.parse_args()
     with TemporaryDirectory() as folder:
-        args.results = args.results or Path(folder)
+        kept, args.results = args.results, args.results or Path(folder)
         args.save_frames = args.save_frames or args.results / "frames"
         try:
             failed = 0 if args.table else _measure(args)
             records = list(read_records(args.table or [args.results]))
             if args.sheet:
                 _save_sheet(args, records)
-            _publish(args, records)
+            if args.table or not kept:
+                _publish(args, records)
         except ValueError as error:
             words.error(str(error))
     if failed:
@@ -59,14 +62,13 @@ def main() -> None:
 
 
 def _parser() -> ArgumentParser:
-    words = parser(__doc__, EMBEDDED_MODELS)
+    words = parser(__doc__, [*EMBEDDED_MODELS, BOTH])
     words.add_argument("--pairs", type=int, default=50)
     words.add_argument("--frames", type=int, default=17, help="of a path, the inputs among them")
     words.add_argument(
         "--steps", type=int, default=ModelChoice.steps, help="of ways that do not name theirs"
     )
-    words.add_argument("--no-poses", dest="poses", action="store_false")
-    words.add_argument("--both", action="store_true", help="with poses, and then without")
+    words.add_argument("--poses", choices=("with", "without", BOTH), default="with")
     words.add_argument("--lpips", type=Path, metavar="FILE", help="torchvision's AlexNet weights")
     words.add_argument(
         "--ways",
@@ -105,18 +107,19 @@ def _add_speed_options(words: ArgumentParser) -> None:
 
 def _work(args: Namespace) -> list[tuple[Run, dict[str, Way]]]:
     """The runs that were asked for, with their ways."""
-    posed = args.poses and args.model == EMBEDDED
-    runs = [posed, False] if args.both and posed else [posed]
     found = []
-    for with_poses in runs:
-        ways = named_ways(args.model, with_poses, args.ways or USUAL)
-        if len(runs) == 2 and with_poses:
-            # the run without poses has them, and the table borrows them
-            ways = {name: way for name, way in ways.items() if name not in without_poses()}
-        for name, way in ways.items():
-            if way.steps == ModelChoice.steps:
-                ways[name] = way.changed(steps=args.steps)
-        found.append((Run(args.model, with_poses, args.seed, args.frames), ways))
+    for model in EMBEDDED_MODELS if args.model == BOTH else [args.model]:
+        can = (True, False) if model == EMBEDDED else (False,)
+        asked = {"with": can[:1], "without": (False,), BOTH: can}[args.poses]
+        for posed in asked:
+            ways = named_ways(model, posed, args.ways or USUAL)
+            if posed and len(asked) == 2:
+                # the run without poses has them, and the table borrows them
+                ways = {name: way for name, way in ways.items() if name not in without_poses()}
+            for name, way in ways.items():
+                if way.steps == ModelChoice.steps:
+                    ways[name] = way.changed(steps=args.steps)
+            found.append((Run(model, posed, args.seed, args.frames), ways))
     return found
 
 

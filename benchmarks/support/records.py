@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LARGEST = 15 * 2**20
+"""Bytes after which a file gets no more records."""
+
 
 class Run(NamedTuple):
     """What must be equal for two records to be compared."""
@@ -56,6 +59,23 @@ class Record:
         content = np.frombuffer(base64.b64decode(packed["float16"]), "<f2")
         features = torch.from_numpy(content.reshape(packed["shape"]).astype(np.float32))
         return cls(**fields | {"run": Run(**fields["run"]), "features": features})
+
+
+class Writer:
+    """Appends records to numbered `.jsonl` files in a folder, of at most about 15 MiB each."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # not to a file whose last line may be cut off
+        self._folder, self._number = folder, len(list(folder.glob("*.jsonl")))
+
+    def add(self, record: Record) -> None:
+        """Append a record, and leave it to nobody to write it later."""
+        file = self._folder / f"part-{self._number:02d}.jsonl"
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(record.line())
+            if lines.tell() > LARGEST:
+                self._number += 1
 
 
 def read_records(places: Iterable[Path]) -> Iterator[Record]:

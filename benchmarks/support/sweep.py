@@ -6,7 +6,8 @@ import multiprocessing
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
@@ -18,7 +19,7 @@ from ways import Bench, Way
 from .distances import lpips_distance
 from .measures import Measures
 from .puppets import held_out
-from .records import Record, Run, read_records
+from .records import Record, Run, Writer, read_records
 from .sheets import save_strip, strip_file
 
 
@@ -54,18 +55,40 @@ class Job(NamedTuple):
     way: Way
     pairs: list[int]
 
+    @property
+    def title(self) -> str:
+        """The way and its run, for a reader."""
+        poses = "with" if self.run.posed else "without"
+        return f"{self.run.model}, {poses} poses: {self.name}"
+
 
 def measure(plan: Plan, work: Sequence[tuple[Run, dict[str, Way]]]) -> int:
     """Measure all ways that `plan.out` has no records of; return how many jobs failed.
 
     The work is done in the order of the ways, so that a run that is stopped has whole ways.
     """
-    plan.out.mkdir(parents=True, exist_ok=True)
-    jobs = _missing(plan, work)
-    if plan.workers == 1:
-        worker, until = Worker(plan, 0), time.monotonic() + plan.limit
-        return sum(not worker.done(job) for job in jobs if time.monotonic() < until)
-    return _in_processes(plan, jobs)
+    writer, jobs = Writer(plan.out), _missing(plan, work)
+    left, failed, begun = _Left(jobs), 0, time.monotonic()
+    for job, records in _done(plan, jobs):
+        failed += not records
+        for record in records:
+            writer.add(record)
+        if left.take(job):
+            print(f"{time.monotonic() - begun:6.1f} s  {job.title}", file=sys.stderr, flush=True)
+    if plan.limit < time.monotonic() - begun:
+        print(f"stopped after {plan.limit:g} s", file=sys.stderr)
+    return failed
+
+
+def _done(plan: Plan, jobs: list[Job]) -> Iterator[tuple[Job, list[Record]]]:
+    """Jobs with their records, as they are finished; without any where a job failed."""
+    if plan.workers > 1:
+        yield from _in_processes(plan, jobs)
+        return
+    worker, until = Worker(plan), time.monotonic() + plan.limit
+    for job in jobs:
+        if time.monotonic() < until:
+            yield job, worker.records(job)
 
 
 def _missing(plan: Plan, work: Sequence[tuple[Run, dict[str, Way]]]) -> list[Job]:
@@ -81,33 +104,28 @@ def _missing(plan: Plan, work: Sequence[tuple[Run, dict[str, Way]]]) -> list[Job
     return jobs
 
 
-def _in_processes(plan: Plan, jobs: list[Job]) -> int:
+def _in_processes(plan: Plan, jobs: list[Job]) -> Iterator[tuple[Job, list[Record]]]:
     context = multiprocessing.get_context("spawn")
-    todo, done, begun = context.Queue(), context.Queue(), time.monotonic()
+    todo, done, until = context.Queue(), context.Queue(), time.time() + plan.limit
     for job in jobs:
         todo.put(job)
     processes = [
-        context.Process(target=_work, args=(plan, number, todo, done, time.time() + plan.limit))
-        for number in range(plan.workers)
+        context.Process(target=_work, args=(plan, todo, done, until)) for _ in range(plan.workers)
     ]
     for process in processes:
         process.start()
-    left, failed, alive = _Left(jobs), 0, True
+    alive = True
     while alive:
         # what is in the queue when all have ended is still read
         alive = any(process.is_alive() for process in processes)
-        try:
+        with suppress(Empty):
             while True:
-                run, name, well = done.get(timeout=0.2)
-                failed += not well
-                if left.take(run, name):
-                    print(f"{time.monotonic() - begun:6.1f} s  {_title(run)}: {name}", flush=True)
-        except Empty:
-            pass
-    crashed = sum(process.exitcode != 0 for process in processes)
-    # nobody is left to take these
+                job, lines = done.get(timeout=0.2)
+                yield job, [Record.read(line) for line in lines]
+    # nobody is left to take what is in it
     todo.cancel_join_thread()
-    return failed + crashed
+    if crashed := [process.exitcode for process in processes if process.exitcode]:
+        raise RuntimeError(f"workers: {len(crashed)} of {plan.workers} crashed ({crashed[0]})")
 
 
 @dataclass
@@ -115,61 +133,52 @@ class _Left:
     """How many jobs of each way are not done."""
 
     jobs: list[Job]
-    counts: dict[tuple[Run, str], int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for job in self.jobs:
-            self.counts[job.run, job.name] = self.counts.get((job.run, job.name), 0) + 1
+            self.counts[job.title] = self.counts.get(job.title, 0) + 1
 
-    def take(self, run: Run, name: str) -> bool:
+    def take(self, job: Job) -> bool:
         """Count a job as done; return whether it was the last of its way."""
-        self.counts[run, name] -= 1
-        return self.counts[run, name] == 0
+        self.counts[job.title] -= 1
+        return self.counts[job.title] == 0
 
 
-def _title(run: Run) -> str:
-    return f"{run.model}, {'with' if run.posed else 'without'} poses"
-
-
-def _work(plan: Plan, number: int, todo: Any, done: Any, until: float) -> None:
+def _work(plan: Plan, todo: Any, done: Any, until: float) -> None:
     """Take jobs until there are none."""
     torch.set_num_threads(1)
-    worker = Worker(plan, number)
+    worker = Worker(plan)
     while time.time() < until:
         try:
             job = todo.get(timeout=1)
         except Empty:
             return
-        done.put((job.run, job.name, worker.done(job)))
+        # lines, because tensors would go through shared memory
+        done.put((job, [record.line() for record in worker.records(job)]))
 
 
 class Worker:
-    """The networks of one process, and the file that it appends to."""
+    """The networks of one process."""
 
-    def __init__(self, plan: Plan, number: int) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         distance = lpips_distance(plan.lpips, plan.device) if plan.lpips else None
         self.measures = Measures(plan.device, distance)
         self.puppets = held_out(2 * plan.pairs, plan.seed).to(plan.device)
-        self.file = plan.out / f"part-{number:02d}.jsonl"
         self._benches: dict[str, Bench] = {}
 
-    def done(self, job: Job) -> bool:
-        """Do a job; where it fails, say so on the error stream and return False."""
+    def records(self, job: Job) -> list[Record]:
+        """Return the records of a job's pairs; where it fails, say so, and return none."""
         try:
-            for record in self.records(job):
-                with self.file.open("a", encoding="utf-8") as file:
-                    file.write(record.line())
+            return self._measured(job)
         except Exception:
             # one broken way must not cost the figures of all others
-            pairs = ", ".join(map(str, job.pairs))
-            print(f"{_title(job.run)}: {job.name}, pairs {pairs}:", file=sys.stderr)
+            print(f"{job.title}, pairs {', '.join(map(str, job.pairs))}:", file=sys.stderr)
             traceback.print_exc()
-            return False
-        return True
+            return []
 
-    def records(self, job: Job) -> list[Record]:
-        """Return the records of all pairs of a job, after saving what is to be shown."""
+    def _measured(self, job: Job) -> list[Record]:
         pairs = self.puppets.unflatten(0, (-1, 2))[job.pairs]
         made = self._bench(job.run.model).made(job.way, pairs.flatten(0, 1))
         found = []

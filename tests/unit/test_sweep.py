@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support import records
 from support.measures import Measures
 from support.puppets import held_out, truth
 from support.records import Record, Run, read_records
@@ -42,13 +43,13 @@ def test_differences_are_paired_and_marked_where_they_leave_out_0():
         "better": [0.0, 0.4, 0.8, 1.2],
         "other": [1, 0, 1, 0],
     }
-    records = [
+    found = [
         record(way, pair, joints=value)
         for way, values in joints.items()
         for pair, value in enumerate(values)
     ]
-    records += [record("unfinished", pair) for pair in range(3)]
-    [rows] = by_run(records).values()
+    found += [record("unfinished", pair) for pair in range(3)]
+    [rows] = by_run(found).values()
     compared = Comparison(rows, "default")
     means = {row["way"]: row for row in compared.means()}
     assert list(means) == ["default", "better", "other"]
@@ -83,10 +84,20 @@ def test_work_is_spread_over_processes_and_goes_on_where_it_stopped(tmp_path, ca
     assert measure(plan, [(run, ways)]) == 2, "both groups of the broken way fail"
     told = capfd.readouterr()
     assert "demo, with poses: broken, pairs 2" in told.err and "no such maker" in told.err
-    assert "cross-fade" in told.out
+    assert "cross-fade" in told.err and "stopped" not in told.err
     lines = [line for file in tmp_path.glob("*.jsonl") for line in file.read_text().splitlines()]
     assert len(lines) == 6, "what there was is not measured again"
     assert len({one.key for one in read_records([tmp_path])} - before) == 3
+
+
+def test_files_stay_small_enough_to_carry(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "LARGEST", 1000)
+    writer = records.Writer(tmp_path)
+    for pair in range(5):
+        writer.add(record("default", pair))
+    sizes = [file.stat().st_size for file in tmp_path.glob("*.jsonl")]
+    assert len(sizes) > 1 and max(sizes) < 1000 + len(record("default", 0).line())
+    assert len(list(read_records([tmp_path]))) == 5
 
 
 def test_no_work_is_begun_after_the_limit(tmp_path):
