@@ -127,7 +127,9 @@ class _Attention:
             if image_rotary_emb is not None:
                 rows["image_rotary_emb"] = torch.cat([image_rotary_emb] * times, 1)
             output = self._inner(attn, **rows, **more)[:, : own.shape[2]]
-            total = total + weights.flatten()[:, None, None] * output
+            # both halves of guidance may be in the batch
+            by_row = weights.repeat(len(own) // len(weights), 1).flatten()
+            total = total + by_row[:, None, None] * output
         if not self._average:
             return total
         paths = total.unflatten(0, (-1, self._frames))

@@ -169,7 +169,26 @@ def test_each_picture_learns_a_lora_of_its_own():
             assert torch.allclose(mixed[1], (own[0] + own[1]) / 2)
 
 
-@pytest.mark.parametrize("name", ["AID", "FreeMorph", "DiffMorpher"])
+@torch.no_grad()
+def test_frames_that_attend_to_keyframes_see_no_other_frames(model):
+    """Nor does it matter in which batch they are."""
+    from ways.endpoint import _Attending
+
+    from diffusion_interpolation.models.contract import Guidance
+
+    drawn = torch.Generator().manual_seed(0)
+    keyframes, noisy = torch.randn(2, 2, 4, 16, 16, generator=drawn)
+    text, schedule = model.encode_text(["a puppet"]), model.schedule(0.5)
+    guidance = Guidance(text, text, 2.0, seeds=[3, 4], positions=[0.25, 0.5])
+    attending = _Attending(model, keyframes)
+    both = attending.sample(noisy, schedule, guidance)
+    one = _Attending(model, keyframes).sample(noisy[1:], schedule, guidance.rows([1]))
+    assert torch.allclose(one.latents, both.latents[1:], atol=1e-4)
+    plain = model.sample(noisy, schedule, guidance)
+    assert not torch.allclose(both.latents, plain.latents, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["AID", "FreeMorph", "DiffMorpher", "attention to keyframes"])
 def test_peers_make_paths_of_both_models(model, name, request):
     kind = request.node.callspec.params["model"]
     bench, pairs = Bench(5, 0, "cpu", kind), held_out(4, 0)
