@@ -52,6 +52,6 @@ def _chosen(names: Sequence[str]) -> dict[str, dict]:
         elif name in every:
             found[name] = every[name]
         else:
-            known = ", ".join([*ROWS, *every])
+            known = ", ".join(map(repr, [*ROWS, *every]))
             raise ValueError(f"--ways: got {name!r}, needs some of {known}")
     return found
