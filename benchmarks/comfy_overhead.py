@@ -12,9 +12,9 @@ import time
 from typing import Any
 
 import torch
-from in_host import add_options, load_pack, run_inside
-from report import parser, publish
-from watch import watched
+from support.in_host import add_options, load_pack, run_inside
+from support.report import parser, publish
+from support.watch import watched
 
 NETWORKS = {"demo": "unet", "demo-flow": "flow"}
 """PuppetDemo's names of the models that the command has."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 import torch
-from report import parser, publish
+from support.puppets import held_out
+from support.report import parser, publish
 from torch import Tensor
 
 from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS
@@ -19,16 +20,10 @@ from diffusion_interpolation.models.contract import Guidance
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
 from diffusion_interpolation.poses.pose import draw_batch
 
-HELD_OUT = 987_654_321
 STUDENT_STEPS = 8
 
 Row = tuple[str, float, str]
 """What is measured, its value, and what is wanted."""
-
-
-def held_out(count: int, seed: int) -> Tensor:
-    """Puppets from a stream of numbers that no stage of the training draws from."""
-    return world.sample(count, torch.Generator().manual_seed(HELD_OUT + seed))
 
 
 def psnr(model: DiffusersModel, puppets: Tensor) -> float:

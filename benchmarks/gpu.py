@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from in_host import add_options, load_pack, run_inside
-from report import parser, publish
-from watch import watched
+from support.in_host import add_options, load_pack, run_inside
+from support.report import parser, publish
+from support.watch import watched
 
 _UNET = {
     "image_size": 32,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 import torch
-from demo_model import HELD_OUT, SIZE, held_out
-from report import parser, publish
+from support.puppets import HELD_OUT, SIZE, held_out
+from support.report import parser, publish
 from torch import Tensor
 
 from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, Job, defaults_of

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from gpu import FAMILIES, Family
-from in_host import PACK, add_options, load_pack, run_inside
-from report import parser, publish
+from support.in_host import PACK, add_options, load_pack, run_inside
+from support.report import parser, publish
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 SHAPES = {

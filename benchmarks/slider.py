@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from report import parser, publish
+from support.report import parser, publish
 
 if TYPE_CHECKING:
     from comfy_host import Node, Server

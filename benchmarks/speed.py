@@ -14,11 +14,11 @@ import time
 from dataclasses import replace
 
 import torch
-from demo_model import SIZE, held_out
 from diffusers import DDIMScheduler
-from report import parser, publish
+from support.puppets import SIZE, held_out
+from support.report import parser, publish
+from support.watch import watched
 from torch import Tensor
-from watch import watched
 
 from diffusion_interpolation.demo import load_model, reranker, weights_folder, world
 from diffusion_interpolation.method.bisection import Bisection

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..diffusion_interpolation.scoring.clip import Scorer
+from ..diffusion_interpolation.scoring.contract import Scorer
 from .images import to_rgb
 from .types import CATEGORY, Reranker
 

@@ -14,7 +14,7 @@ from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.method.picks import Picks
 from ..diffusion_interpolation.method.recall import of_all_frames
 from ..diffusion_interpolation.options import Record, option
-from ..diffusion_interpolation.scoring.clip import Scorer
+from ..diffusion_interpolation.scoring.contract import Scorer
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import ComfyCodec, check_channels, from_network
 from .comfy.control import PoseControl

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import line_plot
-from ..diffusion_interpolation.scoring.clip import Scorer
+from ..diffusion_interpolation.scoring.contract import ImageEncoder, Scorer, encoder_of
 from ..diffusion_interpolation.scoring.metrics import PathMeasures, feature_distance, measure_path
 from .images import to_rgb
 from .types import CATEGORY, Reranker
@@ -55,7 +55,13 @@ class PathMetrics(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Tensor, reranker: Scorer) -> io.NodeOutput:
-        seen = _embeddings(reranker, to_rgb("images", images))
+        encoder = encoder_of(reranker)
+        if encoder is None:
+            raise ValueError(
+                "reranker: got one that only scores pictures, needs one with an image encoder, "
+                "such as a CLIP of Load Reranker"
+            )
+        seen = _embeddings(encoder, to_rgb("images", images))
         # they are seen already
         measures = measure_path(seen, feature_distance(lambda features: features))
         lines = "\n".join(_lines(measures))
@@ -64,11 +70,11 @@ class PathMetrics(io.ComfyNode):
         return io.NodeOutput(lines, plot, ui={**preview, "text": (lines,)})
 
 
-def _embeddings(scorer: Scorer, pictures: Tensor) -> Tensor:
-    """What the scorer sees in pictures `(n, 3, h, w)`, in batches, looking for a cancel."""
+def _embeddings(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
+    """What the encoder sees in pictures `(n, 3, h, w)`, in batches, looking for a cancel."""
     bar, parts = comfy.utils.ProgressBar(len(pictures)), []
     for part in pictures.split(_BATCH):
-        parts.append(scorer.embed(part).float().cpu())
+        parts.append(encoder(part).float().cpu())
         bar.update(len(part))
     return torch.cat(parts)
 

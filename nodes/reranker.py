@@ -14,7 +14,8 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..diffusion_interpolation.scoring.clip import ClipPair, Scorer, open_clip_pair
+from ..diffusion_interpolation.scoring.clip import ClipPair, open_clip_pair
+from ..diffusion_interpolation.scoring.contract import EmbeddingScorer
 from .model_files import file_state, loadable
 from .networks.hosted import hosted
 from .types import CATEGORY, Reranker
@@ -165,7 +166,7 @@ def hosted_pair(pair: ClipPair) -> ClipPair:
     return ClipPair(embed_pictures, embed_texts, pair.network)
 
 
-def pair_scorer(pair: ClipPair, positive: str, negative: str) -> Scorer:
+def pair_scorer(pair: ClipPair, positive: str, negative: str) -> EmbeddingScorer:
     """A scorer of prompts as a user types them; raises `ValueError` where both are empty."""
     lines = [line.strip() for line in positive.splitlines() if line.strip()]
     if not lines and not negative.strip():

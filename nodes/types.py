@@ -10,7 +10,7 @@ PoseKeypoint = io.Custom("POSE_KEYPOINT")
 """As comfyui_controlnet_aux makes it: a list of one dict a picture."""
 
 Reranker = io.Custom("RERANKER")
-"""A `Scorer` of `rerank.py`."""
+"""A `Scorer` of `scoring/contract.py`: any function from pictures to one number each."""
 
 INVERSION_KEY = "diffusion_interpolation"
 """Under it a learned CONDITIONING holds what it was made with; the host passes such keys on."""

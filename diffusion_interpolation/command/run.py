@@ -37,7 +37,7 @@ from ..pictures import (
 )
 from ..poses.format import pose_file, read_pictures
 from ..poses.pose import Pose, match_people
-from ..scoring.clip import Scorer
+from ..scoring.contract import Scorer
 from .job import EMBEDDED_MODELS, Job
 from .networks import load_model, load_reranker, resolved
 from .page import write_page

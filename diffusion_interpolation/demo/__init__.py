@@ -6,6 +6,7 @@ the same autoencoder and text encoder.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 def weights_folder() -> Path:
     """A diffusers pipeline folder, with `controlnet/`, `clip/`, `flow/` and the reader added."""
     return Path(__file__).parent / "weights"
-
-
-def load_named(name: str, **options: Unpack[Options]) -> DiffusersModel:
-    """The model that the command calls `name`: `demo`, with its ControlNet, or `demo-flow`."""
-    return {"demo": load_model, "demo-flow": load_flow}[name](**options)
 
 
 def load_model(controlnet: bool = True, **options: Unpack[Options]) -> DiffusersModel:
@@ -66,6 +62,15 @@ def load_flow(student: bool = False, **options: Unpack[Options]) -> DiffusersFlo
         CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         **options,
     )
+
+
+MODELS: dict[str, Callable[..., DiffusersModel]] = {"demo": load_model, "demo-flow": load_flow}
+"""The embedded models by the names that the command has for them. Options as in `load_model`."""
+
+
+def load_named(name: str, **options: Unpack[Options]) -> DiffusersModel:
+    """Return the embedded model `name` of `MODELS`, with its ControlNet if it has one."""
+    return MODELS[name](**options)
 
 
 def reranker(device: torch.device | str = "cpu") -> ClipPair:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ..models.contract import LatentDiffusionModel
-from ..scoring.clip import Scorer
+from ..scoring.contract import Scorer
 from ..settings import FrameSettings
 from .candidate_sampler import CandidateSampler, decode, finite
 from .candidates import Candidate, Candidates, Frame, thumbnails
 from .frame_cache import FrameCache
 from .guide import Guide
-from .judge import Finished, Judge
+from .judge import Finished, Judge, embeddings
 from .path import Path, Slot
 from .picks import NO_PICKS, Picks
 from .plan import Plan
@@ -176,7 +176,7 @@ class Bisection:
         partial = torch.stack([group.made[group.chosen].latent for group in groups])
         latents = self._sampler.finish([(g.slot, g.chosen) for g in groups], partial)
         pictures = decode(self.model, latents)
-        seen, small = self.scorer.embed(pictures).cpu(), self._thumbnails(pictures)
+        seen, small = embeddings(self.scorer, pictures), self._thumbnails(pictures)
         for group, latent, picture, *shown in zip(
             groups, latents.cpu(), pictures.cpu(), small, seen, strict=True
         ):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models.contract import LatentDiffusionModel
-from ..scoring.clip import Scorer
+from ..scoring.contract import Scorer, encoder_of, judge
 from .candidate_sampler import decode
 from .candidates import Frame
 from .path import Slot
@@ -38,17 +38,22 @@ class Judge:
 
     def terms(
         self, slots: Sequence[Slot], pictures: Tensor, finished: Finished
-    ) -> tuple[list[Terms], Tensor]:
+    ) -> tuple[list[Terms], Sequence[Tensor | None]]:
         """Return what ranks the candidates with `pictures` `(n, 3, h, w)`, and their embeddings.
 
         The similarity is there at any weight, so that another weight ranks the same candidates
-        again. Raises `FloatingPointError` for scores that are not finite.
+        again. A scorer without an encoder gives no embeddings, and the similarity of all candidates
+        is 0. Raises `FloatingPointError` for scores that are not finite.
         """
-        seen = self.scorer.embed(pictures)
-        both = torch.stack([self.scorer.rank(seen), self._similarity(slots, seen, finished)], 1)
+        scores, seen = judge(self.scorer, pictures)
+        if seen is None:
+            similarity, shown = torch.zeros_like(scores), [None] * len(pictures)
+        else:
+            similarity, shown = self._similarity(slots, seen, finished), seen.cpu()
+        both = torch.stack([scores, similarity], 1)
         if not both.isfinite().all():
             raise FloatingPointError("reranker: it gave scores that are not finite")
-        return [Terms(*numbers) for numbers in both.tolist()], seen.cpu()
+        return [Terms(*numbers) for numbers in both.tolist()], shown
 
     def _similarity(self, slots: Sequence[Slot], seen: Tensor, finished: Finished) -> Tensor:
         """Return the mean cosine `(n,)` of embeddings with both neighbours', by their weights."""
@@ -66,5 +71,11 @@ class Judge:
         for start in range(0, len(unseen), self.model.max_batch):
             part = unseen[start : start + self.model.max_batch]
             latents = torch.stack([finished.latents[i] for i in part])
-            seen = self.scorer.embed(decode(self.model, latents.to(self.model.device)))
-            finished.embeddings.update(zip(part, seen.cpu(), strict=True))
+            pictures = decode(self.model, latents.to(self.model.device))
+            finished.embeddings.update(zip(part, embeddings(self.scorer, pictures), strict=True))
+
+
+def embeddings(scorer: Scorer, pictures: Tensor) -> Sequence[Tensor | None]:
+    """Return the embeddings of pictures on the CPU, or None of each without an encoder."""
+    encoder = encoder_of(scorer)
+    return [None] * len(pictures) if encoder is None else encoder(pictures).cpu()

@@ -1,4 +1,4 @@
-"""Scorers that choose among the candidates of a frame (method, step 6)."""
+"""CLIP models as image encoders, and as scorers by prompts (method, step 6)."""
 
 from __future__ import annotations
 
@@ -15,29 +15,12 @@ from torch.nn import functional as F
 from ..extras import OPEN_CLIP, require
 from ..models.memory import Batches
 from ..resize import resize
+from .contract import EmbeddingScorer
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MAX_PIXELS = 8 * 1024 * 1024
 """Pixels of the pictures that CLIP is given at once: 96 MiB, and as much again to resize them."""
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """What sees pictures and likes some better than others.
-
-    `embed` maps pictures `(n, 3, h, w)` in 0..1 to unit vectors `(n, width)`, `rank` those to one
-    number each, `(n,)`; the highest wins. `depends_on` are objects of others that `embed` asks, and
-    that may be changed while they stay the same objects.
-    """
-
-    embed: Callable[[Tensor], Tensor]
-    rank: Callable[[Tensor], Tensor]
-    depends_on: Any = None
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """The numbers `(n,)` of pictures."""
-        return self.rank(self.embed(pictures))
 
 
 @dataclass(frozen=True)
@@ -52,14 +35,14 @@ class ClipPair:
     embed_texts: Callable[[list[str]], Tensor]
     network: nn.Module | None = None
 
-    def scorer(self, positives: list[str], negative: str) -> Scorer:
+    def scorer(self, positives: list[str], negative: str) -> EmbeddingScorer:
         """`cos(clip(picture), clip(positive)) - cos(clip(picture), clip(negative))` (the paper's).
 
         With several positive prompts, the mean of their cosines.
         """
         *towards, away = self.embed_texts([*positives, negative])
         direction = torch.stack(towards).mean(0) - away
-        return Scorer(
+        return EmbeddingScorer(
             lambda pictures: _in_batches(self.embed_pictures, pictures),
             lambda seen: seen @ direction.to(seen),
         )
@@ -177,6 +160,18 @@ def transformers_pair(
         return _unit(model.get_text_features(tokens.input_ids.to(_place(model))))
 
     return ClipPair(embed_pictures, embed_texts, model)
+
+
+READERS: dict[str, Callable[[Path, str, torch.device | str], ClipPair]] = {
+    "folder": lambda place, _, device: transformers_pair(place, device),
+    "file": lambda place, architecture, device: open_clip_pair(architecture, place, device),
+}
+"""What reads a CLIP from a place on this machine, by the kind of the place."""
+
+
+def load_pair(place: Path, architecture: str, device: torch.device | str = "cpu") -> ClipPair:
+    """Return the CLIP in a folder of transformers, or in a file of open-clip's `architecture`."""
+    return READERS["folder" if place.is_dir() else "file"](place, architecture, device)
 
 
 def _place(network: nn.Module) -> torch.device:

@@ -17,12 +17,12 @@ from diffusion_interpolation.method.noise import draw_noise, row_seed
 from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.method.picks import Picks
 from diffusion_interpolation.models.contract import PromptEmbeddings
-from diffusion_interpolation.scoring.clip import Scorer
+from diffusion_interpolation.scoring.contract import EmbeddingScorer
 from diffusion_interpolation.settings import PAPER, FrameSettings
 
 SHAPE = (4, 4, 4)
-BRIGHTEST = Scorer(lambda pictures: pictures.flatten(1), lambda seen: seen.mean(1))
-ANGLES = Scorer(
+BRIGHTEST = EmbeddingScorer(lambda pictures: pictures.flatten(1), lambda seen: seen.mean(1))
+ANGLES = EmbeddingScorer(
     lambda pictures: torch.nn.functional.normalize(pictures.flatten(1), dim=1),
     lambda seen: seen[:, 0],
 )
@@ -118,7 +118,7 @@ def test_the_best_of_falling_numbers_of_candidates_is_kept():
         said.extend(seen.mean(1).tolist())
         return seen.mean(1)
 
-    scorer = Scorer(BRIGHTEST.embed, rank)
+    scorer = EmbeddingScorer(BRIGHTEST.encoder, rank)
     bisection = _bisection(_Soft(), scorer=scorer, settings=PAPER)
     frames = list(bisection.frames(_keyframes()))
     for frame in frames:
@@ -139,7 +139,7 @@ def _standardised(values: torch.Tensor) -> torch.Tensor:
 
 def _seen(latents: torch.Tensor) -> torch.Tensor:
     """What `ANGLES` sees in pictures of latents."""
-    return ANGLES.embed(_Soft().decode(latents))
+    return ANGLES.encoder(_Soft().decode(latents))
 
 
 def _candidates(frame: Frame, **more: object) -> torch.Tensor:
@@ -191,13 +191,13 @@ def test_the_choice_does_not_depend_on_the_units_of_a_clip(settings):
     """One CLIP's cosines lie fifty times closer together than the other's, its scores apart."""
 
     def embed(pictures: torch.Tensor) -> torch.Tensor:
-        seen = ANGLES.embed(pictures)
+        seen = ANGLES.encoder(pictures)
         return torch.cat([0.02**0.5 * seen, 0.98**0.5 * torch.ones_like(seen[:, :1])], 1)
 
     def rank(seen: torch.Tensor) -> torch.Tensor:
         return 5 + 30 * seen[:, 0]
 
-    near = Scorer(embed, rank)
+    near = EmbeddingScorer(embed, rank)
     frames, others = (_run(scorer=scorer, settings=settings)[0] for scorer in (ANGLES, near))
     assert _changed(frames, others) == []
     for index, frame in frames.items():
@@ -206,8 +206,30 @@ def test_the_choice_does_not_depend_on_the_units_of_a_clip(settings):
 
 
 @pytest.mark.parametrize("settings", [LATE, EARLY])
+def test_a_scorer_without_an_encoder_ranks_by_its_number_alone(settings):
+    """At any weight, and a cache keeps what it said."""
+    settings, cache = replace(settings, smoothness_weight=4.0, candidates=4), _cache()
+    frames, again = (_run(settings=settings, scorer=_darkness, cache=cache)[0] for _ in range(2))
+    seen = EmbeddingScorer(lambda pictures: pictures.flatten(1), lambda seen: -seen.mean(1))
+    alone = replace(settings, smoothness_weight=0.0)
+    want, compared = (_run(settings=s, scorer=seen)[0] for s in (alone, settings))
+    assert _changed(frames, want) == _changed(frames, again) == []
+    for index, frame in frames.items():
+        assert frame.info.scores == pytest.approx(want[index].info.scores, abs=1e-3)
+        assert frame.info.scores == again[index].info.scores and frame.embedding is None
+    assert _changed(frames, compared)
+
+
+def _darkness(pictures: torch.Tensor) -> torch.Tensor:
+    """A scorer that is a function."""
+    return -pictures.flatten(1).mean(1)
+
+
+@pytest.mark.parametrize("settings", [LATE, EARLY])
 def test_of_equal_candidates_the_first_is_taken(settings):
-    alike = Scorer(lambda pictures: torch.ones(len(pictures), 1), lambda seen: 0.3 * seen[:, 0])
+    alike = EmbeddingScorer(
+        lambda pictures: torch.ones(len(pictures), 1), lambda seen: 0.3 * seen[:, 0]
+    )
     frames, _ = _run(scorer=alike, settings=settings)
     for frame in frames.values():
         assert frame.info.candidate == 0 and set(frame.info.scores) == {0.0}
@@ -343,7 +365,7 @@ class _Likes:
 
     def __init__(self, fails_at: int = -1) -> None:
         self.fails_at, self.calls = fails_at, 0
-        self.scorer = Scorer(lambda pictures: pictures.flatten(1), self.rank)
+        self.scorer = EmbeddingScorer(lambda pictures: pictures.flatten(1), self.rank)
 
     def rank(self, seen: torch.Tensor) -> torch.Tensor:
         self.calls += 1
@@ -634,7 +656,7 @@ def test_thumbnails_of_all_candidates():
             return super().decode(latents)[:, :1, :1, :1].expand(-1, 3, 4, 8)
 
     cache = _cache()
-    scorer = Scorer(lambda pictures: pictures.mean((2, 3)), lambda seen: seen.mean(1))
+    scorer = EmbeddingScorer(lambda pictures: pictures.mean((2, 3)), lambda seen: seen.mean(1))
     more = {"scorer": scorer, "settings": replace(LATE, smoothness_weight=0.0), "thumbnail": 16}
     frames, _ = _run(model=Flat(), cache=cache, **more)
     spreads = []

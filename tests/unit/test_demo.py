@@ -6,8 +6,9 @@ import json
 
 import pytest
 import torch
-from demo_model import held_out, psnr, retrieval, sample, words_right
+from demo_model import psnr, retrieval, sample, words_right
 from safetensors.torch import load_file
+from support.puppets import held_out
 
 from diffusion_interpolation.demo import (
     load_flow,

@@ -25,7 +25,7 @@ from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings, 
 from diffusion_interpolation.models.denoise import noise_ratio
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
 from diffusion_interpolation.models.diffusers.schedule import CLEAN
-from diffusion_interpolation.scoring.clip import Scorer
+from diffusion_interpolation.scoring.contract import EmbeddingScorer
 from diffusion_interpolation.settings import FrameSettings, InversionSettings
 
 STEPS = 5
@@ -639,7 +639,7 @@ def test_from_pictures_to_frames(case, tokenizers):
             path.Path.of(5, 2),
             guide,
             FrameSettings(candidates=2, min_candidates=1),
-            scorer=Scorer(
+            scorer=EmbeddingScorer(
                 lambda pictures: pictures.flatten(1), lambda seen: -(seen - 0.5).square().mean(1)
             ),
         )

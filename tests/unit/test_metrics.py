@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from distances import frechet_distance, lpips_distance
+from support.distances import frechet_distance, lpips_distance
 from torch import Tensor
 from torch.nn import functional as F
 

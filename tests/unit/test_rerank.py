@@ -10,10 +10,12 @@ from torch.nn import functional as F
 from diffusion_interpolation.scoring import clip as rerank
 from diffusion_interpolation.scoring.clip import (
     ClipPair,
+    load_pair,
     normalise,
     open_clip_pair,
     transformers_pair,
 )
+from diffusion_interpolation.scoring.contract import EmbeddingScorer, judge
 
 TINY = {
     "embed_dim": 16,
@@ -60,8 +62,45 @@ def test_clip_is_given_few_large_pictures_at_once(monkeypatch):
     pair = ClipPair(embed, lambda texts: torch.ones(len(texts), 3))
     scorer, pictures = pair.scorer(["a"], "b"), torch.rand(11, 3, 8, 8)
     monkeypatch.setattr(rerank, "MAX_PIXELS", 5 * 8 * 8)
-    assert torch.equal(scorer.embed(pictures), pictures.mean((2, 3)))
+    assert torch.equal(scorer.encoder(pictures), pictures.mean((2, 3)))
     assert sizes == [5, 2, 2, 2, 2, 2, 1]
+
+
+class _Taste:
+    """A scorer with an encoder that it does not ask itself."""
+
+    encoder = staticmethod(lambda pictures: pictures.mean((2, 3)))
+
+    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+        return pictures.amax((1, 2, 3))
+
+
+def test_a_scorer_is_asked_for_numbers_and_its_encoder_for_embeddings():
+    pictures, seen = torch.rand(4, 3, 2, 2), []
+
+    def embed(pictures: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pictures))
+        return pictures.mean((2, 3))
+
+    scorer = EmbeddingScorer(embed, lambda embeddings: embeddings[:, 0])
+    numbers, embeddings = judge(scorer, pictures)
+    assert seen == [4], "pictures were seen twice"
+    assert torch.equal(numbers, pictures.mean((2, 3))[:, 0])
+    assert torch.equal(embeddings, pictures.mean((2, 3)))
+    numbers, embeddings = judge(_Taste(), pictures)
+    assert torch.equal(numbers, pictures.amax((1, 2, 3)))
+    assert torch.equal(embeddings, pictures.mean((2, 3)))
+    numbers, embeddings = judge(lambda pictures: pictures[:, 0, 0, 0], pictures)
+    assert torch.equal(numbers, pictures[:, 0, 0, 0]) and embeddings is None
+
+
+def test_a_clip_is_read_by_the_kind_of_its_place(tiny_open_clip, tmp_path):
+    name, file, _ = tiny_open_clip
+    pictures = torch.rand(2, 3, 32, 32)
+    want = open_clip_pair(name, file).embed_pictures(pictures)
+    assert torch.equal(load_pair(file, name).embed_pictures(pictures), want)
+    with pytest.raises(ValueError, match="is not a folder with a CLIP of transformers"):
+        load_pair(tmp_path, name)
 
 
 def test_normalisation_is_that_of_open_clip():

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 from analytic import GaussianModel
-from other_schemes import SCHEMES, SchemeRun, cross_fade
 from torch import Tensor
+from ways.paper import SCHEMES, SchemeRun, cross_fade
 
 from diffusion_interpolation.method.blend import slerp
 from diffusion_interpolation.method.guide import Guide

@@ -32,6 +32,23 @@ class TestChannels(io.ComfyNode):
         return io.NodeOutput(colours if channels % 2 else torch.cat([colours, alpha], -1))
 
 
+class TestScorer(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="TestScorer",
+            category=_CATEGORY,
+            description="A reranker that is a function from pictures to numbers: how dark they "
+            "are.",
+            inputs=[],
+            outputs=[io.Custom("RERANKER").Output()],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(lambda pictures: -pictures.mean((1, 2, 3)))
+
+
 class TestExtras(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -165,4 +182,13 @@ class TestClipFolder(io.ComfyNode):
         return io.NodeOutput(name)
 
 
-NODES = [TestChannels, TestExtras, TestArrays, TestSigmas, TestOddLatent, TestExtra, TestClipFolder]
+NODES = [
+    TestChannels,
+    TestScorer,
+    TestExtras,
+    TestArrays,
+    TestSigmas,
+    TestOddLatent,
+    TestExtra,
+    TestClipFolder,
+]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,9 @@ from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.noise import draw_noise
 from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.contract import LatentDiffusionModel, Schedule
-from diffusion_interpolation.settings import FrameSettings
+from diffusion_interpolation.settings import PAPER, FrameSettings
+
+from .registry import ROWS, Task, maker
 
 
 def cross_fade(pictures: Tensor, path: Path) -> Tensor:
@@ -138,11 +141,42 @@ def _schedules(run: SchemeRun) -> list[Schedule]:
 
 
 SCHEMES: dict[str, Callable[[SchemeRun, Tensor], Tensor]] = {
-    "interpolate": interpolate,
     "interpolate-denoise": interpolate_denoise,
     "DID": did,
     "DID, separate noise": did_separate,
+    "interpolate": interpolate,
 }
+OPTIONS: dict[str, Any] = {
+    **{
+        option.name: getattr(PAPER, option.name)
+        for option in fields(PAPER)
+        # the levels are the model's
+        if option.name not in ("max_denoise", "min_denoise", "seed")
+    },
+    "cfg": 4.0,
+    "motion": "straight",
+}
+"""What the paper does otherwise than the default. Its guidance of 7.5 to 10 is strong for Stable
+Diffusion; for the embedded model 4 is."""
+EQUAL_STEPS = {"paper": 7, "interpolate-denoise": 33, "DID": 41, "DID, separate noise": 41}
+"""Steps with which they evaluate the network about as often as the default does."""
+
+
+def _register(name: str) -> None:
+    @maker(name, rows="schemes", **OPTIONS)
+    def frames(task: Task) -> Tensor:
+        run = SchemeRun(task.model, task.path, task.guide, task.settings)
+        return task.model.decode(run.latents(name, task.model.encode(task.pictures)))
+
+
+ROWS["schemes"] = {"paper": OPTIONS}
+for _name in SCHEMES:
+    _register(_name)
+ROWS["equal work"] = {
+    f"{name}, {steps} steps": {**ROWS["schemes"][name], "steps": steps}
+    for name, steps in EQUAL_STEPS.items()
+}
+ROWS["more work"] = {"paper, 200 steps": {**OPTIONS, "steps": 200}}
 
 
 def _positions(path: Path) -> list[float]:

@@ -6,13 +6,14 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from diffusion_interpolation.scoring.metrics import Distance
+from diffusion_interpolation.resize import resize
+from diffusion_interpolation.scoring.metrics import Distance, Features
 
 
 def lpips_distance(weights: Path, device: torch.device | str = "cpu") -> Distance:
-    """LPIPS 0.1 on AlexNet (Zhang et al. 2018), by the package `lpips`, which must be installed.
+    """Return LPIPS 0.1 on AlexNet (Zhang et al. 2018), by the package `lpips`.
 
     It brings all but the network itself: `weights` is torchvision's file of AlexNet, as trained on
     ImageNet, on this machine. Raises `ValueError` where it is missing or holds something else.
@@ -20,22 +21,48 @@ def lpips_distance(weights: Path, device: torch.device | str = "cpu") -> Distanc
     import lpips
 
     network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).to(device)
-    layers = network.net.state_dict()
-    try:
-        trained = torch.load(weights, map_location=device, weights_only=True)
-        # `slice3.6.bias` is torchvision's `features.6.bias`
-        own = {key: trained[f"features.{key.split('.', 1)[1]}"] for key in layers}
-        network.net.load_state_dict(own)
-    except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"lpips: {weights} is not a file of torchvision's AlexNet ({type(error).__name__})"
-        ) from error
+    # `slice3.6.bias` is torchvision's `features.6.bias`
+    names = {key: f"features.{key.split('.', 1)[1]}" for key in network.net.state_dict()}
+    _load("lpips", "AlexNet", network.net, weights, names)
 
     @torch.no_grad()
     def distance(a: Tensor, b: Tensor) -> Tensor:
         return network(a.to(device), b.to(device), normalize=True).flatten()
 
     return distance
+
+
+def inception_features(weights: Path, device: torch.device | str = "cpu") -> Features:
+    """Return the 2048 pooled features of Inception 3 (Szegedy et al. 2015), which FID is over.
+
+    `weights` is torchvision's file. Raises `ValueError` where it is missing or holds something
+    else.
+    """
+    from torchvision.models import Inception3
+
+    network = Inception3(init_weights=False)
+    names = {key: key for key in network.state_dict()}
+    _load("inception", "Inception 3", network, weights, names)
+    network.fc = nn.Identity()
+    network.to(device).eval()
+
+    @torch.no_grad()
+    def features(pictures: Tensor) -> Tensor:
+        parts = [resize(part.to(device), (299, 299), "bilinear") for part in pictures.split(16)]
+        return torch.cat([network(2 * part - 1) for part in parts])
+
+    return features
+
+
+def _load(option: str, kind: str, network: nn.Module, weights: Path, names: dict[str, str]) -> None:
+    """Load torchvision's weights; `names` has their names by those of `network`."""
+    try:
+        trained = torch.load(weights, map_location="cpu", weights_only=True)
+        network.load_state_dict({own: trained[name] for own, name in names.items()})
+    except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{option}: {weights} is not a file of torchvision's {kind} ({type(error).__name__})"
+        ) from error
 
 
 def frechet_distance(real: Tensor, made: Tensor) -> float:

@@ -38,12 +38,17 @@ def publish(rows: Sequence[Mapping[str, object]], file: Path | None) -> None:
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     print("\n".join(lines))
     if file:
-        machine = {
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "threads": torch.get_num_threads(),
-        }
-        file.write_text(json.dumps({"machine": machine, "rows": list(rows)}, indent=1) + "\n")
+        write_json(rows, file)
+
+
+def write_json(rows: Sequence[Mapping[str, object]], file: Path) -> None:
+    """Write `rows` to a file, and what they were measured with."""
+    machine = {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+    }
+    file.write_text(json.dumps({"machine": machine, "rows": list(rows)}, indent=1) + "\n")
 
 
 def _cell(value: object) -> str:

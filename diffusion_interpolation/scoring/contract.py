@@ -1,0 +1,62 @@
+"""What ranks pictures, and what sees them. The first works without the second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+class Scorer(Protocol):
+    """Gives each picture one number. The picture with the highest number wins.
+
+    Any function is a scorer, such as an aesthetic predictor. A scorer may have an attribute
+    `encoder`, an `ImageEncoder`. Then candidates are also compared with their neighbours.
+    """
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return the numbers `(n,)` of pictures `(n, 3, h, w)` in 0..1."""
+
+
+class ImageEncoder(Protocol):
+    """Maps pictures to vectors whose cosines say how alike the pictures are."""
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return the unit embeddings `(n, width)` of pictures `(n, 3, h, w)` in 0..1."""
+
+
+@dataclass(frozen=True)
+class EmbeddingScorer:
+    """A scorer that ranks the embeddings of an image encoder, which it shows to others too.
+
+    `rank` maps unit embeddings `(n, width)` to numbers `(n,)`. `depends_on` are objects of others
+    that the encoder asks, and that may be changed while they stay the same objects.
+    """
+
+    encoder: ImageEncoder
+    rank: Callable[[Tensor], Tensor]
+    depends_on: Any = None
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return the numbers `(n,)` of pictures."""
+        return self.rank(self.encoder(pictures))
+
+
+def encoder_of(scorer: Scorer) -> ImageEncoder | None:
+    """Return the image encoder that a scorer has, or None."""
+    return getattr(scorer, "encoder", None)
+
+
+def judge(scorer: Scorer, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the numbers `(n,)` of pictures, and their embeddings if the scorer has an encoder.
+
+    The encoder sees the pictures once, also where the numbers come from the embeddings.
+    """
+    encoder = encoder_of(scorer)
+    if encoder is None:
+        return scorer(pictures), None
+    embeddings = encoder(pictures)
+    rank = getattr(scorer, "rank", None)
+    return (scorer(pictures) if rank is None else rank(embeddings)), embeddings
