@@ -49,7 +49,7 @@ class _Attending:
         size = max(1, self._model.max_batch // 3)
         parts = [
             self._sampled(noisy[rows], schedule, guidance.rows(rows))
-            for rows in (list(part) for part in torch.arange(len(noisy)).split(size))
+            for rows in (part.tolist() for part in torch.arange(len(noisy)).split(size))
         ]
         return Sampled(*(torch.cat(both) for both in zip(*parts, strict=True)))
 

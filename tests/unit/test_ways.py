@@ -14,7 +14,7 @@ from ways.inversion import Ladder
 from ways.peers import denoiser, places, quantiles, with_noise
 
 from diffusion_interpolation.demo import load_named
-from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings, Schedule
 
 
 @pytest.fixture(scope="module", params=["demo", "demo-flow"])
@@ -100,13 +100,11 @@ def test_inversion_leads_back(model):
     for repeats in (1, 5):
         noisy = ladder.invert(latents, predict, ladder.top, repeats)
         off[repeats] = (ladder.denoise(noisy, predict, ladder.top) - latents).square().mean()
-    assert off[5] < off[1] < latents.square().mean() / 4
+    assert off[5] < off[1] < latents.square().mean() / 2
     # a step of the ladder is a step of the model's own sampler
-    from diffusion_interpolation.models.contract import Guidance
-
-    schedule = model.schedule(2 / 4)
-    own = model.sample(noisy, schedule, Guidance(text, text, 1.0)).latents
-    assert torch.allclose(ladder.denoise(noisy, predict, 2), own, atol=1e-3)
+    points = tuple(model.schedule(step / ladder.steps).points[0] for step in (3, 2))
+    own = model.sample(noisy, Schedule(points), Guidance(text, text, 1.0)).latents
+    assert torch.allclose(ladder.move(noisy, predict(noisy, 3), 3, 2), own, atol=1e-3)
 
 
 def test_a_ladder_of_the_contract_alone():
@@ -173,8 +171,6 @@ def test_each_picture_learns_a_lora_of_its_own():
 def test_frames_that_attend_to_keyframes_see_no_other_frames(model):
     """Nor does it matter in which batch they are."""
     from ways.endpoint import _Attending
-
-    from diffusion_interpolation.models.contract import Guidance
 
     drawn = torch.Generator().manual_seed(0)
     keyframes, noisy = torch.randn(2, 2, 4, 16, 16, generator=drawn)
