@@ -35,7 +35,7 @@ from support.sheets import save_sheet, strip_file
 from support.sweep import Plan, measure
 from support.tables import Comparison, borrow, by_run
 from ways import Way
-from ways.rows import USUAL, named_ways, without_poses
+from ways.rows import USUAL, named_ways, row_names, without_poses
 
 from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS
 from diffusion_interpolation.settings import SamplingSettings
@@ -166,7 +166,8 @@ def _publish(args: Namespace, records: list[Record]) -> None:
     for run, found in runs.items():
         poses = "with" if run.posed else "without"
         print(f"\n{run.model}, {poses} poses, {run.frames} frames, seed {run.seed}\n")
-        compared = Comparison(found, args.against)
+        names = [name for name in row_names() if name in found]
+        compared = Comparison(found, args.against, names)
         means, less = compared.means(), compared.differences()
         publish(means, None)
         if less:

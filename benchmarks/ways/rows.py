@@ -26,6 +26,12 @@ def named_ways(model: str, posed: bool, names: Sequence[str] = USUAL) -> dict[st
     return found
 
 
+def row_names() -> list[str]:
+    """Return the names of all rows, the default and the paper's first."""
+    first = dict.fromkeys(row for name in USUAL for row in ROWS[name])
+    return list(first | dict.fromkeys(row for rows in ROWS.values() for row in rows))
+
+
 def without_poses() -> set[str]:
     """Return the names of the rows that never have poses."""
     return {
