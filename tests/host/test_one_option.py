@@ -21,7 +21,7 @@ WEIGHTS = Path("diffusion_interpolation", "demo", "weights")
 NODE_INFO = """
 import json, sys
 from pathlib import Path
-from in_host import load_pack
+from support.in_host import load_pack
 nodes = load_pack(Path(sys.argv[1]), "cpu")
 print(json.dumps(nodes["FrameBisector"].GET_NODE_INFO_V1()))
 """
