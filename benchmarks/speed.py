@@ -11,6 +11,7 @@ are. An evaluation is one run of the denoiser on one latent, both halves of guid
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -135,19 +136,11 @@ def main() -> None:
         "batched": lambda: choices(*paper),
         "default": lambda: choices(*default),
     }
-    runs: dict[str, list[tuple[float, float, int]]] = {name: [] for name in orders}
-    chosen = {}
-    for _ in range(args.repeat):
-        for name, work in orders.items():
-            begun = time.perf_counter()
-            with watched() as watch:
-                chosen[name] = work()
-            runs[name].append((time.perf_counter() - begun, watch.seconds, watch.passes))
+    chosen, best = timed(orders, args.repeat)
     same = sum(chosen["batched"][i] == n for i, n in chosen["one at a time"].items())
     print(
         f"the same candidate chosen one at a time and batched: {same} of {len(chosen['batched'])}"
     )
-    best = {name: min(found) for name, found in runs.items()}
     evaluations = {"default": count(default[0])}
     rows = [
         {
@@ -161,6 +154,21 @@ def main() -> None:
         for name, (wall, inside, passes) in best.items()
     ]
     publish(rows, args.json)
+
+
+def timed(
+    orders: dict[str, Callable[[], dict[int, int]]], repeat: int
+) -> tuple[dict[str, dict[int, int]], dict[str, tuple[float, float, int]]]:
+    """What each order chooses, and its fastest run: seconds, those in networks, and passes."""
+    runs: dict[str, list[tuple[float, float, int]]] = {name: [] for name in orders}
+    chosen = {}
+    for _ in range(repeat):
+        for name, work in orders.items():
+            begun = time.perf_counter()
+            with watched() as watch:
+                chosen[name] = work()
+            runs[name].append((time.perf_counter() - begun, watch.seconds, watch.passes))
+    return chosen, {name: min(found) for name, found in runs.items()}
 
 
 def choices(bisection: Bisection, keyframes: Tensor) -> dict[int, int]:
