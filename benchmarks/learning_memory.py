@@ -53,12 +53,15 @@ def main() -> None:
     words = parser(__doc__)
     add_options(words)
     words.add_argument("--families", nargs="+", choices=SHAPES, default=list(SHAPES))
-    words.add_argument("--side", type=int, help="side of the pictures; the family's, if not given")
+    words.add_argument(
+        "--sides", type=int, nargs="+", help="sides of the pictures; the family's, if not given"
+    )
     options = words.parse_args()
     if not options.inside:
         run_inside(__file__, options.host)
     load_pack(options.host, "cpu")
-    publish([row(name, options.side) for name in options.families], options.json)
+    sides = options.sides or [None]
+    publish([row(name, side) for name in options.families for side in sides], options.json)
 
 
 def row(name: str, side: int | None) -> dict[str, Any]:

@@ -27,11 +27,9 @@ from support.report import parser, publish
 if TYPE_CHECKING:
     from comfy_host import Node, Server
     from comfy_view import View
+    from playwright.sync_api import Browser
 
 CHECKOUT = Path(__file__).parents[1]
-FIRST = 10
-"""Runs until what a page holds is measured for the first time."""
-
 _WATCH = """(preview) => {
     const [range, canvas] = ["range", "now canvas"].map((name) =>
         preview.querySelector(`.di-${name}`));
@@ -57,6 +55,7 @@ def main() -> None:
     words.add_argument("--frames", type=int, default=65)
     words.add_argument("--size", type=int, default=512, help="side of a frame in pixels")
     words.add_argument("--runs", type=int, default=100)
+    words.add_argument("--first", type=int, default=10, help="runs before the first measurement")
     options = words.parse_args()
     sys.path.insert(0, str(CHECKOUT / "tests" / "support"))
     with host() as server:
@@ -83,19 +82,25 @@ def host() -> Iterator[Server]:
 
 
 @contextmanager
-def page(server: Server, blocked: bool = False) -> Iterator[View]:
-    """Its front end in a Chromium of its own; where `blocked`, without the script of the slider."""
+def chromium() -> Iterator[Browser]:
+    """The Chromium that tests use."""
     from chromium import CHROMIUM, FLAGS
-    from comfy_view import opened_view
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as runner:
-        browser = runner.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        with opened_view(browser, server, "canvas") as view:
-            if blocked:
-                view.page.route("**/interpolation_preview.js", lambda route: route.abort())
-                view.reload()
-            yield view
+        yield runner.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@contextmanager
+def page(server: Server, blocked: bool = False) -> Iterator[View]:
+    """Its front end in a Chromium of its own; where `blocked`, without the script of the slider."""
+    from comfy_view import opened_view
+
+    with chromium() as browser, opened_view(browser, server, "canvas") as view:
+        if blocked:
+            view.page.route("**/interpolation_preview.js", lambda route: route.abort())
+            view.reload()
+        yield view
 
 
 def colored(view: View, frames: int, size: int) -> Node:
@@ -148,14 +153,14 @@ def dragged(view: View, frames: int, size: int) -> dict[str, Any]:
 def grown(view: View, name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """What the page holds after all runs, against after the first."""
     colored(view, options.frames, options.size)
-    for number in range(FIRST):
+    for number in range(options.first):
         run(view, number)
     early = held(view)
-    for number in range(FIRST, options.runs):
+    for number in range(options.first, options.runs):
         run(view, number)
     late = held(view)
     return [
-        row(f"{what} after {options.runs} runs, {FIRST}, {name}", late[what], early[what])
+        row(f"{what} after {options.runs} runs, {options.first}, {name}", late[what], early[what])
         for what in late
     ]
 

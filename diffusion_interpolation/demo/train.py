@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="of all step counts; 0.01 is a smoke test"
     )
+    parser.add_argument("--batch", type=int, help="pictures in a batch of every stage")
     parser.add_argument(
         "--seconds", type=_limit, nargs="+", default=[], help="limits such as vae=180"
     )
@@ -86,6 +87,7 @@ def main(argv: list[str] | None = None) -> None:
         options.scale,
         dict(options.seconds),
         options.begin,
+        options.batch,
     )
     for stage in options.stages:
         torch.manual_seed(options.seed)

@@ -58,6 +58,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     started: dict[str, Server] = {}
 
     def server(name: str) -> Server:
+        if reason := comfy_host.why_not():
+            pytest.skip(reason)
         if name not in started:
             folder = tmp_path_factory.mktemp("comfyui")
             comfy_page.write_settings(folder, Comfy_Workflow_Persist=True)
@@ -81,10 +83,14 @@ def _arguments(name: str) -> list[str | Path]:
 
 @pytest.fixture(scope="session", params=[HOSTS, NEWEST])
 def front_end(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> Server:
-    """A server with the front end."""
-    if reason := comfy_host.why_not():
-        pytest.skip(reason)
+    """A server with each front end."""
     return servers(request.param)
+
+
+@pytest.fixture(scope="session")
+def hosts_front_end(servers: Callable[[str], Server]) -> Server:
+    """A server with the host's own front end."""
+    return servers(HOSTS)
 
 
 @pytest.fixture(scope="session", params=RENDERERS)

@@ -155,16 +155,6 @@ def test_ksampler_polishes_what_the_parts_made(server):
     assert 0.01 < (given["polished"] - given["clean"]).abs().mean() < given["clean"].std()
 
 
-def scored(server, graph: Graph, demo: Demo, reranker: list) -> dict[int, float]:
-    """The scores of the two keyframes."""
-    best = graph.add("CLIPRerank", images=demo.keyframes, reranker=reranker, keep=1)
-    graph.add("TestTensor", any=best[0], name="best")
-    done = server.run(graph.prompt)
-    assert done.error is None, done.error["exception_message"]
-    lines = done.outputs[best.id]["text"][0].splitlines()
-    return {int(line.split()[1].strip(":")): float(line.split()[-1]) for line in lines}
-
-
 def test_the_hosts_own_clip_ranks_as_the_demos_does(server):
     """The same weights as CLIP and CLIP_VISION, through the host's classes."""
     demo = Demo(Graph())
@@ -176,39 +166,12 @@ def test_the_hosts_own_clip_ranks_as_the_demos_does(server):
         positive="a yellow puppet",
         negative="a red puppet",
     )
-    got = scored(server, demo.graph, demo, hosts[0])
+    got = demo.scores(server, hosts[0])
     pictures = (world.render(pair(), SIZE) * 255).round() / 255
     want = reranker().scorer(["a yellow puppet"], "a red puppet")(pictures)
     assert got[0] < got[1]
     for index, score in got.items():
         assert abs(score - want[index].item()) < 2e-3
-
-
-def test_a_clip_of_open_clip_is_loaded_from_a_file(server):
-    import open_clip
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    model = open_clip.create_model("ViT-B-32", precision="fp16")
-    folder = server.folder / "models" / "rerankers"
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    save_file(weights, folder / "random.safetensors")
-    demo = Demo(Graph())
-    loaded = demo.graph.add(
-        "LoadReranker",
-        clip_file="random.safetensors",
-        architecture="ViT-B-32",
-        positive="a puppet\na doll",
-        negative="a stone",
-    )
-    got = scored(server, demo.graph, demo, loaded[0])
-    assert set(got) == {0, 1} and all(-2 <= score <= 2 for score in got.values())
-    wrong = demo.graph.prompt[loaded.id]["inputs"]
-    wrong["architecture"] = "ViT-L-14"
-    error = server.run(demo.graph.prompt).error
-    assert error["node_id"] == loaded.id
-    assert "is not a ViT-L-14 CLIP" in error["exception_message"]
 
 
 @pytest.mark.parametrize("kind", ["sd15", "sdxl"])

@@ -16,9 +16,13 @@ from demo_graphs import Demo, run_with
 from safetensors.torch import load_file, save_file
 
 from diffusion_interpolation.command.cli import main
+from diffusion_interpolation.demo import world
+from diffusion_interpolation.demo.networks import SIZE
+from diffusion_interpolation.demo.pair import pair
 from diffusion_interpolation.method.inversion import Inversion
 from diffusion_interpolation.models.conditioning_file import MadeFor, load_inversion, save_inversion
 from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.pictures import to_image
 from diffusion_interpolation.poses.format import write_poses
 
 TINY_CLIP = {
@@ -145,6 +149,54 @@ def test_a_file_keeps_all_that_goes_with_a_prompt(server):
     assert want[0][0].startswith("torch.float16 [[[[0.0")
 
 
+def tiny_clips(folder: Path, **widths: int) -> None:
+    """Tell open-clip of small architectures, by their names and widths."""
+    import open_clip
+
+    for name, width in widths.items():
+        shape = TINY_CLIP | {"vision_cfg": {**TINY_CLIP["vision_cfg"], "width": width}}
+        (folder / f"{name}.json").write_text(json.dumps(shape))
+    open_clip.add_model_config(folder)
+
+
+def scores_by_open_clip(clip: tuple, positives: list[str], negative: str) -> list[float]:
+    """How the keyframes of the demo score by the paper's formula."""
+    model, preprocess, tokenizer = clip
+    pictures = [preprocess(to_image(picture)) for picture in world.render(pair(), SIZE)]
+    with torch.no_grad():
+        *towards, away = model.eval().encode_text(tokenizer([*positives, negative]), normalize=True)
+        seen = model.encode_image(torch.stack(pictures), normalize=True)
+    return (seen @ (torch.stack(towards).mean(0) - away)).tolist()
+
+
+def test_a_clip_of_open_clip_is_loaded_from_a_file(server, tmp_path):
+    import open_clip
+
+    tiny_clips(tmp_path, narrow_files=32, wide_files=64)
+    torch.manual_seed(0)
+    model, _, preprocess = open_clip.create_model_and_transforms("narrow_files")
+    file = place(server, "models/rerankers/random.safetensors")
+    save_file(model.state_dict(), file)
+    demo = Demo(Graph())
+    folder = demo.graph.add("TestClipFolder", folder=str(tmp_path), name="narrow_files")
+    loaded = demo.graph.add(
+        "LoadReranker",
+        clip_file=file.name,
+        architecture=folder[0],
+        positive="a puppet\na doll",
+        negative="a stone",
+    )
+    got = demo.scores(server, loaded[0])
+    clip = model, preprocess, open_clip.get_tokenizer("narrow_files")
+    want = scores_by_open_clip(clip, ["a puppet", "a doll"], "a stone")
+    assert abs(want[0] - want[1]) > 0.01
+    assert [got[0], got[1]] == pytest.approx(want, abs=2e-3)
+    demo.graph.prompt[folder.id]["inputs"]["name"] = "wide_files"
+    error = server.run(demo.graph.prompt).error
+    assert error["node_id"] == loaded.id
+    assert "is not a wide_files CLIP" in error["exception_message"]
+
+
 # Replaced files
 
 
@@ -177,18 +229,17 @@ def test_a_replaced_inversion_is_read_again(server):
 def test_a_replaced_reranker_is_read_again(server, tmp_path, by_wire):
     import open_clip
 
-    (tmp_path / "tiny-files.json").write_text(json.dumps(TINY_CLIP))
-    open_clip.add_model_config(tmp_path)
+    tiny_clips(tmp_path, replaced_files=32)
     file = place(server, "models/rerankers/replaced.safetensors")
 
     def write(seed: int) -> None:
         torch.manual_seed(seed)
-        save_file(open_clip.create_model("tiny-files").state_dict(), file)
+        save_file(open_clip.create_model("replaced_files").state_dict(), file)
 
     write(0)
     demo = Demo(Graph())
     graph = demo.graph
-    name = graph.add("TestClipFolder", folder=str(tmp_path), name="tiny-files")[0]
+    name = graph.add("TestClipFolder", folder=str(tmp_path), name="replaced_files")[0]
     word = graph.add("TestWord", word=file.name)[0] if by_wire else file.name
     loaded = graph.add(
         "LoadReranker", clip_file=word, architecture=name, positive="a puppet", negative="a dog"

@@ -60,81 +60,75 @@ def test_the_interface_is_the_committed_one(server):
     assert got == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What a host writes that is started and runs nothing but the loader, three times.
+def seconds_to_load(log: str) -> float:
+    """What a host says that our pack took, in tenths of a second."""
+    [(seconds, failed)] = re.findall(rf"([\d.]+) seconds(.*): \S*{PACK}", log)
+    assert failed == ""
+    return float(seconds)
 
-    The first time Python may compile the pack, as it does on users' machines.
+
+def test_it_loads_in_well_under_a_tenth_of_a_second(server, tmp_path):
+    """0.0 is under 0.05; another start counts, twice at most, where this one was slower.
+
+    In the first one Python may compile the pack, as it does on users' machines, and other programs
+    slow down any.
     """
-    if reason := comfy_host.why_not():
-        pytest.skip(reason)
-    host = comfy_host.find_host()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        return [_log_of_a_start(host, tmp_path_factory.mktemp("start")) for _ in range(3)]
+    seconds = seconds_to_load(server.log_of_start)
+    for number in range(2):
+        if seconds > 0:
+            with comfy_host.Server(server.host, tmp_path / str(number)) as again:
+                seconds = seconds_to_load(again.log_of_start)
+    assert seconds == 0
 
 
-def _log_of_a_start(host: Path, folder: Path) -> str:
-    with comfy_host.Server(host, folder) as server:
-        graph = comfy_host.Graph()
-        demo = graph.add("PuppetDemo", positive="a puppet", negative="a ghost")
-        graph.add("PreviewImage", images=demo[5])
-        assert server.run(graph.prompt).error is None
-        return server.log
-
-
-def test_it_loads_in_well_under_a_tenth_of_a_second(logs):
-    """The best of the starts, because a busy machine slows the others; 0.0 is under 0.05."""
-    lines = [re.findall(rf"([\d.]+) seconds(.*): \S*{PACK}", log) for log in logs]
-    assert [failed for [(_, failed)] in lines] == [""] * len(logs)
-    assert min(float(seconds) for [(seconds, _)] in lines) == 0.0
-
-
-def test_it_adds_no_warning_to_the_log(logs):
+def test_it_adds_no_warning_to_the_log(server):
+    """At the start of a host, and where the demo loads all its models."""
+    before = len(server.log)
+    graph = comfy_host.Graph()
+    demo = graph.add("PuppetDemo", positive="a puppet of this test", negative="a ghost")
+    graph.add("PreviewImage", images=demo[5])
+    assert server.run(graph.prompt).executed
+    lines = (server.log_of_start + server.log[before:]).splitlines()
     known = ("User settings have been changed", "multi-user setups")
     noise = [
         line
-        for line in logs[-1].splitlines()
+        for line in lines
         if re.search(r"warn|error|traceback|missing|unexpected|deprecat", line, re.IGNORECASE)
         and not any(words in line for words in known)
     ]
     assert noise == []
 
 
-def test_the_log_of_a_session_holds_no_warning_of_ours(server):
-    """Whatever ran before this in the session; errors made on purpose name their node."""
-    ours = [line for line in server.log.splitlines() if PACK in line and "arning" in line]
-    assert ours == []
-
-
 _WITHOUT_EXTRAS = """
-import argparse, sys
-from pathlib import Path
+import sys
 for name in ("diffusers", "accelerate", "open_clip", "controlnet_aux", "cv2", "matplotlib"):
     sys.modules[name] = None  # an import of it raises
-import comfy_overhead, torch
-options = argparse.Namespace(model="demo", frames_per_gap=1, steps=4, seed=0)
-nodes = comfy_overhead.load_pack(Path(sys.argv[1]), "cpu")
-with torch.inference_mode():
-    inputs = comfy_overhead.demo_inputs(nodes, options)
-    frames, *_ = nodes["FrameBisector"].execute(**inputs).args
-print("frames", len(frames))
+import comfy_overhead
+comfy_overhead.main()
 """
 
 
-def test_the_demo_runs_on_what_comfyui_itself_brings():
-    """A package more is needed only where OpenPose or a CLIP of open-clip is chosen."""
+def test_the_demo_runs_on_what_comfyui_itself_brings(tmp_path):
+    """A package more is needed only where OpenPose or a CLIP of open-clip is chosen.
+
+    The benchmark of the time around networks runs the demo, in the host's interpreter.
+    """
     if reason := comfy_host.why_not():
         pytest.skip(reason)
-    host = comfy_host.find_host()
+    host, file = comfy_host.find_host(), tmp_path / "figures.json"
+    short = ["--frames-per-gap", "1", "--steps", "4", "--repeat", "2", "--device", "cpu"]
+    words = [*short, "--json", file, "--host", host, "--inside"]
     done = subprocess.run(
-        [comfy_host.host_python(host), "-c", _WITHOUT_EXTRAS, str(host)],
+        [comfy_host.host_python(host), "-c", _WITHOUT_EXTRAS, *map(str, words)],
         env={**os.environ, "PYTHONPATH": str(comfy_host.CHECKOUT / "benchmarks")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
-    assert done.stdout.splitlines()[-1:] == ["frames 3"], done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["run"] for row in rows] == [0, 1]
+    assert all(1 <= row["ratio"] < 2 and row["passes"] > 4 for row in rows)
 
 
 def test_the_pack_and_its_registry_entry_agree():

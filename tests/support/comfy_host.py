@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 import socket
 import struct
@@ -36,7 +37,9 @@ PACKS = {
 """The custom nodes of a server, by the names of their folders."""
 
 # of ComfyUI's protocol.py
-_PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
+_PREVIEW_WITH_METADATA = 4
+_PORTS = range(20_000, 32_000)
+"""Below those that the system gives to connections, and would give before a server is up."""
 
 Message = dict[str, Any]
 Prompt = dict[str, dict[str, Any]]
@@ -131,9 +134,8 @@ class Run:
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What each node had to show, by the node's id."""
     messages: list[Message] = field(default_factory=list)
-    previews: list[tuple[str | None, Image.Image]] = field(default_factory=list)
-    """Pictures sent on the way, with the node they belong to where that was said."""
-    cached: set[str] = field(default_factory=set)
+    previews: list[tuple[str, Image.Image]] = field(default_factory=list)
+    """Pictures sent on the way, with the node they belong to."""
     executed: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     interrupted: bool = False
@@ -147,9 +149,7 @@ class Run:
         kind, data = message["type"], message.get("data", {})
         if data.get("prompt_id") != self.prompt_id:
             return
-        if kind == "execution_cached":
-            self.cached |= set(data["nodes"])
-        elif kind == "executing" and data["node"] is not None:
+        if kind == "executing" and data["node"] is not None:
             self.executed.append(data["node"])
         elif kind == "execution_error":
             self.error = data
@@ -197,6 +197,7 @@ class Server:
             )
         try:
             self._wait_until_ready()
+            self.log_of_start = self.log
         except BaseException:
             self._stop()
             raise
@@ -221,21 +222,19 @@ class Server:
         prompt: Prompt,
         timeout: float = 120,
         on_message: Callable[[Message], None] | None = None,
-        preview_metadata: bool = True,
         extra_pnginfo: Any = None,
     ) -> Run:
         """Run a prompt to its end, `timeout` seconds at most.
 
         `on_message` sees every message as it comes. `extra_pnginfo` is what a page sends along with
-        a prompt, its workflow above all. Without `preview_metadata` the server takes
-        us for an old front end, to which previews come without the node's id.
+        a prompt, its workflow above all.
         """
         client, run, start = uuid.uuid4().hex, Run(), time.perf_counter()
         address = f"{self.url.replace('http', 'ws')}/ws?clientId={client}"
         with contextlib.closing(
             websocket.create_connection(address, timeout=timeout)
         ) as connection:
-            flags = {"supports_preview_metadata": preview_metadata}
+            flags = {"supports_preview_metadata": True}
             connection.send(json.dumps({"type": "feature_flags", "data": flags}))
             run.prompt_id, run.node_errors = self._queue(prompt, client, extra_pnginfo)
             if run.prompt_id:
@@ -372,19 +371,19 @@ class Server:
             raise RuntimeError(self._complaint(f"was lost ({error})")) from error
 
 
-def _previews(frame: bytes) -> list[tuple[str | None, Image.Image]]:
-    """The picture in a binary message, in either of ComfyUI's formats."""
-    event, number = struct.unpack(">II", frame[:8])
-    if event == _PREVIEW:
-        return [(None, Image.open(io.BytesIO(frame[8:])))]
-    if event == _PREVIEW_WITH_METADATA:
-        # the number is the length of the metadata
-        metadata = json.loads(frame[8 : 8 + number])
-        return [(metadata["node_id"], Image.open(io.BytesIO(frame[8 + number :])))]
-    return []
+def _previews(frame: bytes) -> list[tuple[str, Image.Image]]:
+    """The picture in a binary message, and its node."""
+    event, length = struct.unpack(">II", frame[:8])
+    if event != _PREVIEW_WITH_METADATA:
+        return []
+    told = json.loads(frame[8 : 8 + length])
+    return [(told["node_id"], Image.open(io.BytesIO(frame[8 + length :])))]
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens at; processes that test at the same time take others."""
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -105,6 +105,13 @@ class Demo:
         }
         return self.graph.add("ConditionedDenoise", **_given(inputs))
 
+    def scores(self, server: Server, reranker: list[str | int]) -> dict[int, float]:
+        """Run the graph with a CLIPRerank of the keyframes; their scores by number."""
+        best = self.graph.add("CLIPRerank", images=self.keyframes, reranker=reranker, keep=1)
+        run, _ = run_with(server, self.graph, best=best[0])
+        lines = run.outputs[best.id]["text"][0].splitlines()
+        return {int(line.split()[1].strip(":")): float(line.split()[-1]) for line in lines}
+
 
 def run_with(server: Server, graph: Graph, **outputs: list) -> tuple[Run, dict[str, Tensor]]:
     """Run `graph`, and give what its `outputs` are, exactly; nothing may go wrong."""

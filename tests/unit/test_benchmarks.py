@@ -9,7 +9,6 @@ import sys
 
 import comfy_host
 import pytest
-from chromium import CHROMIUM
 
 WAYS = ["default", "paper", "cross-fade", "truth", "interpolate", "DID", "no poses"]
 RUNS = {
@@ -18,11 +17,11 @@ RUNS = {
     "speed": ["--frames", "3", "--paper-steps", "4", "--repeat", "1"],
     "poses": ["--pairs", "1", "--frames", "3"],
     "schemes": ["--pairs", "2", "--frames", "3", "--steps", "4", "--ways", *WAYS],
-    "memory": ["--frames", "3", "5", "--steps", "4"],
+    "memory": ["--frames", "3", "5", "--steps", "4", "--model", "demo-flow"],
 }
 
 
-BOTH = ("demo_model", "inversion", "schemes", "memory")
+BOTH = ("demo_model", "inversion", "schemes")
 """Those that run on the embedded flow transformer, too; the others measure a ControlNet."""
 
 
@@ -56,49 +55,20 @@ def test_a_picture_kept_for_each_frame_fails_the_memory_benchmark(monkeypatch):
                 memory.main()
 
 
-def test_the_benchmark_inside_a_host(tmp_path):
-    """It runs in the host's own interpreter, so as a command."""
-    if reason := comfy_host.why_not():
-        pytest.skip(reason)
-    file = tmp_path / "figures.json"
-    short = ["--frames-per-gap", "1", "--steps", "4", "--repeat", "2", "--device", "cpu"]
-    script = comfy_host.CHECKOUT / "benchmarks" / "comfy_overhead.py"
-    subprocess.run([sys.executable, script, *short, "--json", file], check=True)
-    rows = json.loads(file.read_text())["rows"]
-    assert len(rows) == 2
-    assert all(1 <= row["ratio"] < 2 and row["passes"] > 4 for row in rows)
-
-
 def test_memory_of_learning_is_counted(tmp_path):
     """Checkpoints keep less, halves of guidance one by one half of that, larger pictures more."""
     if reason := comfy_host.why_not():
         pytest.skip(reason)
-    script, found = comfy_host.CHECKOUT / "benchmarks" / "learning_memory.py", []
-    for side in (256, 512):
-        file = tmp_path / f"{side}.json"
-        words = ["--families", "sd15", "--side", str(side), "--json", file]
-        subprocess.run([sys.executable, script, *words], check=True)
-        found += json.loads(file.read_text())["rows"]
+    script, file = comfy_host.CHECKOUT / "benchmarks" / "learning_memory.py", tmp_path / "a.json"
+    words = ["--families", "sd15", "--sides", "256", "512", "--json", file]
+    subprocess.run([sys.executable, script, *words], check=True)
+    found = json.loads(file.read_text())["rows"]
+    assert [row["side"] for row in found] == [256, 512]
     for row in found:
         assert row["picture GiB"] > 3 * row["checkpoints GiB"] > 0
         assert row["halves apart GiB"] == pytest.approx(row["checkpoints GiB"] / 2, rel=1e-3)
     assert found[1]["picture GiB"] > 3 * found[0]["picture GiB"]
     assert found[1]["weights GiB"] == pytest.approx(859.5e6 * 2 / 2**30, rel=1e-2)
-
-
-def test_the_benchmark_in_a_browser(tmp_path):
-    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if reason := comfy_host.why_not():
-        pytest.skip(reason)
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    file = tmp_path / "figures.json"
-    short = ["--frames", "5", "--size", "32", "--runs", "11", "--json", file]
-    script = comfy_host.CHECKOUT / "benchmarks" / "slider.py"
-    subprocess.run([sys.executable, script, *short], check=True)
-    rows = json.loads(file.read_text())["rows"]
-    assert len(rows) == 9
-    assert rows[0]["measure"].startswith("drag") and rows[0]["figure"] > 0
 
 
 def test_the_readme_and_ci_run_the_same_tests():

@@ -17,14 +17,15 @@ from diffusion_interpolation.demo.training.workshop import PLANS, Plan, Training
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
 from diffusion_interpolation.scoring.clip import transformers_pair
 
-SCALE = 0.0004
+# a step or two of each stage
+SHORT = ["--scale", "0.0002", "--batch", "4", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """What a training of a few steps exports."""
     work = tmp_path_factory.mktemp("training")
-    train.main(["--work", str(work), "--scale", str(SCALE), "--device", "cpu"])
+    train.main(["--work", str(work), *SHORT])
     return work / "weights"
 
 
@@ -39,16 +40,18 @@ def test_what_is_exported_is_a_model_with_all_its_parts(weights):
     assert pair.embed_pictures(pictures).shape == pair.embed_texts(["a", "b"]).shape
     record = json.loads((weights / "training.json").read_text())
     assert record["seed"] == 0
-    assert record["stages"]["unet"]["steps"] == int(SCALE * PLANS["unet"].steps)
-    assert record["stages"]["vae"]["figures"]["psnr"] > 0
+    assert {name: stage["steps"] for name, stage in record["stages"].items()} == {
+        name: max(1, int(0.0002 * plan.steps)) for name, plan in PLANS.items()
+    }
+    assert set(record["stages"]["vae"]["figures"]) == {"loss", "psnr", "kl"}
 
 
 def test_latents_are_standardised(weights):
     """On many pictures their mean is 0 and their variance 1, as Stable Diffusion's are."""
     model = DiffusersModel.from_folder(weights, steps=2)
     latents = model.encode(world.render(world.sample(64, torch.Generator().manual_seed(1)), SIZE))
-    assert latents.mean((0, 2, 3)).abs().max() < 0.5
-    assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.5
+    assert latents.mean((0, 2, 3)).abs().max() < 0.25
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.25
 
 
 def test_a_resumed_training_equals_an_unbroken_one(tmp_path):

@@ -75,6 +75,7 @@ class Workshop:
 
     `seconds` limits stages by time instead of by steps; the rate then falls with the time. Stages
     without a checkpoint begin with the weights that an earlier training exported to `begin`.
+    `batch` is the number of pictures in a batch of every stage, in place of the plans' own.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Workshop:
         scale: float,
         seconds: Mapping[str, float] | None = None,
         begin: Path | None = None,
+        batch: int | None = None,
     ) -> None:
         self.folder, self.seed, self.device = folder, seed, torch.device(device)
         self.begin = begin
@@ -94,11 +96,11 @@ class Workshop:
             name: replace(
                 plan,
                 steps=max(1, int(plan.steps * scale)),
-                batch=plan.large if self.large else plan.batch,
+                batch=batch or (plan.large if self.large else plan.batch),
             )
             for name, plan in PLANS.items()
         }
-        self.bank = max(64, int((LARGE_BANK if self.large else BANK) * scale))
+        self.bank = max(32, int((LARGE_BANK if self.large else BANK) * scale))
         folder.mkdir(parents=True, exist_ok=True)
 
     def generator(self, stage: str, step: int) -> torch.Generator:

@@ -9,7 +9,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-_CATEGORY = "interpolation tests"
+from .node import node
+
 CHANGES: dict[str, Callable[[Any], None]] = {}
 
 
@@ -54,56 +55,29 @@ def strength(conditioning: Any) -> None:
     conditioning[0][1]["control"].strength = 0.2
 
 
-class TestChange(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TestChange",
-            category=_CATEGORY,
-            description="Changes the very object that it hands on.",
-            inputs=[io.AnyType.Input("any"), io.Combo.Input("what", options=["", *CHANGES])],
-            outputs=[io.AnyType.Output()],
-        )
-
-    @classmethod
-    def execute(cls, any: Any, what: str) -> io.NodeOutput:
-        if what:
-            CHANGES[what](any)
-        return io.NodeOutput(any)
+@node(
+    "TestChange",
+    [io.AnyType.Input("any"), io.Combo.Input("what", options=["", *CHANGES])],
+    io.AnyType.Output(),
+)
+def change(any: Any, what: str) -> Any:
+    """Changes the very object that it hands on."""
+    if what:
+        CHANGES[what](any)
+    return any
 
 
-class TestPressure(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TestPressure",
-            category=_CATEGORY,
-            description="Has the host release all memory that it can, as before it loads a model.",
-            inputs=[io.AnyType.Input("any")],
-            outputs=[io.AnyType.Output()],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def execute(cls, any: Any) -> io.NodeOutput:
-        # older hosts have nothing of the kind
-        state = sys.modules.get("comfy.memory_management")
-        if hasattr(state, "extra_ram_release"):
-            state.extra_ram_release(2**60)
-        return io.NodeOutput(any)
+@node("TestPressure", [io.AnyType.Input("any")], io.AnyType.Output(), is_output_node=True)
+def pressure(any: Any) -> Any:
+    """Has the host release all memory that it can, as before it loads a model."""
+    # older hosts have nothing of the kind
+    state = sys.modules.get("comfy.memory_management")
+    if hasattr(state, "extra_ram_release"):
+        state.extra_ram_release(2**60)
+    return any
 
 
-class TestCopy(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TestCopy",
-            category=_CATEGORY,
-            description="A copy that can be changed without harm to other tests.",
-            inputs=[io.AnyType.Input("any")],
-            outputs=[io.AnyType.Output()],
-        )
-
-    @classmethod
-    def execute(cls, any: Any) -> io.NodeOutput:
-        return io.NodeOutput(any.copy() if hasattr(any, "set_cond_hint") else copy.copy(any))
+@node("TestCopy", [io.AnyType.Input("any")], io.AnyType.Output())
+def copied(any: Any) -> Any:
+    """A copy that can be changed without harm to other tests."""
+    return any.copy() if hasattr(any, "set_cond_hint") else copy.copy(any)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import comfy.ldm.modules.attention as attention
@@ -12,8 +13,8 @@ from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
 from comfy_api.latest import io
 
 from . import models
+from .node import node
 
-_CATEGORY = "interpolation tests"
 _FREE_MEMORY, _RESERVED = memory.get_free_memory, memory.extra_reserved_memory
 
 
@@ -177,86 +178,62 @@ _PATCHES = {
 }
 
 
-class TestPatch(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TestPatch",
-            category=_CATEGORY,
-            description="A model patched as another pack would do it.",
-            inputs=[io.Model.Input("model"), io.Combo.Input("patch", options=list(_PATCHES))],
-            outputs=[io.Model.Output()],
-        )
-
-    @classmethod
-    def execute(cls, model: Any, patch: str) -> io.NodeOutput:
-        patched = model.clone()
-        _PATCHES[patch](patched)
-        return io.NodeOutput(patched)
+@node(
+    "TestPatch",
+    [io.Model.Input("model"), io.Combo.Input("patch", options=list(_PATCHES))],
+    io.Model.Output(),
+)
+def patch(model: Any, patch: str) -> Any:
+    """A model patched as another pack would do it."""
+    patched = model.clone()
+    _PATCHES[patch](patched)
+    return patched
 
 
-class TestOverflow(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TestOverflow",
-            category=_CATEGORY,
-            description="A model that gives NaN from its n-th call with gradients on.",
-            inputs=[io.Model.Input("model"), io.Int.Input("calls")],
-            outputs=[io.Model.Output()],
-        )
-
-    @classmethod
-    def execute(cls, model: Any, calls: int) -> io.NodeOutput:
-        seen = 0
-
-        def wrapper(apply: Callable[..., Any], call: dict[str, Any]) -> torch.Tensor:
-            nonlocal seen
-            seen += torch.is_grad_enabled()
-            result = apply(call["input"], call["timestep"], **call["c"])
-            return result * float("nan") if seen > calls else result
-
-        patched = model.clone()
-        patched.set_model_unet_function_wrapper(wrapper)
-        return io.NodeOutput(patched)
+@node(
+    "TestLora",
+    [io.Model.Input("model"), io.Float.Input("strength", default=1.0)],
+    io.Model.Output(),
+)
+def lora(model: Any, strength: float) -> Any:
+    """A model patched as LoRA loaders patch it, on its first output layer."""
+    patched, name = model.clone(), "diffusion_model.out.2.weight"
+    weight = patched.model.state_dict()[name]
+    difference = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    added = {name: ("diff", (difference * weight.std(),))}
+    assert patched.add_patches(added, strength) == [name]
+    return patched
 
 
-class TestFreeMemory(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TestFreeMemory",
-            category=_CATEGORY,
-            description="The model, and from now on a host that has so little free memory.",
-            inputs=[
-                io.Model.Input("model"),
-                io.Float.Input("mebibytes", min=-1.0, max=1e9, tooltip="-1: as it is."),
-            ],
-            outputs=[io.Model.Output()],
-        )
-
-    @classmethod
-    def execute(cls, model: Any, mebibytes: float) -> io.NodeOutput:
-        def free(device: Any = None, torch_free_too: bool = False) -> Any:
-            size = mebibytes * 2**20
-            return (size, size) if torch_free_too else size
-
-        memory.get_free_memory = _FREE_MEMORY if mebibytes < 0 else free
-        memory.extra_reserved_memory = _RESERVED if mebibytes < 0 else int
-        return io.NodeOutput(model)
+@node(
+    "TestLatentFormat",
+    [io.Model.Input("model"), io.Float.Input("scale", default=2.0)],
+    io.Model.Output(),
+)
+def latent_format(model: Any, scale: float) -> Any:
+    """The model with another scale of latents put over its own."""
+    patched = model.clone()
+    changed = copy(model.get_model_object("latent_format"))
+    changed.scale_factor *= scale
+    patched.add_object_patch("latent_format", changed)
+    return patched
 
 
-class TestQuantised(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="TestQuantised",
-            category=_CATEGORY,
-            description="A tiny model whose linear layers are stored in 8 bits, on newer hosts.",
-            inputs=[io.Combo.Input("kind", options=models.KINDS)],
-            outputs=[io.Model.Output()],
-        )
+@node(
+    "TestFreeMemory",
+    [
+        io.Model.Input("model"),
+        io.Float.Input("mebibytes", min=-1.0, max=1e9, tooltip="-1: as it is."),
+    ],
+    io.Model.Output(),
+)
+def free_memory(model: Any, mebibytes: float) -> Any:
+    """The model, and from now on a host that has so little free memory."""
 
-    @classmethod
-    def execute(cls, kind: str) -> io.NodeOutput:
-        return io.NodeOutput(models.quantised(kind))
+    def free(device: Any = None, torch_free_too: bool = False) -> Any:
+        size = mebibytes * 2**20
+        return (size, size) if torch_free_too else size
+
+    memory.get_free_memory = _FREE_MEMORY if mebibytes < 0 else free
+    memory.extra_reserved_memory = _RESERVED if mebibytes < 0 else int
+    return model
