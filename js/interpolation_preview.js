@@ -92,6 +92,8 @@ function addPreview(node, height) {
     getMinHeight: () => height,
   });
   widget.serialize = false;
+  // the properties panel would take it for an input, and make the node as narrow as itself
+  Object.assign(widget.options, { hideInPanel: true });
   // Nodes 2.0 does not ask for a height, it takes that of the content
   preview.element.style.minHeight = `${height - 2 * MARGIN}px`;
   node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);

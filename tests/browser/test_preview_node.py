@@ -69,6 +69,34 @@ def drag_corner(view: View, box: dict[str, float], x: float, y: float) -> None:
     view.page.mouse.up()
 
 
+def set_panel(view: View, is_open: bool) -> None:
+    """Open or close the properties panel, and wait for the page to make room."""
+    view.page.evaluate(
+        "(open) => app.extensionManager.setting.set('Comfy.RightSidePanel.IsOpen', open)", is_open
+    )
+    view.settle(30)
+
+
+def test_the_properties_panel_leaves_the_slider_as_it_is(view):
+    graph = Graph()
+    node = graph.add("FrameBisector")
+    view.open(graph, show=node)
+    known = "() => app.extensionManager.setting.get('Comfy.RightSidePanel.IsOpen') !== undefined"
+    if not view.page.evaluate(known):
+        pytest.skip("this front end has no properties panel")
+    before, _ = boxes(view, node)
+    view.evaluate("(id) => app.canvas.selectNode(find(id))", node.id)
+    try:
+        set_panel(view, True)
+        view.page.get_by_role("button", name="Toggle properties panel").wait_for()
+        view.page.get_by_text("frames_per_gap", exact=True).last.wait_for()
+        assert view.page.get_by_text("preview", exact=True).count() == 0
+    finally:
+        set_panel(view, False)
+    after, _ = boxes(view, node)
+    assert after["width"] == pytest.approx(before["width"], abs=1)
+
+
 def test_a_workflow_of_an_older_version_gets_room_and_no_picks(view):
     graph = Graph()
     node = graph.add("FrameBisector")
