@@ -121,7 +121,8 @@ export class FramePreview {
   refresh() {
     const run = this.#run;
     this.#updateStrip();
-    this.#menu.button.disabled = run === null;
+    // in the middle of a run, too: what is there is saved
+    this.#menu.button.disabled = !run?.frames.some(({ file }) => file !== null);
     const { text, offerRun } = run ? statusOf(run, this.#host.picks()) : NOTHING;
     this.#say(text, offerRun);
   }

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import zipfile
+
+import pytest
 from comfy_host import Graph, Node
+from comfy_view import View
 from demo_graphs import Demo
 
 
+SEEDS = itertools.count(1)
+"""Each graph has a seed of its own: the server keeps the frames of all."""
+
+
 def slow_demo(delay: float) -> tuple[Graph, Node]:
-    """The demo with five frames, and a model that takes its time."""
+    """The demo with five frames, one after the other, and a model that takes its time."""
     graph = Graph()
     demo = Demo(graph)
     slow = graph.add("TestCount", model=demo.model, name="slow", delay=delay)
-    return graph, demo.bisector(model=slow[0], steps=6)
+    return graph, demo.bisector(model=slow[0], steps=6, max_batch=1, seed=next(SEEDS))
 
 
 def test_frames_appear_while_it_works_and_stay_when_it_is_stopped(view):
@@ -41,6 +50,42 @@ def test_frames_appear_while_it_works_and_stay_when_it_is_stopped(view):
     assert view.outcome(answer.value.json()["prompt_id"])["status"]["status_str"] == "success"
     view.says(node, "")
     assert view.evaluate("() => said.at(-2)") == "Making frames: depth 2 of 2, 5 of 5"
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["a first run", "a second run"])
+def test_what_is_there_can_be_saved_while_it_works(view, earlier):
+    graph, node = slow_demo(0.5)
+    view.open(graph, show=node)
+    if earlier:
+        set_input(view, "delay", 0)
+        view.run()
+        view.wait_for_frame(node, 0, 5)
+        set_input(view, "delay", 0.5)
+        set_input(view, "seed", next(SEEDS))
+    making = "Making frames: depth 1 of 2, 3 of 5"
+    prompt = view.queue()
+    view.says(node, making)
+    with view.page.expect_download() as download:
+        view.preview(node).get_by_role("button", name="Save").click()
+        view.page.get_by_role("menuitem", name="All frames").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 3
+    view.says(node, making)
+    view.server.interrupt()
+    view.outcome(prompt)
+    view.says(node, "Stopped at 3 of 5 frames; Run goes on there.")
+
+
+def set_input(view: View, name: str, value: float) -> None:
+    """Set an input, whatever node has it."""
+    view.evaluate(
+        """([name, value]) => {
+            for (const node of app.graph._nodes)
+                for (const widget of node.widgets ?? [])
+                    if (widget.name === name) widget.value = value;
+        }""",
+        [name, value],
+    )
 
 
 def test_frames_appear_in_a_subgraph(view):
