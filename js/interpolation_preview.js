@@ -39,10 +39,11 @@ const PROPERTY = "frames";
 /** Of the nodes on the page. @type {Map<ComfyNode, FramePreview>} */
 const previews = new Map();
 /**
- * The node whose frames came last, for when its prompt ends early.
- * @type {{ promptId: string, node: ComfyNode } | null}
+ * Runs that their nodes do not remember yet: they still go on, or have ended while another workflow
+ * was on the screen. By workflow and node, the last one of each.
+ * @type {Map<string, { workflow: string, node: string, promptId: string, folder: string }>}
  */
-let working = null;
+const begun = new Map();
 
 const shownRuns = new ShownRuns(() =>
   [...previews.values()].flatMap(({ run }) => (run ? [run.folder] : [])),
@@ -73,7 +74,8 @@ app.registerExtension({
     for (const [id, output] of Object.entries(outputs ?? {})) {
       const node = findNode(rootGraph(), id);
       const run = readOutput(output);
-      if (node && run && isOfShown(run.workflow)) showRun(node, run);
+      // what is kept of a workflow on another tab may be older than what came meanwhile
+      if (node && run && isOfShown(run.workflow) && !begunBy(node)) showRun(node, run);
     }
   },
 });
@@ -176,37 +178,53 @@ function showRun(node, run) {
  * @param {LiveFrame} live
  */
 async function onFrame(live) {
-  const node = findNode(rootGraph(), live.node);
+  const { workflow, node: id, prompt_id: promptId, folder } = live;
+  begun.set(`${workflow} ${id}`, { workflow, node: id, promptId, folder });
+  const node = findNode(rootGraph(), id);
   const preview = node && previews.get(node);
-  if (!node || !preview || !isOfShown(live.workflow)) return;
-  working = { promptId: live.prompt_id, node };
-  if (preview.run?.folder !== live.folder) {
-    const run = startRun(live) ?? (await runOf(live.folder));
+  if (!node || !preview || !isOfShown(workflow)) return;
+  if (preview.run?.folder !== folder) {
+    const run = startRun(live) ?? (await runOf(folder));
     if (!run || previews.get(node) !== preview) return;
-    if (preview.run?.folder !== live.folder) preview.show(run);
+    if (preview.run?.folder !== folder) preview.show(run);
   }
   preview.add(live);
 }
 
-/** @param {{ prompt_id: string }} end */
+/** A prompt ended early. @param {{ prompt_id: string }} end */
 async function onStopped({ prompt_id }) {
-  const node = working?.promptId === prompt_id ? working.node : null;
-  const preview = node && previews.get(node);
-  working = null;
-  if (!node || !preview?.run) return;
-  const run = await runOf(preview.run.folder);
-  if (run && preview.run?.folder === run.folder) showRun(node, run);
+  const stopped = [...begun.values()].filter(({ promptId }) => promptId === prompt_id);
+  for (const { workflow, node: id, folder } of stopped) {
+    const run = await runOf(folder);
+    const node = isOfShown(workflow) && findNode(rootGraph(), id);
+    if (run && node) showRun(node, run);
+  }
 }
 
-/** Show the frames that a node of a loaded workflow remembers. @param {ComfyNode} node */
+/**
+ * The run of a node that goes on, or ended while another workflow was on the screen.
+ * @param {ComfyNode} node
+ */
+function begunBy(node) {
+  return [...begun.values()].find(
+    ({ workflow, node: id }) => isOfShown(workflow) && findNode(rootGraph(), id) === node,
+  );
+}
+
+/**
+ * Show the frames that a node of a loaded workflow remembers, or those that are newer.
+ * @param {ComfyNode} node
+ */
 async function restore(node) {
-  const folder = node.properties[PROPERTY];
+  await Promise.resolve(); // until the whole workflow is there
   const preview = previews.get(node);
+  const folder = begunBy(node)?.folder ?? node.properties[PROPERTY];
   if (!preview || typeof folder !== "string" || preview.run?.folder === folder) return;
   const run = await runOf(folder);
   if (previews.get(node) !== preview || preview.run) return; // gone, or something newer came
-  if (run) preview.show(run);
-  else preview.gone();
+  if (!run) return preview.gone();
+  preview.show(run);
+  if (run.state !== "running") remember(node, folder);
 }
 
 /**
@@ -214,6 +232,7 @@ async function restore(node) {
  * @param {string} folder
  */
 function remember(node, folder) {
+  for (const [key, run] of begun) if (run.folder === folder) begun.delete(key);
   if (node.properties[PROPERTY] === folder) return;
   change(() => (node.properties[PROPERTY] = folder));
 }

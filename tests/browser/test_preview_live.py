@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 import zipfile
 
 import pytest
 from comfy_host import Graph, Node
 from comfy_view import View
 from demo_graphs import Demo
-
 
 SEEDS = itertools.count(1)
 """Each graph has a seed of its own: the server keeps the frames of all."""
@@ -86,6 +86,37 @@ def set_input(view: View, name: str, value: float) -> None:
         }""",
         [name, value],
     )
+
+
+def test_frames_of_a_workflow_on_another_tab_are_there_when_one_comes_back(view):
+    graph, node = slow_demo(0)
+    view.open(graph, show=node)
+    view.run()
+    view.wait_for_frame(node, 0, 5)
+    set_input(view, "delay", 1.5)
+    set_input(view, "seed", next(SEEDS))
+    view.page.evaluate(
+        """() => app.api.addEventListener("diffusion_interpolation.frame", ({ detail }) => {
+            window.done = detail.done;
+        })"""
+    )
+    prompt = view.queue()
+    view.wait("() => window.done === 3")
+    view.load({**view.workflow(), "id": str(uuid.uuid4()), "nodes": [], "links": []})
+    view.wait("() => window.done === 4")
+    come_back(view)
+    view.says(node, "Making frames: depth 2 of 2, 4 of 5")
+    view.command("Workspace.NextOpenedWorkflow")
+    view.wait("() => app.graph._nodes.length === 0")
+    view.server.interrupt()
+    view.outcome(prompt)
+    come_back(view)
+    view.says(node, "Stopped at 4 of 5 frames; Run goes on there.")
+
+
+def come_back(view: View) -> None:
+    view.command("Workspace.PreviousOpenedWorkflow")
+    view.wait("() => app.graph._nodes.length > 0")
 
 
 def test_frames_appear_in_a_subgraph(view):
