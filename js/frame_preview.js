@@ -99,7 +99,15 @@ export class FramePreview {
   /** The files of the run that was to be shown are no longer there. */
   gone() {
     this.show(null);
-    this.#say(GONE, true);
+    this.complain(GONE);
+  }
+
+  /**
+   * Say why there are no new frames.
+   * @param {string} text
+   */
+  complain(text) {
+    this.#say(text, true);
   }
 
   /**
@@ -182,7 +190,7 @@ export class FramePreview {
       clearTimeout(this.#resting);
       this.#resting = setTimeout(() => this.#updateStrip(), RESTING);
     });
-    slider.addEventListener("di-failed", () => this.#say(GONE, true));
+    slider.addEventListener("di-failed", () => this.complain(GONE));
     for (const type of ["pointerdown", "keydown", "wheel"]) {
       slider.addEventListener(type, () => (this.#following = false), { capture: true });
     }

@@ -191,14 +191,20 @@ async function onFrame(live) {
   preview.add(live);
 }
 
-/** A prompt ended early. @param {{ prompt_id: string }} end */
-async function onStopped({ prompt_id }) {
+/**
+ * A prompt ended early. A node that failed before its first frame has no run that says why.
+ * @param {{ prompt_id: string, node_id?: string, exception_message?: string }} end
+ */
+async function onStopped({ prompt_id, node_id = "", exception_message }) {
   const stopped = [...begun.values()].filter(({ promptId }) => promptId === prompt_id);
   for (const { workflow, node: id, folder } of stopped) {
     const run = await runOf(folder);
     const node = isOfShown(workflow) && findNode(rootGraph(), id);
     if (run && node) showRun(node, run);
   }
+  if (!exception_message || stopped.some(({ node }) => node === node_id)) return;
+  const preview = previews.get(findNode(rootGraph(), node_id));
+  if (preview && isOfShown(await workflowOf(prompt_id))) preview.complain(exception_message.trim());
 }
 
 /**

@@ -76,7 +76,7 @@ def test_what_is_there_can_be_saved_while_it_works(view, earlier):
     view.says(node, "Stopped at 3 of 5 frames; Run goes on there.")
 
 
-def set_input(view: View, name: str, value: float) -> None:
+def set_input(view: View, name: str, value: float | str) -> None:
     """Set an input, whatever node has it."""
     view.evaluate(
         """([name, value]) => {
@@ -117,6 +117,28 @@ def test_frames_of_a_workflow_on_another_tab_are_there_when_one_comes_back(view)
 def come_back(view: View) -> None:
     view.command("Workspace.PreviousOpenedWorkflow")
     view.wait("() => app.graph._nodes.length > 0")
+
+
+def test_errors_are_said_in_the_node(view):
+    graph = Graph()
+    demo = Demo(graph)
+    broken = graph.add("TestNaN", model=demo.model)
+    node = demo.bisector(model=broken[0], steps=2, picks="0.5 = 3", seed=next(SEEDS))
+    view.open(graph, show=node)
+    view.run()
+    view.says(
+        node,
+        "picks: got '0.5 = 3', needs a position and the number of a candidate, as in 0.5: 3, or "
+        "new noise there, as in 0.5: roll 1",
+    )
+    set_input(view, "picks", "")
+    view.run()
+    view.says(
+        node,
+        "frames: the model gave numbers that are not finite; try float32, or a lower cfg; "
+        "3 frames are missing",
+    )
+    assert view.preview(node).locator(".di-status button").is_visible()
 
 
 def test_frames_appear_in_a_subgraph(view):
