@@ -52,7 +52,8 @@ export const SLIDER_STYLE = `
   bottom: 50%; translate: -50% 50%; background: none; color: var(--di-soft); font-size: 15px;
 }
 .di-end {
-  position: relative; z-index: 1; flex: 0 1 auto; width: calc(50% - 8px); margin: 0 0 22px;
+  position: relative; z-index: 1; flex: 0 1 auto; margin: 0 0 22px;
+  width: min(50% - 8px, var(--di-height) * var(--di-ratio, 1) / 2);
   aspect-ratio: var(--di-ratio, 1);
 }
 .di-end .di-picture { box-shadow: none; }
@@ -67,7 +68,9 @@ export const SLIDER_STYLE = `
   .di-comparing .di-now {
     flex: 0 1 auto; width: min(50%, calc(var(--di-height) * var(--di-ratio, 1)));
   }
-  .di-comparing .di-end { flex: 0 1 25%; margin-bottom: 0; }
+  .di-comparing .di-end {
+    width: min(25%, var(--di-height) * var(--di-ratio, 1) / 2); margin-bottom: 0;
+  }
   .di-end:first-child { order: 0; }
 }
 .di-controls {
