@@ -174,7 +174,7 @@ const STYLE = `
 .di-candidate:hover { background: var(--di-hover); }
 .di-candidate.di-shown { border-color: var(--di-soft); color: var(--di-ink); }
 .di-candidate[aria-pressed="true"] { border-color: var(--di-accent); color: var(--di-ink); }
-.di-candidate:focus-visible { outline: 2px solid var(--di-accent); outline-offset: 1px; }
+.di-candidate:focus-visible { outline: 2px solid var(--di-ink); outline-offset: -2px; }
 .di-thumbnail {
   display: block; height: 52px; aspect-ratio: var(--di-cell, 1); border-radius: 3px;
   background: var(--di-sheet, var(--di-hover)) no-repeat var(--di-place) 0

@@ -73,6 +73,22 @@ export function chain(object, method, act) {
   };
 }
 
+/** Of a node that the next run leaves out: muted or bypassed. */
+const LEFT_OUT = [2, 4];
+
+/**
+ * Dim the element of a node that is muted, as the canvas does what it draws itself. Nodes 2.0 sees
+ * to that for the whole node.
+ * @param {ComfyNode} node
+ * @param {HTMLElement} element
+ */
+export function dimWhenMuted(node, element) {
+  chain(node, "onDrawForeground", () => {
+    const muted = !LiteGraph.vueNodesMode && LEFT_OUT.includes(node.mode);
+    element.classList.toggle("di-muted", muted);
+  });
+}
+
 /**
  * Remember where the element of a node stands, for the node that takes its place.
  * @param {ComfyNode} node

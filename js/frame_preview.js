@@ -311,10 +311,19 @@ const STYLE = `
   --di-hover: var(--comfy-menu-bg, #353535); --di-accent: var(--p-primary-color, #5f9ff2);
   --di-on-accent: #fff; --di-thumb: 16px;
 }
+@media (forced-colors: active) {
+  .di-preview, .di-preview .di-slider {
+    forced-color-adjust: none; --di-ink: CanvasText; --di-soft: CanvasText; --di-line: GrayText;
+    --di-surface: Canvas; --di-hover: Canvas; --di-accent: Highlight;
+    --di-on-accent: HighlightText;
+  }
+  .di-preview { background: Canvas; } /* the canvas below has its own colours */
+}
 .di-preview {
   display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%;
   height: 100%; min-height: 0; overflow: hidden; padding: 2px;
 }
+.di-preview.di-muted { opacity: 0.5; }
 .di-preview .di-slider { flex: 1 1 0; min-height: 0; }
 .di-preview .di-strip, .di-preview .di-status { flex: 0 0 auto; }
 .di-preview button.di-pill {
@@ -327,7 +336,7 @@ const STYLE = `
 .di-preview .di-pill[aria-pressed="true"] {
   border-color: var(--di-accent); background-color: var(--di-accent); color: var(--di-on-accent);
 }
-.di-preview .di-pill:focus-visible { outline: 2px solid var(--di-accent); outline-offset: 1px; }
+.di-preview :focus-visible { outline: 2px solid var(--di-ink); outline-offset: -2px; }
 .di-preview .di-candidate.di-pill { height: auto; }
 .di-status {
   display: flex; align-items: center; gap: 8px; min-height: 24px; color: var(--di-ink);

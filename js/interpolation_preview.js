@@ -14,6 +14,7 @@ import {
   chain,
   change,
   comfyClass,
+  dimWhenMuted,
   isOfShown,
   leavePlace,
   leaveToCanvas,
@@ -88,6 +89,7 @@ function addPreview(node, height) {
   const preview = new FramePreview(hostOf(node));
   previews.set(node, preview);
   leaveToCanvas(preview.element);
+  dimWhenMuted(node, preview.element);
   const widget = node.addDOMWidget("preview", "interpolation_preview", preview.element, {
     serialize: false,
     hideOnZoom: false,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from PIL import Image
+from screen import bar_is_seen
 
 from diffusion_interpolation.command.page import write_page
 from diffusion_interpolation.method.frame_info import planned
@@ -132,6 +133,14 @@ def test_the_wheel_moves_a_frame_a_notch_and_lets_go_at_the_end(page):
     page.mouse.wheel(0, -120 * 3)
     wait_for(page, 0)
     assert page.evaluate("scrollY") == 0
+
+
+def test_forced_colours_leave_the_bar_to_be_seen(opened):
+    context = {"forced_colors": "active"}
+    with opened([picture(color) for color in COLORS], context=context) as page:
+        page.locator(".di-range").fill("8")
+        wait_for(page, 8)
+        assert bar_is_seen(page.locator(".di-range"))
 
 
 def test_playing_goes_to_the_end_and_back(page):

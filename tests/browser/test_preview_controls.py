@@ -11,6 +11,7 @@ from comfy_host import Node
 from comfy_view import View, colors
 from PIL import Image
 from plain_frames import COUNT, opened, opened_whole, shows
+from screen import bar_is_seen
 
 _GRAPH = """() => ({
     view: [app.canvas.ds.scale, ...app.canvas.ds.offset],
@@ -81,6 +82,53 @@ def test_the_wheel_is_the_canvas_s_until_the_slider_has_the_focus(view):
         view.page.mouse.wheel(0, 120)
         shows(view, node, index)
     assert view.evaluate(scale) == 1
+
+
+# Looks
+
+
+def test_the_focus_is_shown_whole_and_covers_nothing(view):
+    node = opened(view)
+    view.bar(node).focus()
+    view.page.keyboard.press("ArrowRight")
+    shows(view, node, 1)
+    ring, clip, counter = view.preview(node).evaluate(
+        """(preview) => {
+            const range = preview.querySelector(".di-range");
+            const style = getComputedStyle(range), box = range.getBoundingClientRect();
+            const scale = box.width / range.offsetWidth;
+            const out = scale * (parseFloat(style.outlineOffset) + parseFloat(style.outlineWidth));
+            const ring = [box.left - out, box.top - out, box.right + out, box.bottom + out];
+            const sides = ({ left, top, right, bottom }) => [left, top, right, bottom];
+            const of = (element) => sides(element.getBoundingClientRect());
+            return style.outlineStyle === "none" ? null
+                : [ring, of(preview), of(preview.querySelector(".di-where"))];
+        }"""
+    )
+    assert clip[0] <= ring[0] and ring[2] <= clip[2]
+    assert ring[3] <= counter[1] + 1
+
+
+def test_forced_colours_leave_the_bar_to_be_seen(view):
+    node = opened(view)
+    view.bar(node).fill("8")
+    shows(view, node, 8)
+    view.page.emulate_media(forced_colors="active")
+    try:
+        assert bar_is_seen(view.bar(node))
+    finally:
+        view.page.emulate_media(forced_colors="none")
+
+
+def test_the_slider_of_a_muted_node_is_dimmed(view):
+    node = opened(view)
+    set_mode = "([id, mode]) => { find(id).mode = mode; app.canvas.setDirty(true, true); }"
+    for mode in (2, 4):
+        view.evaluate(set_mode, [node.id, mode])
+        view.settle(10)
+        assert max(view.color(node)) < 200
+        view.evaluate(set_mode, [node.id, 0])
+        view.wait_for_color(node, colors()[0])
 
 
 # Saving
