@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from . import models, odd_inputs
 from .changes import TestChange, TestCopy, TestPressure
+from .coarse import TestCoarseVAE
 from .colors import TestColors
 from .disk import TestSlowDisk
 from .patches import TestFreeMemory, TestOverflow, TestPatch, TestQuantised
@@ -411,6 +412,7 @@ class TestModels(ComfyExtension):
             TestCopy,
             TestPressure,
             TestSlowDisk,
+            TestCoarseVAE,
             *odd_inputs.NODES,
             TestPatch,
             TestOverflow,
