@@ -73,6 +73,24 @@ export function chain(object, method, act) {
   };
 }
 
+/**
+ * Let undo and redo work in the bar of a slider, which the front end takes for an input with a
+ * history of its own.
+ * @param {HTMLElement} element
+ */
+export function undoFrom(element) {
+  element.addEventListener("keydown", (event) => {
+    const { target, key, ctrlKey, metaKey, shiftKey, altKey } = event;
+    const inBar = target instanceof HTMLInputElement && target.type === "range";
+    if (!inBar || altKey || !(ctrlKey || metaKey)) return;
+    const name = { z: shiftKey ? "Redo" : "Undo", y: "Redo" }[key.toLowerCase()];
+    if (!name) return;
+    event.preventDefault();
+    event.stopPropagation();
+    /** @type {any} */ (app).extensionManager.command.execute(`Comfy.${name}`);
+  });
+}
+
 /** Of a node that the next run leaves out: muted or bypassed. */
 const LEFT_OUT = [2, 4];
 

@@ -80,6 +80,16 @@ export class FramePreview {
     return this.#run;
   }
 
+  /** The frame that is shown, from 0. */
+  get index() {
+    return this.#slider.index;
+  }
+
+  /** @param {number} index of the frame to show */
+  goTo(index) {
+    this.#slider.show(index);
+  }
+
   /**
    * Show the frames of a run; null shows that there are none yet. The slider goes to each frame of a
    * running one as it is finished.

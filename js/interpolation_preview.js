@@ -21,6 +21,7 @@ import {
   rootGraph,
   setWidget,
   takePlace,
+  undoFrom,
   widgetOf,
 } from "./comfy_page.js";
 import { ShownRuns, post, runOf, urlOf, workflowOf } from "./comfy_server.js";
@@ -30,6 +31,8 @@ import { findNode, readOutput, startRun } from "./preview_run.js";
 /** @typedef {import("../../scripts/app.js").ComfyNode} ComfyNode */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
 /** @typedef {import("./preview_run.js").Run} Run */
+
+/** @typedef {{ folder: string | undefined, index: number }} Place */
 
 /** The nodes, and the least height of their previews in pixels; candidates take a third of it. */
 const HEIGHTS = new Map([["FrameBisector", 460], ["InterpolationPreview", 320]]);
@@ -45,6 +48,8 @@ const previews = new Map();
  * @type {Map<string, { workflow: string, node: string, promptId: string, folder: string }>}
  */
 const begun = new Map();
+/** Which frame of which run a removed node showed, by the node's id. @type {Map<unknown, Place>} */
+const left = new Map();
 
 const shownRuns = new ShownRuns(() =>
   [...previews.values()].flatMap(({ run }) => (run ? [run.folder] : [])),
@@ -90,6 +95,7 @@ function addPreview(node, height) {
   previews.set(node, preview);
   leaveToCanvas(preview.element);
   dimWhenMuted(node, preview.element);
+  undoFrom(preview.element);
   const widget = node.addDOMWidget("preview", "interpolation_preview", preview.element, {
     serialize: false,
     hideOnZoom: false,
@@ -108,6 +114,7 @@ function addPreview(node, height) {
   });
   chain(node, "onRemoved", () => {
     leavePlace(node, preview.element);
+    left.set(node.id, { folder: preview.run?.folder, index: preview.index });
     previews.delete(node);
     preview.destroy();
     shownRuns.changed();
@@ -232,6 +239,9 @@ async function restore(node) {
   if (previews.get(node) !== preview || preview.run) return; // gone, or something newer came
   if (!run) return preview.gone();
   preview.show(run);
+  // undo makes nodes again, and nobody has gone to another frame
+  const place = left.get(node.id);
+  if (place?.folder === folder) preview.goTo(place.index);
   if (run.state !== "running") remember(node, folder);
 }
 

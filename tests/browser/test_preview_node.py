@@ -167,6 +167,30 @@ def test_undo_brings_a_deleted_node_back_with_its_frames(view):
     shows(view, node, 0)
 
 
+def test_undo_in_the_bar_leaves_the_shown_frame(view):
+    node = opened(view)
+    size = "(id) => find(id).size[0]"
+    before = view.evaluate(size, node.id)
+    view.evaluate(
+        """(id) => {
+            app.canvas.emitBeforeChange();
+            find(id).setSize([500, find(id).size[1]]);
+            app.canvas.emitAfterChange();
+        }""",
+        node.id,
+    )
+    view.bar(node).focus()
+    view.page.keyboard.press("End")
+    shows(view, node, 16)
+    view.page.keyboard.press("Control+z")
+    view.wait(f"(given) => ({size})(given[0]) === given[1]", [node.id, before])
+    shows(view, node, 16)
+    view.bar(node).focus()
+    view.page.keyboard.press("Control+y")
+    view.wait(f"(id) => ({size})(id) === 500", node.id)
+    shows(view, node, 16)
+
+
 def test_a_copy_has_the_frames_and_is_independent(view):
     node = opened(view)
     click_title(view, node)
