@@ -256,7 +256,7 @@ export class FramePreview {
     const run = this.#run;
     const index = this.#slider.index;
     if (!run?.frames[index]?.file) return this.#say(`Frame ${index + 1} is yet to come.`);
-    const name = `${String(index).padStart(4, "0")}.png`;
+    const name = `${String(index + 1).padStart(4, "0")}.png`;
     this.#save({ folder: run.folder, kind: "png", index }, name);
   }
 

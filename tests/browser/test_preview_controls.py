@@ -153,7 +153,7 @@ def test_saving(view):
     view.page.keyboard.press("ArrowRight")
     shows(view, node, 2)
     name, content = saved(view, node, "This frame")
-    assert name == "0002.png"
+    assert name == "0003.png"
     picture = Image.open(io.BytesIO(content))
     assert picture.getpixel((32, 32)) == colors(COUNT)[2]
     kinds = {node["type"] for node in json.loads(picture.info["workflow"])["nodes"]}
@@ -161,7 +161,7 @@ def test_saving(view):
     name, content = saved(view, node, "All frames")
     assert name == "interpolation.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert archive.namelist() == [f"{index:04d}.png" for index in range(COUNT)]
+        assert archive.namelist() == [f"{number:04d}.png" for number in range(1, COUNT + 1)]
     name, content = saved(view, node, "Animation")
     assert name == "interpolation.webp"
     assert Image.open(io.BytesIO(content)).n_frames == 2 * (COUNT - 1)
@@ -170,18 +170,22 @@ def test_saving(view):
     view.says(node, "")
 
 
+GONE = (
+    "Could not save: These frames are gone: ComfyUI keeps those of a node's last runs until it is "
+    "restarted. Run the workflow again."
+)
+
+
 def test_a_failure_to_save_is_said(view):
     node = opened_whole(view, shift=0.3 + 0.01 * view.vue)  # nobody else's files
     folder = view.evaluate("(id) => find(id).properties.frames", node.id)
     for file in (view.server.folder / "temp" / folder).iterdir():
         file.unlink()
-    choose(view, node, "All frames")
-    view.says(
-        node,
-        "Could not save: These frames are gone: ComfyUI keeps those of a node's last runs until "
-        "it is restarted. Run the workflow again.",
-    )
-    view.forgive("404 (Not Found)")
+    for name in ("All frames", "This frame"):
+        view.listen(node)
+        choose(view, node, name)
+        view.wait("(text) => said.at(-1) === text", GONE)
+        view.forgive("404 (Not Found)")
 
 
 def test_keys_in_the_menu(view):
