@@ -22,6 +22,11 @@ export function isOfShown(workflow) {
   return !workflow || !shown || workflow === String(shown);
 }
 
+/** The language of the page, as `en`. */
+export function locale() {
+  return String(/** @type {any} */ (app).extensionManager.setting.get("Comfy.Locale") ?? "en");
+}
+
 /** The class of a node as the server names it. @param {any} node */
 export function comfyClass(node) {
   return node.comfyClass ?? node.constructor.comfyClass ?? "";

@@ -9,6 +9,7 @@ import { FrameSlider } from "./frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
 import { addFrame, isMade, statusOf } from "./preview_run.js";
 import { SaveMenu } from "./save_menu.js";
+import { say } from "./texts.js";
 
 /** @typedef {import("./preview_run.js").Run} Run */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
@@ -48,7 +49,7 @@ export class FramePreview {
   #slider = new FrameSlider({ fill: true });
   #strip = new CandidateStrip();
   #text = make("span", "di-status-text", { role: "status" });
-  #again = make("button", "di-pill", { type: "button" }, "Run");
+  #again = make("button", "di-pill", { type: "button" }, say("Run"));
   #status = make("div", "di-status", {}, this.#text, this.#again);
   #menu;
   #resting = 0;
@@ -64,10 +65,10 @@ export class FramePreview {
     addStyle("di-preview-style", STYLE);
     this.#host = host;
     this.#menu = new SaveMenu([
-      { text: "This frame (PNG)", act: () => this.#saveFrame() },
-      { text: "All frames (ZIP)", act: () => this.#saveAll("zip") },
-      { text: "Animation (WebP)", act: () => this.#saveAll("webp") },
-      { text: "Film (MP4)", act: () => this.#saveAll("mp4") },
+      { text: say("This frame (PNG)"), act: () => this.#saveFrame() },
+      { text: say("All frames (ZIP)"), act: () => this.#saveAll("zip") },
+      { text: say("Animation (WebP)"), act: () => this.#saveAll("webp") },
+      { text: say("Film (MP4)"), act: () => this.#saveAll("mp4") },
     ]);
     this.#slider.addTool(this.#menu.button);
     this.element.append(this.#slider.element, this.#strip.element, this.#status);
@@ -109,7 +110,7 @@ export class FramePreview {
   /** The files of the run that was to be shown are no longer there. */
   gone() {
     this.show(null);
-    this.complain(GONE);
+    this.complain(say(GONE));
   }
 
   /**
@@ -200,7 +201,7 @@ export class FramePreview {
       clearTimeout(this.#resting);
       this.#resting = setTimeout(() => this.#updateStrip(), RESTING);
     });
-    slider.addEventListener("di-failed", () => this.complain(GONE));
+    slider.addEventListener("di-failed", () => this.complain(say(GONE)));
     for (const type of ["pointerdown", "keydown", "wheel"]) {
       slider.addEventListener(type, () => (this.#following = false), { capture: true });
     }
@@ -255,7 +256,9 @@ export class FramePreview {
   #saveFrame() {
     const run = this.#run;
     const index = this.#slider.index;
-    if (!run?.frames[index]?.file) return this.#say(`Frame ${index + 1} is yet to come.`);
+    if (!run?.frames[index]?.file) {
+      return this.#say(say("Frame {number} is yet to come", { number: index + 1 }));
+    }
     const name = `${String(index + 1).padStart(4, "0")}.png`;
     this.#save({ folder: run.folder, kind: "png", index }, name);
   }
@@ -282,14 +285,15 @@ export class FramePreview {
    * @param {string} name
    */
   async #download(asked, name) {
-    this.#say("Preparing the file…");
+    this.#say(say("Preparing the file…"));
     try {
       const answer = await this.#host.save(asked);
       if (!answer.ok) throw new Error((await answer.json()).error);
       offer(await answer.blob(), name);
       this.refresh();
     } catch (error) {
-      this.#say(`Could not save: ${error instanceof Error ? error.message : error}`);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#say(say("Could not save: {reason}", { reason }));
     }
   }
 }
@@ -300,7 +304,7 @@ export class FramePreview {
  * @param {number} index
  */
 function titleOf(frame, index) {
-  return `Frame ${index + 1}${frame?.file ? " · keyframe" : ""}`;
+  return say(frame?.file ? "Frame {number} · keyframe" : "Frame {number}", { number: index + 1 });
 }
 
 /**

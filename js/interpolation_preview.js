@@ -18,6 +18,7 @@ import {
   isOfShown,
   leavePlace,
   leaveToCanvas,
+  locale,
   rootGraph,
   setWidget,
   takePlace,
@@ -27,6 +28,8 @@ import {
 import { ShownRuns, post, runOf, urlOf, workflowOf } from "./comfy_server.js";
 import { FramePreview } from "./frame_preview.js";
 import { findNode, readOutput, startRun } from "./preview_run.js";
+import { setTexts } from "./texts.js";
+import { CHINESE } from "./texts_zh.js";
 
 /** @typedef {import("../../scripts/app.js").ComfyNode} ComfyNode */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
@@ -57,6 +60,10 @@ const shownRuns = new ShownRuns(() =>
 
 app.registerExtension({
   name: "DiffusionInterpolation.Preview",
+
+  init() {
+    if (locale() === "zh") setTexts(CHINESE);
+  },
 
   setup() {
     const listen = (/** @type {string} */ type, /** @type {(detail: any) => void} */ act) =>
