@@ -6,6 +6,7 @@
  */
 
 import { addStyle, icon, make } from "./elements.js";
+import { say } from "./texts.js";
 
 /** @typedef {import("./preview_run.js").RunFrame} RunFrame */
 /** @typedef {import("./picks.js").Choice} Choice */
@@ -17,9 +18,12 @@ export class CandidateStrip {
   /** @type {RunFrame | null} */
   #made = null;
   #title = make("span", "di-strip-title");
-  #roll = button("New noise", "Draw this frame's candidates from new noise in the next run");
-  #reset = button("Reset", "Leave this frame to the reranker again");
-  #row = make("div", "di-candidates", { role: "group", "aria-label": "Candidates" });
+  #roll = button(
+    say("New noise"),
+    say("Draw this frame's candidates from new noise in the next run"),
+  );
+  #reset = button(say("Reset"), say("Leave this frame to the reranker again"));
+  #row = make("div", "di-candidates", { role: "group", "aria-label": say("Candidates") });
   element = make(
     "div",
     "di-strip",
@@ -85,7 +89,7 @@ export class CandidateStrip {
     const picture = make("span", "di-thumbnail");
     picture.style.setProperty("--di-place", `${100 * share}%`);
     const text = signed(score);
-    const thumbnail = button("", `Candidate ${candidate}, score ${text}`);
+    const thumbnail = button("", say("Candidate {number}, score {score}", { number: candidate, score: text }));
     thumbnail.className = "di-candidate";
     thumbnail.dataset.candidate = String(candidate);
     thumbnail.append(picture, make("span", "di-score", { "aria-hidden": "true" }, text));
@@ -119,7 +123,10 @@ export class CandidateStrip {
   #mark(made, choice) {
     const rolled = choice !== null && choice.candidate === null;
     const again = rolled && choice.roll !== made.roll;
-    this.#title.textContent = `Frame ${made.index + 1} · depth ${made.depth}`;
+    this.#title.textContent = say("Frame {number} · depth {depth}", {
+      number: made.index + 1,
+      depth: made.depth,
+    });
     this.#roll.setAttribute("aria-pressed", String(again));
     this.#reset.hidden = choice === null;
     for (const thumbnail of this.#row.querySelectorAll("button")) {
@@ -174,7 +181,7 @@ const STYLE = `
 .di-candidate:hover { background: var(--di-hover); }
 .di-candidate.di-shown { border-color: var(--di-soft); color: var(--di-ink); }
 .di-candidate[aria-pressed="true"] { border-color: var(--di-accent); color: var(--di-ink); }
-.di-candidate:focus-visible { outline: 2px solid var(--di-accent); outline-offset: 1px; }
+.di-candidate:focus-visible { outline: 2px solid var(--di-ink); outline-offset: -2px; }
 .di-thumbnail {
   display: block; height: 52px; aspect-ratio: var(--di-cell, 1); border-radius: 3px;
   background: var(--di-sheet, var(--di-hover)) no-repeat var(--di-place) 0

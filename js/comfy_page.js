@@ -22,6 +22,11 @@ export function isOfShown(workflow) {
   return !workflow || !shown || workflow === String(shown);
 }
 
+/** The language of the page, as `en`. */
+export function locale() {
+  return String(/** @type {any} */ (app).extensionManager.setting.get("Comfy.Locale") ?? "en");
+}
+
 /** The class of a node as the server names it. @param {any} node */
 export function comfyClass(node) {
   return node.comfyClass ?? node.constructor.comfyClass ?? "";
@@ -71,6 +76,40 @@ export function chain(object, method, act) {
     act(...given);
     return result;
   };
+}
+
+/**
+ * Let undo and redo work in the bar of a slider, which the front end takes for an input with a
+ * history of its own.
+ * @param {HTMLElement} element
+ */
+export function undoFrom(element) {
+  element.addEventListener("keydown", (event) => {
+    const { target, key, ctrlKey, metaKey, shiftKey, altKey } = event;
+    const inBar = target instanceof HTMLInputElement && target.type === "range";
+    if (!inBar || altKey || !(ctrlKey || metaKey)) return;
+    const name = { z: shiftKey ? "Redo" : "Undo", y: "Redo" }[key.toLowerCase()];
+    if (!name) return;
+    event.preventDefault();
+    event.stopPropagation();
+    /** @type {any} */ (app).extensionManager.command.execute(`Comfy.${name}`);
+  });
+}
+
+/** Of a node that the next run leaves out: muted or bypassed. */
+const LEFT_OUT = [2, 4];
+
+/**
+ * Dim the element of a node that is muted, as the canvas does what it draws itself. Nodes 2.0 sees
+ * to that for the whole node.
+ * @param {ComfyNode} node
+ * @param {HTMLElement} element
+ */
+export function dimWhenMuted(node, element) {
+  chain(node, "onDrawForeground", () => {
+    const muted = !LiteGraph.vueNodesMode && LEFT_OUT.includes(node.mode);
+    element.classList.toggle("di-muted", muted);
+  });
 }
 
 /**

@@ -5,6 +5,8 @@
  * keyframe, 1 the second, 0.5 half-way between them.
  */
 
+import { say } from "./texts.js";
+
 /** @typedef {"bounce" | "loop"} Mode Back and forth, or from the last frame to the first. */
 
 /** Speeds on offer, in frames per second. */
@@ -147,8 +149,9 @@ export function positionText(position, count) {
  * @param {number} position
  */
 export function frameText(index, count, position) {
-  if (count === 0) return "No frames yet";
-  return `Frame ${index + 1} of ${count}, position ${positionText(position, count)}`;
+  if (count === 0) return say("No frames yet");
+  const values = { number: index + 1, count, position: positionText(position, count) };
+  return say("Frame {number} of {count}, position {position}", values);
 }
 
 /** The state of playback. Time comes from outside, in milliseconds. */

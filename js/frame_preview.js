@@ -9,6 +9,7 @@ import { FrameSlider } from "./frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
 import { addFrame, isMade, statusOf } from "./preview_run.js";
 import { SaveMenu } from "./save_menu.js";
+import { say } from "./texts.js";
 
 /** @typedef {import("./preview_run.js").Run} Run */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
@@ -48,7 +49,7 @@ export class FramePreview {
   #slider = new FrameSlider({ fill: true });
   #strip = new CandidateStrip();
   #text = make("span", "di-status-text", { role: "status" });
-  #again = make("button", "di-pill", { type: "button" }, "Run");
+  #again = make("button", "di-pill", { type: "button" }, say("Run"));
   #status = make("div", "di-status", {}, this.#text, this.#again);
   #menu;
   #resting = 0;
@@ -64,10 +65,10 @@ export class FramePreview {
     addStyle("di-preview-style", STYLE);
     this.#host = host;
     this.#menu = new SaveMenu([
-      { text: "This frame (PNG)", act: () => this.#saveFrame() },
-      { text: "All frames (ZIP)", act: () => this.#saveAll("zip") },
-      { text: "Animation (WebP)", act: () => this.#saveAll("webp") },
-      { text: "Film (MP4)", act: () => this.#saveAll("mp4") },
+      { text: say("This frame (PNG)"), act: () => this.#saveFrame() },
+      { text: say("All frames (ZIP)"), act: () => this.#saveAll("zip") },
+      { text: say("Animation (WebP)"), act: () => this.#saveAll("webp") },
+      { text: say("Film (MP4)"), act: () => this.#saveAll("mp4") },
     ]);
     this.#slider.addTool(this.#menu.button);
     this.element.append(this.#slider.element, this.#strip.element, this.#status);
@@ -78,6 +79,16 @@ export class FramePreview {
   /** The run that is shown. */
   get run() {
     return this.#run;
+  }
+
+  /** The frame that is shown, from 0. */
+  get index() {
+    return this.#slider.index;
+  }
+
+  /** @param {number} index of the frame to show */
+  goTo(index) {
+    this.#slider.show(index);
   }
 
   /**
@@ -99,7 +110,15 @@ export class FramePreview {
   /** The files of the run that was to be shown are no longer there. */
   gone() {
     this.show(null);
-    this.#say(GONE, true);
+    this.complain(say(GONE));
+  }
+
+  /**
+   * Say why there are no new frames.
+   * @param {string} text
+   */
+  complain(text) {
+    this.#say(text, true);
   }
 
   /**
@@ -121,7 +140,8 @@ export class FramePreview {
   refresh() {
     const run = this.#run;
     this.#updateStrip();
-    this.#menu.button.disabled = run === null;
+    // in the middle of a run, too: what is there is saved
+    this.#menu.button.disabled = !run?.frames.some(({ file }) => file !== null);
     const { text, offerRun } = run ? statusOf(run, this.#host.picks()) : NOTHING;
     this.#say(text, offerRun);
   }
@@ -181,7 +201,7 @@ export class FramePreview {
       clearTimeout(this.#resting);
       this.#resting = setTimeout(() => this.#updateStrip(), RESTING);
     });
-    slider.addEventListener("di-failed", () => this.#say(GONE, true));
+    slider.addEventListener("di-failed", () => this.complain(say(GONE)));
     for (const type of ["pointerdown", "keydown", "wheel"]) {
       slider.addEventListener(type, () => (this.#following = false), { capture: true });
     }
@@ -236,8 +256,10 @@ export class FramePreview {
   #saveFrame() {
     const run = this.#run;
     const index = this.#slider.index;
-    if (!run?.frames[index]?.file) return this.#say(`Frame ${index + 1} is yet to come.`);
-    const name = `${String(index).padStart(4, "0")}.png`;
+    if (!run?.frames[index]?.file) {
+      return this.#say(say("Frame {number} is yet to come", { number: index + 1 }));
+    }
+    const name = `${String(index + 1).padStart(4, "0")}.png`;
     this.#save({ folder: run.folder, kind: "png", index }, name);
   }
 
@@ -263,14 +285,15 @@ export class FramePreview {
    * @param {string} name
    */
   async #download(asked, name) {
-    this.#say("Preparing the file…");
+    this.#say(say("Preparing the file…"));
     try {
       const answer = await this.#host.save(asked);
       if (!answer.ok) throw new Error((await answer.json()).error);
       offer(await answer.blob(), name);
       this.refresh();
     } catch (error) {
-      this.#say(`Could not save: ${error instanceof Error ? error.message : error}`);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#say(say("Could not save: {reason}", { reason }));
     }
   }
 }
@@ -281,7 +304,7 @@ export class FramePreview {
  * @param {number} index
  */
 function titleOf(frame, index) {
-  return `Frame ${index + 1}${frame?.file ? " · keyframe" : ""}`;
+  return say(frame?.file ? "Frame {number} · keyframe" : "Frame {number}", { number: index + 1 });
 }
 
 /**
@@ -302,10 +325,19 @@ const STYLE = `
   --di-hover: var(--comfy-menu-bg, #353535); --di-accent: var(--p-primary-color, #5f9ff2);
   --di-on-accent: #fff; --di-thumb: 16px;
 }
+@media (forced-colors: active) {
+  .di-preview, .di-preview .di-slider {
+    forced-color-adjust: none; --di-ink: CanvasText; --di-soft: CanvasText; --di-line: GrayText;
+    --di-surface: Canvas; --di-hover: Canvas; --di-accent: Highlight;
+    --di-on-accent: HighlightText;
+  }
+  .di-preview { background: Canvas; } /* the canvas below has its own colours */
+}
 .di-preview {
   display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%;
   height: 100%; min-height: 0; overflow: hidden; padding: 2px;
 }
+.di-preview.di-muted { opacity: 0.5; }
 .di-preview .di-slider { flex: 1 1 0; min-height: 0; }
 .di-preview .di-strip, .di-preview .di-status { flex: 0 0 auto; }
 .di-preview button.di-pill {
@@ -318,7 +350,7 @@ const STYLE = `
 .di-preview .di-pill[aria-pressed="true"] {
   border-color: var(--di-accent); background-color: var(--di-accent); color: var(--di-on-accent);
 }
-.di-preview .di-pill:focus-visible { outline: 2px solid var(--di-accent); outline-offset: 1px; }
+.di-preview :focus-visible { outline: 2px solid var(--di-ink); outline-offset: -2px; }
 .di-preview .di-candidate.di-pill { height: auto; }
 .di-status {
   display: flex; align-items: center; gap: 8px; min-height: 24px; color: var(--di-ink);

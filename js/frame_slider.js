@@ -18,6 +18,7 @@ import {
 import { SliderInput } from "./slider_input.js";
 import { ICONS, buildSlider, tickAt } from "./slider_parts.js";
 import { SLIDER_STYLE } from "./slider_style.js";
+import { say } from "./texts.js";
 
 /** @typedef {Pick<import("./frame_info.js").FrameInfo, "position">} Placed */
 
@@ -59,7 +60,7 @@ export class FrameSlider {
   constructor(options = {}) {
     addStyle("di-slider-style", SLIDER_STYLE);
     const fill = Boolean(options.fill);
-    this.#parts = buildSlider(options.label ?? "Frames between two pictures");
+    this.#parts = buildSlider(options.label ?? say("Frames between two pictures"));
     this.element.classList.toggle("di-fill", fill);
     this.#input = this.#listen({ pageKeys: Boolean(options.pageKeys), needsFocus: fill });
     this.#autoplay = Boolean(options.autoplay) && !prefersLessMotion();
@@ -212,7 +213,7 @@ export class FrameSlider {
     this.#parts.ends.forEach((end, side) => {
       end.figure.hidden = around === null;
       if (around === null) return;
-      const name = `Keyframe ${this.#keyframes.indexOf(around[side]) + 1}`;
+      const name = say("Keyframe {number}", { number: this.#keyframes.indexOf(around[side]) + 1 });
       paint(end.canvas, this.#pictures.own(around[side]));
       end.canvas.setAttribute("aria-label", name);
       end.caption.textContent = name;
@@ -223,13 +224,13 @@ export class FrameSlider {
   #updateControls() {
     const { root, range, play, playIcon, speed, mode, compare, ticks } = this.#parts;
     const { count } = this.#player;
-    const label = this.playing ? "Pause" : "Play";
+    const label = say(this.playing ? "Pause" : "Play");
     root.classList.toggle("di-comparing", this.#comparing && count > 1);
     range.max = String(Math.max(0, count - 1));
     for (const control of [range, play, compare]) control.disabled = count < 2;
     playIcon.setAttribute("d", this.playing ? ICONS.pause : ICONS.play);
     play.setAttribute("aria-label", label);
-    play.title = `${label} (space)`;
+    play.title = say("{action} (space)", { action: label });
     speed.value = String(this.#player.fps);
     mode.value = this.#player.mode;
     compare.setAttribute("aria-pressed", String(this.#comparing));
@@ -277,10 +278,11 @@ export class FrameSlider {
  * @param {boolean} shown whether a picture is shown, if only a neighbour's
  */
 function messageFor(state, index, shown) {
-  if (!state) return "No frames yet";
-  if (state === "failed") return `Frame ${index + 1} could not be loaded`;
-  if (state === "absent") return `Frame ${index + 1} is yet to come`;
-  return shown ? "" : "Loading…";
+  const number = index + 1;
+  if (!state) return say("No frames yet");
+  if (state === "failed") return say("Frame {number} could not be loaded", { number });
+  if (state === "absent") return say("Frame {number} is yet to come", { number });
+  return shown ? "" : say("Loading…");
 }
 
 function prefersLessMotion() {

@@ -14,21 +14,28 @@ import {
   chain,
   change,
   comfyClass,
+  dimWhenMuted,
   isOfShown,
   leavePlace,
   leaveToCanvas,
+  locale,
   rootGraph,
   setWidget,
   takePlace,
+  undoFrom,
   widgetOf,
 } from "./comfy_page.js";
 import { ShownRuns, post, runOf, urlOf, workflowOf } from "./comfy_server.js";
 import { FramePreview } from "./frame_preview.js";
 import { findNode, readOutput, startRun } from "./preview_run.js";
+import { setTexts } from "./texts.js";
+import { CHINESE } from "./texts_zh.js";
 
 /** @typedef {import("../../scripts/app.js").ComfyNode} ComfyNode */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
 /** @typedef {import("./preview_run.js").Run} Run */
+
+/** @typedef {{ folder: string | undefined, index: number }} Place */
 
 /** The nodes, and the least height of their previews in pixels; candidates take a third of it. */
 const HEIGHTS = new Map([["FrameBisector", 460], ["InterpolationPreview", 320]]);
@@ -39,10 +46,13 @@ const PROPERTY = "frames";
 /** Of the nodes on the page. @type {Map<ComfyNode, FramePreview>} */
 const previews = new Map();
 /**
- * The node whose frames came last, for when its prompt ends early.
- * @type {{ promptId: string, node: ComfyNode } | null}
+ * Runs that their nodes do not remember yet: they still go on, or have ended while another workflow
+ * was on the screen. By workflow and node, the last one of each.
+ * @type {Map<string, { workflow: string, node: string, promptId: string, folder: string }>}
  */
-let working = null;
+const begun = new Map();
+/** Which frame of which run a removed node showed, by the node's id. @type {Map<unknown, Place>} */
+const left = new Map();
 
 const shownRuns = new ShownRuns(() =>
   [...previews.values()].flatMap(({ run }) => (run ? [run.folder] : [])),
@@ -50,6 +60,10 @@ const shownRuns = new ShownRuns(() =>
 
 app.registerExtension({
   name: "DiffusionInterpolation.Preview",
+
+  init() {
+    if (locale() === "zh") setTexts(CHINESE);
+  },
 
   setup() {
     const listen = (/** @type {string} */ type, /** @type {(detail: any) => void} */ act) =>
@@ -73,7 +87,8 @@ app.registerExtension({
     for (const [id, output] of Object.entries(outputs ?? {})) {
       const node = findNode(rootGraph(), id);
       const run = readOutput(output);
-      if (node && run && isOfShown(run.workflow)) showRun(node, run);
+      // what is kept of a workflow on another tab may be older than what came meanwhile
+      if (node && run && isOfShown(run.workflow) && !begunBy(node)) showRun(node, run);
     }
   },
 });
@@ -86,12 +101,16 @@ function addPreview(node, height) {
   const preview = new FramePreview(hostOf(node));
   previews.set(node, preview);
   leaveToCanvas(preview.element);
+  dimWhenMuted(node, preview.element);
+  undoFrom(preview.element);
   const widget = node.addDOMWidget("preview", "interpolation_preview", preview.element, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: () => height,
   });
   widget.serialize = false;
+  // the properties panel would take it for an input, and make the node as narrow as itself
+  Object.assign(widget.options, { hideInPanel: true });
   // Nodes 2.0 does not ask for a height, it takes that of the content
   preview.element.style.minHeight = `${height - 2 * MARGIN}px`;
   node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
@@ -102,6 +121,7 @@ function addPreview(node, height) {
   });
   chain(node, "onRemoved", () => {
     leavePlace(node, preview.element);
+    left.set(node.id, { folder: preview.run?.folder, index: preview.index });
     previews.delete(node);
     preview.destroy();
     shownRuns.changed();
@@ -174,37 +194,62 @@ function showRun(node, run) {
  * @param {LiveFrame} live
  */
 async function onFrame(live) {
-  const node = findNode(rootGraph(), live.node);
+  const { workflow, node: id, prompt_id: promptId, folder } = live;
+  begun.set(`${workflow} ${id}`, { workflow, node: id, promptId, folder });
+  const node = findNode(rootGraph(), id);
   const preview = node && previews.get(node);
-  if (!node || !preview || !isOfShown(live.workflow)) return;
-  working = { promptId: live.prompt_id, node };
-  if (preview.run?.folder !== live.folder) {
-    const run = startRun(live) ?? (await runOf(live.folder));
+  if (!node || !preview || !isOfShown(workflow)) return;
+  if (preview.run?.folder !== folder) {
+    const run = startRun(live) ?? (await runOf(folder));
     if (!run || previews.get(node) !== preview) return;
-    if (preview.run?.folder !== live.folder) preview.show(run);
+    if (preview.run?.folder !== folder) preview.show(run);
   }
   preview.add(live);
 }
 
-/** @param {{ prompt_id: string }} end */
-async function onStopped({ prompt_id }) {
-  const node = working?.promptId === prompt_id ? working.node : null;
-  const preview = node && previews.get(node);
-  working = null;
-  if (!node || !preview?.run) return;
-  const run = await runOf(preview.run.folder);
-  if (run && preview.run?.folder === run.folder) showRun(node, run);
+/**
+ * A prompt ended early. A node that failed before its first frame has no run that says why.
+ * @param {{ prompt_id: string, node_id?: string, exception_message?: string }} end
+ */
+async function onStopped({ prompt_id, node_id = "", exception_message }) {
+  const stopped = [...begun.values()].filter(({ promptId }) => promptId === prompt_id);
+  for (const { workflow, node: id, folder } of stopped) {
+    const run = await runOf(folder);
+    const node = isOfShown(workflow) && findNode(rootGraph(), id);
+    if (run && node) showRun(node, run);
+  }
+  if (!exception_message || stopped.some(({ node }) => node === node_id)) return;
+  const preview = previews.get(findNode(rootGraph(), node_id));
+  if (preview && isOfShown(await workflowOf(prompt_id))) preview.complain(exception_message.trim());
 }
 
-/** Show the frames that a node of a loaded workflow remembers. @param {ComfyNode} node */
+/**
+ * The run of a node that goes on, or ended while another workflow was on the screen.
+ * @param {ComfyNode} node
+ */
+function begunBy(node) {
+  return [...begun.values()].find(
+    ({ workflow, node: id }) => isOfShown(workflow) && findNode(rootGraph(), id) === node,
+  );
+}
+
+/**
+ * Show the frames that a node of a loaded workflow remembers, or those that are newer.
+ * @param {ComfyNode} node
+ */
 async function restore(node) {
-  const folder = node.properties[PROPERTY];
+  await Promise.resolve(); // until the whole workflow is there
   const preview = previews.get(node);
+  const folder = begunBy(node)?.folder ?? node.properties[PROPERTY];
   if (!preview || typeof folder !== "string" || preview.run?.folder === folder) return;
   const run = await runOf(folder);
   if (previews.get(node) !== preview || preview.run) return; // gone, or something newer came
-  if (run) preview.show(run);
-  else preview.gone();
+  if (!run) return preview.gone();
+  preview.show(run);
+  // undo makes nodes again, and nobody has gone to another frame
+  const place = left.get(node.id);
+  if (place?.folder === folder) preview.goTo(place.index);
+  if (run.state !== "running") remember(node, folder);
 }
 
 /**
@@ -212,6 +257,7 @@ async function restore(node) {
  * @param {string} folder
  */
 function remember(node, folder) {
+  for (const [key, run] of begun) if (run.folder === folder) begun.delete(key);
   if (node.properties[PROPERTY] === folder) return;
   change(() => (node.properties[PROPERTY] = folder));
 }

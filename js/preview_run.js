@@ -5,6 +5,7 @@
 
 import { withDescendants } from "./frame_info.js";
 import { choiceAt } from "./picks.js";
+import { say } from "./texts.js";
 
 /** @typedef {import("./frame_info.js").FrameInfo} FrameInfo */
 
@@ -123,32 +124,33 @@ export function remade(run, picks) {
  * @returns {{ text: string, offerRun: boolean }}
  */
 export function statusOf(run, picks) {
-  const all = plural(run.frames.length, "frame");
+  const all = framesText(run.frames.length);
   const there = run.frames.filter(({ file }) => file !== null).length;
   if (run.state === "running") return { text: progressOf(run), offerRun: false };
   if (run.state === "cancelled" && there < run.frames.length) {
-    return { text: `Stopped at ${there} of ${all}; Run goes on there.`, offerRun: true };
+    const text = say("Stopped at {there} of {all}; Run goes on there.", { there, all });
+    return { text, offerRun: true };
   }
   if (run.failure && run.state !== "cancelled") return { text: run.failure, offerRun: true };
   const count = remade(run, picks).size;
   if (count === 0) return { text: "", offerRun: false };
-  return { text: `The next run makes ${count} of ${all} again.`, offerRun: true };
+  const text = say("The next run makes {count} of {all} again.", { count, all });
+  return { text, offerRun: true };
 }
 
 /** @param {Run} run */
 function progressOf({ frames, done }) {
   const depth = Math.max(...frames.map((frame) => (isMade(frame) ? frame.depth : 0)));
   const depths = Math.max(...frames.map((frame) => frame.depth));
-  const where = depth ? `depth ${depth} of ${depths}, ` : "";
-  return `Making frames: ${where}${done} of ${frames.length}`;
+  const count = frames.length;
+  if (!depth) return say("Making frames: {done} of {count}", { done, count });
+  const values = { depth, depths, done, count };
+  return say("Making frames: depth {depth} of {depths}, {done} of {count}", values);
 }
 
-/**
- * @param {number} count
- * @param {string} thing
- */
-export function plural(count, thing) {
-  return `${count} ${thing}${count === 1 ? "" : "s"}`;
+/** @param {number} count */
+function framesText(count) {
+  return say(count === 1 ? "{count} frame" : "{count} frames", { count });
 }
 
 /**

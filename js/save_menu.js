@@ -1,18 +1,19 @@
 /** A button that opens a menu of things to save. Plain DOM. */
 
 import { addStyle, make } from "./elements.js";
+import { say } from "./texts.js";
 
 /** @typedef {{ text: string, act: () => void }} Item */
 
 const GAP = 4; // pixels between the button and its menu
 
 export class SaveMenu {
-  #menu = make("div", "di-menu", { role: "menu", popover: "auto", "aria-label": "Save" });
+  #menu = make("div", "di-menu", { role: "menu", popover: "auto", "aria-label": say("Save") });
   button = make(
     "button",
     "di-pill",
-    { type: "button", "aria-haspopup": "menu", "aria-expanded": "false", title: "Save frames" },
-    "Save",
+    { type: "button", "aria-haspopup": "menu", "aria-expanded": "false", title: say("Save frames") },
+    say("Save"),
   );
 
   /** @param {Item[]} items */

@@ -35,10 +35,14 @@ export class SliderInput {
     this.#parts = parts;
     this.#slider = slider;
     this.#reach = reach;
-    const { root, range, play, stage, now } = parts;
+    const { root, range, play, compare, stage, now } = parts;
     this.on(reach.pageKeys ? document : root, "keydown", (event) => this.#onKey(event));
     this.on(range, "input", () => slider.take(Number(range.value)));
     this.on(play, "click", () => slider.toggle());
+    // after a click, space is the slider's again, not the button's
+    for (const button of [play, compare]) {
+      this.on(button, "click", ({ detail: byMouse }) => byMouse && this.#takeFocus());
+    }
     for (const area of [stage, range]) this.on(area, "wheel", (event) => this.#onWheel(event));
     this.#listenToDrags(now);
   }
@@ -78,11 +82,15 @@ export class SliderInput {
     });
     for (const type of ["pointerup", "pointercancel"]) {
       this.on(picture, type, () => {
-        // so that the arrow keys go on from here
-        if (start) this.#parts.range.focus({ preventScroll: true });
+        if (start) this.#takeFocus();
         start = null;
       });
     }
+  }
+
+  /** Let the keys go on from here. */
+  #takeFocus() {
+    this.#parts.range.focus({ preventScroll: true });
   }
 
   /** @param {KeyboardEvent} event */

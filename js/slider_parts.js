@@ -2,6 +2,7 @@
 
 import { icon, make } from "./elements.js";
 import { SPEEDS } from "./frame_player.js";
+import { say } from "./texts.js";
 
 export const ICONS = {
   play: "M8 5.2v13.6a.8.8 0 0 0 1.2.7l10.9-6.8a.8.8 0 0 0 0-1.4L9.2 4.5a.8.8 0 0 0-1.2.7z",
@@ -20,17 +21,20 @@ export function buildSlider(label) {
 
   const { button: play, path: playIcon } = buildPlay();
   const range = make("input", "di-range", { type: "range", min: "0", step: "1" });
-  range.setAttribute("aria-label", "Frame");
+  range.setAttribute("aria-label", say("Frame"));
   const ticks = make("div", "di-ticks", { "aria-hidden": "true" });
   const rail = make("div", "di-rail", {}, ticks, range);
 
   const place = make("b", "");
   const of = make("span", "");
   const where = make("p", "di-where", { "aria-hidden": "true" }, place, of);
-  const speed = select("Speed", SPEEDS.map((fps) => [String(fps), `${fps} fps`]));
-  const mode = select("Repeat", [["bounce", "Back and forth"], ["loop", "Loop"]]);
-  const compare = make("button", "di-pill", { type: "button" }, "Compare");
-  compare.title = "Show the keyframes on either side";
+  const speed = select(say("Speed"), SPEEDS.map((fps) => [String(fps), say("{fps} fps", { fps })]));
+  const mode = select(say("Repeat"), [
+    ["bounce", say("Back and forth")],
+    ["loop", say("Loop")],
+  ]);
+  const compare = make("button", "di-pill", { type: "button" }, say("Compare"));
+  compare.title = say("Show the keyframes on either side");
   const tools = make("div", "di-tools", {}, speed, mode, compare);
   const controls = make("div", "di-controls", {}, play, rail, where, tools);
 

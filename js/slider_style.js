@@ -22,6 +22,14 @@ export const SLIDER_STYLE = `
     --di-shadow: 0 1px 2px #0006, 0 16px 40px -8px #000a;
   }
 }
+/* the system's colours take the place of all others, also where it would take away backgrounds */
+@media (forced-colors: active) {
+  :where(.di-slider) {
+    forced-color-adjust: none; --di-ink: CanvasText; --di-soft: CanvasText; --di-line: GrayText;
+    --di-surface: Canvas; --di-hover: Canvas; --di-accent: Highlight;
+    --di-on-accent: HighlightText; --di-shadow: none;
+  }
+}
 .di-slider {
   container-type: inline-size; color: var(--di-ink); font: 14px/1.4 system-ui, sans-serif;
   -webkit-tap-highlight-color: transparent;
@@ -52,7 +60,8 @@ export const SLIDER_STYLE = `
   bottom: 50%; translate: -50% 50%; background: none; color: var(--di-soft); font-size: 15px;
 }
 .di-end {
-  position: relative; z-index: 1; flex: 0 1 auto; width: calc(50% - 8px); margin: 0 0 22px;
+  position: relative; z-index: 1; flex: 0 1 auto; margin: 0 0 22px;
+  width: min(50% - 8px, var(--di-height) * var(--di-ratio, 1) / 2);
   aspect-ratio: var(--di-ratio, 1);
 }
 .di-end .di-picture { box-shadow: none; }
@@ -67,7 +76,9 @@ export const SLIDER_STYLE = `
   .di-comparing .di-now {
     flex: 0 1 auto; width: min(50%, calc(var(--di-height) * var(--di-ratio, 1)));
   }
-  .di-comparing .di-end { flex: 0 1 25%; margin-bottom: 0; }
+  .di-comparing .di-end {
+    width: min(25%, var(--di-height) * var(--di-ratio, 1) / 2); margin-bottom: 0;
+  }
   .di-end:first-child { order: 0; }
 }
 .di-controls {
@@ -157,4 +168,6 @@ select.di-pill {
 .di-fill select.di-pill { padding-right: 15px; background-position: right 3px center; }
 .di-slider :focus { outline: none; }
 .di-slider :focus-visible { outline: 2px solid var(--di-accent); outline-offset: 2px; }
+/* inside, as what stands around it cuts off or covers the rest */
+.di-fill :focus-visible { outline-color: var(--di-ink); outline-offset: -2px; }
 `;

@@ -28,6 +28,7 @@ LARGE = 20 * 2**20
 _QUALITY = 90
 _MODULES = (
     "elements.js",
+    "texts.js",
     "frame_player.js",
     "frame_pictures.js",
     "slider_style.js",

@@ -119,8 +119,8 @@ def _index(index: object) -> int:
 
 
 def frame_name(index: int) -> str:
-    """Return the name that a saved frame has."""
-    return f"{index:04d}.png"
+    """Return the name that a saved frame has, by its number in the slider, from 1."""
+    return f"{index + 1:04d}.png"
 
 
 def frames_of(folder: str) -> dict[int, Path]:

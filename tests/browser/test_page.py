@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from PIL import Image
+from screen import bar_is_seen
 
 from diffusion_interpolation.command.page import write_page
 from diffusion_interpolation.method.frame_info import planned
@@ -134,6 +135,14 @@ def test_the_wheel_moves_a_frame_a_notch_and_lets_go_at_the_end(page):
     assert page.evaluate("scrollY") == 0
 
 
+def test_forced_colours_leave_the_bar_to_be_seen(opened):
+    context = {"forced_colors": "active"}
+    with opened([picture(color) for color in COLORS], context=context) as page:
+        page.locator(".di-range").fill("8")
+        wait_for(page, 8)
+        assert bar_is_seen(page.locator(".di-range"))
+
+
 def test_playing_goes_to_the_end_and_back(page):
     page.get_by_label("Speed").select_option("60")
     page.evaluate(
@@ -145,7 +154,7 @@ def test_playing_goes_to_the_end_and_back(page):
     page.get_by_role("button", name="Play").click()
     page.wait_for_function("() => shown.includes(16) && shown.indexOf(0, shown.indexOf(16)) > 0")
     page.get_by_role("button", name="Pause").click()
-    page.keyboard.press("ArrowRight")  # the focus is still on the button
+    page.keyboard.press("ArrowRight")
     index = page.evaluate("() => shown.at(-1)")
     wait_for(page, index)
     page.wait_for_timeout(100)
@@ -168,6 +177,31 @@ def test_taking_the_slider_stops_playback(page):
     page.get_by_role("button", name="Pause").wait_for()
     page.keyboard.press("ArrowRight")
     assert page.get_by_role("button", name="Play").is_visible()
+
+
+def test_after_a_click_on_a_button_space_plays(page):
+    compare = page.get_by_role("button", name="Compare")
+    compare.click()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Pause").wait_for()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Play").wait_for()
+    assert compare.get_attribute("aria-pressed") == "true"
+    compare.focus()
+    page.keyboard.press("Space")
+    assert compare.get_attribute("aria-pressed") == "false", "whoever goes there by keys means it"
+
+
+@pytest.mark.parametrize("size", [(1000, 900), (1000, 500), (390, 500)])
+def test_comparing_the_frame_stays_the_largest(page, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.get_by_role("button", name="Compare").click()
+    page.locator(".di-end").first.wait_for()
+    widths = [page.locator(f"{place} canvas").first.bounding_box()["width"] for place in SIZED]
+    assert 0 < widths[1] <= widths[0] / 2 + 1
+
+
+SIZED = (".di-now", ".di-end")
 
 
 def test_comparing_shows_the_keyframes_around(opened):

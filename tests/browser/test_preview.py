@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 
+import comfy_page
+import pytest
 from comfy_host import Graph
-from comfy_view import colors
+from comfy_view import FIRST_WITH_DOM_WIDGETS, colors, opened_view
 from plain_frames import COUNT, colored, opened, opened_whole
 
 GONE = "These frames are gone: ComfyUI keeps those of a node's last runs until it is restarted."
@@ -31,6 +33,21 @@ def test_no_frames_yet(view):
     assert "No frames yet" in view.preview(node).inner_text()
     assert view.bar(node).is_disabled()
     assert view.preview(node).get_by_role("button", name="Save").is_disabled()
+
+
+def test_the_slider_speaks_the_language_of_the_page(browser, any_view):
+    if any_view.vue and any_view.version < FIRST_WITH_DOM_WIDGETS:
+        pytest.skip("Nodes 2.0 of this front end is an experiment that draws no DOM widgets")
+    url = any_view.server.url
+    comfy_page.set_setting(url, "Comfy.Locale", "zh")
+    try:
+        with opened_view(browser, any_view.server, any_view.renderer) as view:
+            graph, node = colored()
+            view.open(graph, show=node)
+            assert "还没有帧" in view.preview(node).inner_text()
+            assert view.preview(node).get_by_role("button", name="保存").is_disabled()
+    finally:
+        comfy_page.set_setting(url, "Comfy.Locale", "en")
 
 
 def test_a_thousand_frames(view):

@@ -11,6 +11,7 @@ from comfy_host import Node
 from comfy_view import View, colors
 from PIL import Image
 from plain_frames import COUNT, opened, opened_whole, shows
+from screen import bar_is_seen
 
 _GRAPH = """() => ({
     view: [app.canvas.ds.scale, ...app.canvas.ds.offset],
@@ -83,6 +84,53 @@ def test_the_wheel_is_the_canvas_s_until_the_slider_has_the_focus(view):
     assert view.evaluate(scale) == 1
 
 
+# Looks
+
+
+def test_the_focus_is_shown_whole_and_covers_nothing(view):
+    node = opened(view)
+    view.bar(node).focus()
+    view.page.keyboard.press("ArrowRight")
+    shows(view, node, 1)
+    ring, clip, counter = view.preview(node).evaluate(
+        """(preview) => {
+            const range = preview.querySelector(".di-range");
+            const style = getComputedStyle(range), box = range.getBoundingClientRect();
+            const scale = box.width / range.offsetWidth;
+            const out = scale * (parseFloat(style.outlineOffset) + parseFloat(style.outlineWidth));
+            const ring = [box.left - out, box.top - out, box.right + out, box.bottom + out];
+            const sides = ({ left, top, right, bottom }) => [left, top, right, bottom];
+            const of = (element) => sides(element.getBoundingClientRect());
+            return style.outlineStyle === "none" ? null
+                : [ring, of(preview), of(preview.querySelector(".di-where"))];
+        }"""
+    )
+    assert clip[0] <= ring[0] and ring[2] <= clip[2]
+    assert ring[3] <= counter[1] + 1
+
+
+def test_forced_colours_leave_the_bar_to_be_seen(view):
+    node = opened(view)
+    view.bar(node).fill("8")
+    shows(view, node, 8)
+    view.page.emulate_media(forced_colors="active")
+    try:
+        assert bar_is_seen(view.bar(node))
+    finally:
+        view.page.emulate_media(forced_colors="none")
+
+
+def test_the_slider_of_a_muted_node_is_dimmed(view):
+    node = opened(view)
+    set_mode = "([id, mode]) => { find(id).mode = mode; app.canvas.setDirty(true, true); }"
+    for mode in (2, 4):
+        view.evaluate(set_mode, [node.id, mode])
+        view.settle(10)
+        assert max(view.color(node)) < 200
+        view.evaluate(set_mode, [node.id, 0])
+        view.wait_for_color(node, colors()[0])
+
+
 # Saving
 
 
@@ -105,7 +153,7 @@ def test_saving(view):
     view.page.keyboard.press("ArrowRight")
     shows(view, node, 2)
     name, content = saved(view, node, "This frame")
-    assert name == "0002.png"
+    assert name == "0003.png"
     picture = Image.open(io.BytesIO(content))
     assert picture.getpixel((32, 32)) == colors(COUNT)[2]
     kinds = {node["type"] for node in json.loads(picture.info["workflow"])["nodes"]}
@@ -113,7 +161,7 @@ def test_saving(view):
     name, content = saved(view, node, "All frames")
     assert name == "interpolation.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert archive.namelist() == [f"{index:04d}.png" for index in range(COUNT)]
+        assert archive.namelist() == [f"{number:04d}.png" for number in range(1, COUNT + 1)]
     name, content = saved(view, node, "Animation")
     assert name == "interpolation.webp"
     assert Image.open(io.BytesIO(content)).n_frames == 2 * (COUNT - 1)
@@ -122,18 +170,22 @@ def test_saving(view):
     view.says(node, "")
 
 
+GONE = (
+    "Could not save: These frames are gone: ComfyUI keeps those of a node's last runs until it is "
+    "restarted. Run the workflow again."
+)
+
+
 def test_a_failure_to_save_is_said(view):
     node = opened_whole(view, shift=0.3 + 0.01 * view.vue)  # nobody else's files
     folder = view.evaluate("(id) => find(id).properties.frames", node.id)
     for file in (view.server.folder / "temp" / folder).iterdir():
         file.unlink()
-    choose(view, node, "All frames")
-    view.says(
-        node,
-        "Could not save: These frames are gone: ComfyUI keeps those of a node's last runs until "
-        "it is restarted. Run the workflow again.",
-    )
-    view.forgive("404 (Not Found)")
+    for name in ("All frames", "This frame"):
+        view.listen(node)
+        choose(view, node, name)
+        view.wait("(text) => said.at(-1) === text", GONE)
+        view.forgive("404 (Not Found)")
 
 
 def test_keys_in_the_menu(view):

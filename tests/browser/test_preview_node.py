@@ -69,6 +69,34 @@ def drag_corner(view: View, box: dict[str, float], x: float, y: float) -> None:
     view.page.mouse.up()
 
 
+def set_panel(view: View, is_open: bool) -> None:
+    """Open or close the properties panel, and wait for the page to make room."""
+    view.page.evaluate(
+        "(open) => app.extensionManager.setting.set('Comfy.RightSidePanel.IsOpen', open)", is_open
+    )
+    view.settle(30)
+
+
+def test_the_properties_panel_leaves_the_slider_as_it_is(view):
+    graph = Graph()
+    node = graph.add("FrameBisector")
+    view.open(graph, show=node)
+    known = "() => app.extensionManager.setting.get('Comfy.RightSidePanel.IsOpen') !== undefined"
+    if not view.page.evaluate(known):
+        pytest.skip("this front end has no properties panel")
+    before, _ = boxes(view, node)
+    view.evaluate("(id) => app.canvas.selectNode(find(id))", node.id)
+    try:
+        set_panel(view, True)
+        view.page.get_by_role("button", name="Toggle properties panel").wait_for()
+        view.page.get_by_text("frames_per_gap", exact=True).last.wait_for()
+        assert view.page.get_by_text("preview", exact=True).count() == 0
+    finally:
+        set_panel(view, False)
+    after, _ = boxes(view, node)
+    assert after["width"] == pytest.approx(before["width"], abs=1)
+
+
 def test_a_workflow_of_an_older_version_gets_room_and_no_picks(view):
     graph = Graph()
     node = graph.add("FrameBisector")
@@ -137,6 +165,30 @@ def test_undo_brings_a_deleted_node_back_with_its_frames(view):
     view.wait("(id) => find(id)", node.id)
     view.show(node)
     shows(view, node, 0)
+
+
+def test_undo_in_the_bar_leaves_the_shown_frame(view):
+    node = opened(view)
+    size = "(id) => find(id).size[0]"
+    before = view.evaluate(size, node.id)
+    view.evaluate(
+        """(id) => {
+            app.canvas.emitBeforeChange();
+            find(id).setSize([500, find(id).size[1]]);
+            app.canvas.emitAfterChange();
+        }""",
+        node.id,
+    )
+    view.bar(node).focus()
+    view.page.keyboard.press("End")
+    shows(view, node, 16)
+    view.page.keyboard.press("Control+z")
+    view.wait(f"(given) => ({size})(given[0]) === given[1]", [node.id, before])
+    shows(view, node, 16)
+    view.bar(node).focus()
+    view.page.keyboard.press("Control+y")
+    view.wait(f"(id) => ({size})(id) === 500", node.id)
+    shows(view, node, 16)
 
 
 def test_a_copy_has_the_frames_and_is_independent(view):

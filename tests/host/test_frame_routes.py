@@ -94,7 +94,7 @@ def test_the_frames_of_a_run(server):
     shown = server.run(graph.prompt).outputs[preview.id]
     answer = ask(server, folder=shown["interpolation"][0]["folder"], kind="zip")
     with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
-        assert archive.namelist() == ["0000.png", "0001.png"]
+        assert archive.namelist() == ["0001.png", "0002.png"]
         pictures = [Image.open(io.BytesIO(archive.read(name))) for name in archive.namelist()]
     kept = [server.image(entry) for entry in shown["frames"]]
     for picture, frame in zip(pictures, kept, strict=True):
@@ -114,8 +114,8 @@ def test_the_zip_holds_the_frames_as_they_are(server, path):
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
         given = {name: archive.read(name) for name in archive.namelist()}
     kept = sorted(pictures_folder(folder).glob("*.png"))
-    assert given == {f"{i:04d}.png": file.read_bytes() for i, file in enumerate(kept)}
-    assert list(given) == [f"{i:04d}.png" for i in range(5)]
+    assert given == {f"{i:04d}.png": file.read_bytes() for i, file in enumerate(kept, start=1)}
+    assert list(given) == [f"{i:04d}.png" for i in range(1, 6)]
 
 
 @pytest.mark.parametrize(("repeat", "wanted"), [("bounce", REDS + REDS[3:0:-1]), ("loop", REDS)])
@@ -153,7 +153,7 @@ def test_one_frame_carries_the_prompt_and_the_workflow(server, index, red):
     (folder / "metadata.json").write_text(json.dumps(texts))
     answer = ask(server, folder=folder.name, kind="png", index=index)
     assert answer.status == 200 and answer.headers["Content-Type"] == "image/png"
-    name = f'attachment; filename="000{index}.png"'
+    name = f'attachment; filename="000{index + 1}.png"'
     assert answer.headers["Content-Disposition"] == name
     picture = Image.open(io.BytesIO(answer.body))
     assert picture.getpixel((0, 0)) == (red, 0, 200)
@@ -234,7 +234,7 @@ def test_what_is_missing_is_left_out(server):
     folder = run_folder(server, [*frames[:2], None, *frames[3:]])
     (pictures_folder(folder) / name_of(3)).unlink()
     with zipfile.ZipFile(io.BytesIO(ask(server, folder=folder.name, kind="zip").body)) as archive:
-        assert archive.namelist() == ["0000.png", "0001.png", "0004.png"]
+        assert archive.namelist() == ["0001.png", "0002.png", "0005.png"]
     film = ask(server, folder=folder.name, kind="mp4", repeat="loop").body
     assert reds(mp4(film)[0]) == pytest.approx([0, 60, 240], abs=6)
 
@@ -247,7 +247,7 @@ def test_a_record_that_changes_changes_the_download(server):
         body = ask(server, folder=folder.name, kind="zip").body
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             names.append(archive.namelist())
-    assert names == [["0000.png"], ["0000.png", "0001.png"]]
+    assert names == [["0001.png"], ["0001.png", "0002.png"]]
 
 
 GOOD = {"folder": "interpolation_0123456789ab", "kind": "zip", "fps": 12, "repeat": "loop"}
@@ -406,7 +406,7 @@ def test_a_record_cannot_name_files_outside(server):
         assert ask(server, folder=folder.name, kind="zip").status == 404
     record(folder, [*names, name_of(1)])
     with zipfile.ZipFile(io.BytesIO(ask(server, folder=folder.name, kind="zip").body)) as archive:
-        assert archive.namelist() == ["0006.png"]
+        assert archive.namelist() == ["0007.png"]
 
 
 @pytest.mark.parametrize("kind", ["webp", "mp4"])

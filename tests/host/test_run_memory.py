@@ -19,7 +19,8 @@ def make(server: Server, frames_per_gap: int) -> None:
     for node in tiny.graph.prompt.values():
         if node["class_type"] == "EmptyImage":
             node["inputs"] |= {"width": SIDE, "height": SIDE}
-    tiny.bisector(frames_per_gap=frames_per_gap, steps=2, max_batch=1)
+    vae = tiny.graph.add("TestCoarseVAE", vae=tiny.vae, factor=SIDE // 64)
+    tiny.bisector(vae=vae[0], frames_per_gap=frames_per_gap, steps=2, max_batch=1)
     run = server.run(tiny.graph.prompt, timeout=300)
     assert run.error is None and not run.node_errors
 

@@ -5,7 +5,6 @@ import { withDescendants } from "../../js/frame_info.js";
 import {
   addFrame,
   findNode,
-  plural,
   readOutput,
   remade,
   startRun,
@@ -171,6 +170,8 @@ test("what there is to say of a run", () => {
   const stopped = { ...going, state: "cancelled", failure: "cancelled; 6 frames are missing" };
   const there = "Stopped at 1 of 9 frames; Run goes on there.";
   assert.deepEqual(said(stopped), { text: there, offerRun: true });
+  const alone = { frames: PATH.slice(0, 1), done: 0, state: "cancelled" };
+  assert.equal(said(alone).text, "Stopped at 0 of 1 frame; Run goes on there.");
   assert.deepEqual(said({ state: "cancelled", failure: "cancelled; 0 frames are missing" }).text, "");
 });
 
@@ -189,9 +190,4 @@ test("nodes are found in subgraphs, by numbers or texts", () => {
   assert.equal(findNode(graph, "3:8"), null);
   assert.equal(findNode(graph, "7:1"), null);
   assert.equal(findNode(null, "1"), null);
-});
-
-test("one is not several", () => {
-  assert.equal(plural(1, "frame"), "1 frame");
-  assert.equal(plural(0, "frame"), "0 frames");
 });

@@ -9,6 +9,7 @@ from . import (  # noqa: F401
     calls,
     changes,
     checkpoints,
+    coarse,
     colors,
     disk,
     noise,
