@@ -378,6 +378,9 @@ def _around_calls(model: Any, around: Callable[[Apply], torch.Tensor]) -> Any:
 def _tensor(value: Any) -> torch.Tensor:
     if isinstance(value, dict):
         value = value["samples"]
+    if isinstance(value, list) and hasattr(value[0], "weights"):
+        # the map of the first gap between keyframes
+        return torch.cat([value[0].first, value[0].second, value[0].weights[:, None]], 1)
     if isinstance(value, list):
         value = value[0][0]
     return value.detach().cpu().contiguous().clone()
