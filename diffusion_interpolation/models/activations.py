@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..method.path import draw_noise
+from ..method.noise import draw_noise
 
-FEATURE_NOISE = 1 / 3
-"""Noise in a latent whose features are read, in parts of its signal. It is timestep 100 of Stable
-Diffusion, in the range of correspondence by diffusion features (DIFT, Tang et al. 2023)."""
+FEATURE_DENOISE = 0.1
+"""The denoise of latents whose features are read: timestep 100 of Stable Diffusion, in the range
+of correspondence by diffusion features (DIFT, Tang et al. 2023)."""
 MOST_CELLS = 32 * 32
 """Of a grid; a finer one is averaged down to about as many."""
 DEPTH = 0.75

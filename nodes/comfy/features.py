@@ -13,7 +13,7 @@ import comfy.samplers
 
 from ...diffusion_interpolation.method.features import FeatureExtractor
 from ...diffusion_interpolation.models.activations import (
-    FEATURE_NOISE,
+    FEATURE_DENOISE,
     captured,
     reduced,
     shared_noise,
@@ -21,13 +21,15 @@ from ...diffusion_interpolation.models.activations import (
     transformer_block,
     unet_levels,
 )
-from ...diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
+from ...diffusion_interpolation.models.contract import Guidance, PromptEmbeddings, Schedule
 from .codec import ComfyCodec, check_flat
 from .control import PoseControl
 from .patches import plain_copy
 from .sampler import ComfySampler
-from .schedule import as_schedule, scales_at
+from .schedule import ComfySchedule
 
+STEPS = 20
+"""Of a schedule of which only one point is used."""
 _BLOCKS = (
     "double_blocks",
     "double_layers",
@@ -80,23 +82,24 @@ class ComfyFeatures:
         They are means over `draws` noises. Raises `ValueError` where a block gives something else
         than was expected.
         """
-        sampling = self._model.get_model_object("model_sampling")
-        count, sigma = len(latents), _sigma_of(sampling)
-        signal, scale = scales_at(sampling, sigma)
-        noisy = [signal * latents + scale * shared_noise(latents, draw) for draw in range(draws)]
+        count, schedule = len(latents), ComfySchedule(self._model, "simple", STEPS)
+        [noisiest, *_] = schedule.schedule(FEATURE_DENOISE).points
+        step = Schedule((noisiest, 0.0))
+        signal, sigma = schedule.scales(step)
+        noisy = [signal * latents + sigma * shared_noise(latents, draw) for draw in range(draws)]
         rows = list(range(count)) * draws
         guidance = Guidance(text.rows(rows), text.rows(rows), 1.0, positions=rows)
-        grids = self._read(torch.cat(noisy), sigma, guidance)
+        grids = self._read(torch.cat(noisy), step, guidance)
         return [grid.unflatten(0, (draws, count)).mean(0) for grid in grids]
 
-    def _read(self, noisy: Tensor, sigma: Tensor, guidance: Guidance) -> list[Tensor]:
-        """Grids of noisy latents, by one step of the host's own sampling."""
+    def _read(self, noisy: Tensor, step: Schedule, guidance: Guidance) -> list[Tensor]:
+        """Grids of noisy latents, by one `step` of the host's own sampling."""
         with captured(self._blocks) as outputs:
             probe = _Probe(outputs, self._grid)
             sampler = comfy.samplers.KSAMPLER(probe)
             rest = {"positive": self._rest, "negative": self._rest}
             sampling = ComfySampler(self._model, sampler, self._control, **rest)
-            sampling.sample(noisy, as_schedule(torch.stack([sigma, sigma * 0])), guidance)
+            sampling.sample(noisy, step, guidance)
         return [torch.cat(grids) for grids in zip(*probe.grids, strict=True)]
 
     def _grid(self, output: Any, latents: Tensor) -> Tensor:
@@ -192,13 +195,3 @@ def _tokens_of_picture(tokens: Tensor, network: nn.Module, count: int) -> Tensor
     multiple = getattr(network, "pad_tokens_multiple", None) or 1
     start = tokens.shape[1] - math.ceil(count / multiple) * multiple
     return tokens[:, start : start + count]
-
-
-def _sigma_of(sampling: Any) -> Tensor:
-    """The sigma at which a latent has `FEATURE_NOISE`, in parts of its signal."""
-    low, high = 0.0, FEATURE_NOISE
-    for _ in range(30):
-        middle = (low + high) / 2
-        signal, noise = scales_at(sampling, torch.tensor(middle))
-        low, high = (middle, high) if noise < FEATURE_NOISE * signal else (low, middle)
-    return torch.tensor(high)

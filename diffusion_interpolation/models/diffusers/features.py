@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..activations import (
-    FEATURE_NOISE,
+    FEATURE_DENOISE,
     captured,
     packed,
     reduced,
@@ -23,7 +23,7 @@ from ..contract import PromptEmbeddings
 from ..memory import Batches
 
 if TYPE_CHECKING:
-    from .flow import FlowNetwork
+    from .flow import FlowNetwork, FlowSchedule
     from .network import DiffusersNetwork
     from .schedule import DiffusersSchedule
 
@@ -59,15 +59,14 @@ class UnetBlocks:
     """Two blocks of a UNet's upward path."""
 
     def __init__(self, network: DiffusersNetwork, schedule: DiffusersSchedule) -> None:
-        self._network, self._ddim = network, schedule.ddim
+        steps = schedule.schedule(FEATURE_DENOISE)
+        self._network, self._timestep = network, steps.points[0]
+        self._scales = schedule.scales(steps)
 
     def __call__(self, latents: Tensor, text: PromptEmbeddings, number: int) -> list[Tensor]:
-        network, alphabars = self._network, self._ddim.alphas_cumprod
-        # noise over signal rises with the timestep
-        timestep = int(((1 - alphabars) / alphabars < FEATURE_NOISE**2).sum())
-        alphabar = alphabars[timestep].item()
-        noisy = alphabar**0.5 * latents + (1 - alphabar) ** 0.5 * shared_noise(latents, number)
-        time = torch.full((len(latents),), timestep, device=network.device)
+        network, (signal, sigma) = self._network, self._scales
+        noisy = signal * latents + sigma * shared_noise(latents, number)
+        time = torch.full((len(latents),), self._timestep, device=network.device)
         with captured(unet_levels(network.unet.up_blocks)) as outputs:
             network(network.inputs(noisy), time, network.conditions(text, latents))
         return [reduced(output) for output in outputs]
@@ -76,11 +75,11 @@ class UnetBlocks:
 class FlowBlocks:
     """The tokens of a late block of a flow transformer."""
 
-    def __init__(self, network: FlowNetwork) -> None:
-        self._network = network
+    def __init__(self, network: FlowNetwork, schedule: FlowSchedule) -> None:
+        self._network, self._sigma = network, schedule.schedule(FEATURE_DENOISE).points[0]
 
     def __call__(self, latents: Tensor, text: PromptEmbeddings, number: int) -> list[Tensor]:
-        transformer, sigma = self._network.transformer, FEATURE_NOISE / (1 + FEATURE_NOISE)
+        transformer, sigma = self._network.transformer, self._sigma
         noisy = (1 - sigma) * latents + sigma * shared_noise(latents, number)
         with captured([transformer_block(transformer.layers)]) as outputs:
             self._network.velocity(noisy, latents.new_full((len(latents),), sigma), text)

@@ -57,7 +57,7 @@ class DiffusersFlow(DiffusersModel):
         self._network = FlowNetwork(placed("transformer", transformer, self._device, dtype))
         steps_of_batch = EulerSteps(self._network)
         self._sampler = DiffusersSampler(steps_of_batch, self._device, max_batch, None)
-        blocks = FlowBlocks(self._network)
+        blocks = FlowBlocks(self._network, self._schedule)
         self._features = DiffusersFeatures(blocks, self._device, max_batch)
         self.hint_scale = self._codec.scale
 
