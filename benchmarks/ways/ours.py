@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from diffusion_interpolation.method.bisection import Bisection
@@ -24,11 +26,16 @@ DENOISE = (
 @maker("bisection")
 def bisection(task: Task) -> Tensor:
     """Make frames as this package makes them."""
+    return work(task)
+
+
+def work(task: Task, kind: type[Bisection] = Bisection, **more: Any) -> Tensor:
+    """Make frames by a `kind` of bisection, which takes `more`."""
     words = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative_prompt"]
     scorer = task.clip.scorer(*words) if task.way.ranked else None
-    work = Bisection(task.model, task.path, task.guide, task.settings, scorer)
+    made = kind(task.model, task.path, task.guide, task.settings, scorer, **more)
     frames = task.pictures.new_zeros(task.path.frames, *task.pictures.shape[1:])
-    for frame in work.frames(task.model.encode(task.pictures)):
+    for frame in made.frames(task.model.encode(task.pictures)):
         frames[frame.info.index] = frame.picture
     return frames
 

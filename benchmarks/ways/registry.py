@@ -134,6 +134,11 @@ class Counted:
         self.evaluations += len(noisy) * len(schedule)
         return self._model.sample(noisy, schedule, guidance)
 
+    def features(self, latents: Tensor, text: PromptEmbeddings, draws: int) -> list[Tensor]:
+        # one half of guidance
+        self.evaluations += draws * len(latents) / 2
+        return self._model.features(latents, text, draws)
+
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: PromptEmbeddings, negatives: int = 0
     ) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +18,16 @@ from .plan import Plan
 Job = tuple[Slot, int]
 """A candidate to be made: of which frame, and its number."""
 
+Neighbours = Callable[[Sequence[Job], Mapping[int, Tensor]], tuple[Tensor, Tensor]]
+"""The clean latents `(n, c, h', w')` left and right of candidates, from those of all frames."""
+
+
+def neighbours(jobs: Sequence[Job], latents: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the clean latents `(n, c, h', w')` of the left and of the right neighbours."""
+    left = torch.stack([latents[slot.left] for slot, _ in jobs])
+    right = torch.stack([latents[slot.right] for slot, _ in jobs])
+    return left, right
+
 
 class DecodeError(RuntimeError):
     """Raised when latents cannot be made pictures; the frames before them are not lost."""
@@ -25,11 +35,12 @@ class DecodeError(RuntimeError):
 
 @dataclass(frozen=True)
 class CandidateSampler:
-    """Makes the latents of candidates, all of one depth."""
+    """Makes the latents of candidates, all of one depth, from those of their `neighbours`."""
 
     model: LatentDiffusionModel
     guide: Guide
     plan: Plan
+    neighbours: Neighbours = neighbours
 
     def sample(self, jobs: Sequence[Job], latents: Mapping[int, Tensor]) -> Sampled:
         """Return candidates as far as their ranking; `latents` are those of frames by number.
@@ -37,7 +48,7 @@ class CandidateSampler:
         Of candidates that are finished before the ranking, the prediction is the latent itself.
         """
         schedule, after = self.plan.schedules(jobs[0][0])
-        noisy = self._blended(jobs, *neighbours(jobs, latents), schedule)
+        noisy = self._blended(jobs, *self.neighbours(jobs, latents), schedule)
         sampled = self._denoised(jobs, noisy, schedule)
         return sampled if after else Sampled(sampled.latents, sampled.latents)
 
@@ -66,13 +77,6 @@ class CandidateSampler:
         seeds = [(row_seed(settings.seed, s.position, n) + offset) % 2**64 for s, n in jobs]
         noisy = noisy.to(self.model.device)
         return self.model.sample(noisy, schedule, replace(guidance, seeds=seeds))
-
-
-def neighbours(jobs: Sequence[Job], latents: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the clean latents `(n, c, h', w')` of the left and of the right neighbours."""
-    left = torch.stack([latents[slot.left] for slot, _ in jobs])
-    right = torch.stack([latents[slot.right] for slot, _ in jobs])
-    return left, right
 
 
 def decode(codec: Codec, latents: Tensor) -> Tensor:

@@ -21,12 +21,25 @@ def without_shortcuts(options: dict[str, Any]) -> dict[str, Any]:
     if wrapper is not None and _is_shortcut(_origin(wrapper)):
         del options["model_function_wrapper"]
     told = dict(options["transformer_options"])
-    told["wrappers"] = {
-        kind: {key: kept for key, found in by_key.items() if (kept := _kept(key, found))}
-        for kind, by_key in told.get("wrappers", {}).items()
-    }
+    told["wrappers"] = _kept_wrappers(told.get("wrappers", {}))
     options["transformer_options"] = told
     return options
+
+
+def plain_copy(patcher: Any) -> Any:
+    """A copy of a model without the shortcuts of sampling, which run other code than its own."""
+    copy = patcher.clone()
+    copy.model_options = without_shortcuts(copy.model_options)
+    copy.wrappers = _kept_wrappers(copy.wrappers)
+    return copy
+
+
+def _kept_wrappers(wrappers: dict[str, dict[str | None, list[Any]]]) -> dict[str, Any]:
+    """Wrappers by kind and key, without those that are shortcuts."""
+    return {
+        kind: {key: kept for key, found in by_key.items() if (kept := _kept(key, found))}
+        for kind, by_key in wrappers.items()
+    }
 
 
 def _kept(key: str | None, wrappers: list[Any]) -> list[Any]:

@@ -110,7 +110,7 @@ def test_all_our_nodes_but_those_for_files_are_shown(schemas):
     # the slider of FrameBisector shows what that of InterpolationPreview does, PoseExtract matches
     # poses itself, and measures are for comparing paths
     unshown = {"LoadInversion", "SaveInversion", "InterpolationPreview", "PathMetrics"}
-    assert ours - shown == unshown | {"LoadPoses", "MatchPoses"}
+    assert ours - shown == unshown | {"LoadPoses", "MatchPoses", "MatchKeyframes"}
 
 
 # What is run

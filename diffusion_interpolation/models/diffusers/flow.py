@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule, stack
 from ..denoise import schedule_from
+from .features import DiffusersFeatures, FlowBlocks
 from .files import load_flow_folder
 from .flow_text import FlowText
 from .model import DiffusersModel
@@ -56,6 +57,8 @@ class DiffusersFlow(DiffusersModel):
         self._network = FlowNetwork(placed("transformer", transformer, self._device, dtype))
         steps_of_batch = EulerSteps(self._network)
         self._sampler = DiffusersSampler(steps_of_batch, self._device, max_batch, None)
+        blocks = FlowBlocks(self._network, self._schedule)
+        self._features = DiffusersFeatures(blocks, self._device, max_batch)
         self.hint_scale = self._codec.scale
 
     @classmethod

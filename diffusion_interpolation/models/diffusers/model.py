@@ -13,6 +13,7 @@ from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule
 from .codec import shrinking_of
 from .control import DiffusersControl
 from .ddim import DdimSteps
+from .features import DiffusersFeatures, UnetBlocks
 from .files import load_controlnet, load_folder, load_single_file
 from .network import DiffusersNetwork
 from .parts import check_controlnet, check_fit, placed, placed_codec, placed_encoders
@@ -85,6 +86,8 @@ class DiffusersModel:
         steps_of_batch = DdimSteps(self._network, self._schedule, control)
         scale = None if control is None else control.hint_scale
         self._sampler = DiffusersSampler(steps_of_batch, self._device, max_batch, scale)
+        blocks = UnetBlocks(self._network, self._schedule)
+        self._features = DiffusersFeatures(blocks, self._device, max_batch)
         # without a ControlNet, pixels of a picture
         self.hint_scale = scale or self._codec.scale
 
@@ -161,6 +164,10 @@ class DiffusersModel:
     def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
         """Take all steps of `schedule` from `noisy` `(n, c, h', w')` (`DiffusersSampler`)."""
         return self._sampler.sample(noisy, schedule, guidance)
+
+    def features(self, latents: Tensor, text: PromptEmbeddings, draws: int) -> list[Tensor]:
+        """Activations of some blocks for clean latents (`DiffusersFeatures`)."""
+        return self._features(latents, text, draws)
 
     def checkpointing(self, on: bool) -> None:
         """Whether `predict_noise` recomputes activations for the backward pass or keeps them."""

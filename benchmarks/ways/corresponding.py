@@ -1,0 +1,93 @@
+"""This package's way with both neighbours moved along a correspondence before they are blended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from support.puppets import SIZE
+from torch import Tensor
+
+from diffusion_interpolation.demo import world
+from diffusion_interpolation.method.anchors import Anchors, none, pose_anchors
+from diffusion_interpolation.method.bisection import Bisection
+from diffusion_interpolation.method.candidate_sampler import CandidateSampler
+from diffusion_interpolation.method.candidates import Frame
+from diffusion_interpolation.method.correspondence import (
+    Correspondence,
+    anchored,
+    correspondences,
+)
+from diffusion_interpolation.method.features import of_model
+from diffusion_interpolation.method.moved_neighbours import MovedNeighbours
+
+from .ours import work
+from .registry import ROWS, Task, maker
+
+LOWER = {"max_denoise": 0.35, "min_denoise": 0.15}
+"""Enough where neighbours are moved."""
+
+
+@dataclass(frozen=True)
+class MovedBisection(Bisection):
+    """A bisection that moves neighbours along the correspondence of their gap."""
+
+    gaps: Sequence[Correspondence] = ()
+    pictures: dict[int, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def _sampler(self) -> CandidateSampler:
+        moved = MovedNeighbours(self.model, self.path, self.gaps, self.pictures)
+        return CandidateSampler(self.model, self.guide, self.plan, moved)
+
+    def frames(
+        self, keyframes: Tensor, finished: Mapping[int, Tensor] | None = None
+    ) -> Iterator[Frame]:
+        for frame in super().frames(keyframes, finished):
+            self.pictures[frame.info.index] = frame.picture
+            yield frame
+
+
+def _moved(task: Task, of_pair: Callable[[Task], Correspondence]) -> Tensor:
+    """Make frames along the correspondence of each pair."""
+    nothing = anchored(none(), 1.0)
+    pairs = [of_pair(task.at(pair)) for pair in range(len(task.pictures) // 2)]
+    gaps = [gap for one in pairs for gap in (one, nothing)][:-1]
+    pictures = dict(zip(task.path.keyframes, task.pictures.cpu(), strict=True))
+    return work(task, MovedBisection, gaps=gaps, pictures=pictures)
+
+
+def matched(task: Task, anchors: Sequence[Anchors] | None = None) -> Correspondence:
+    """What the model's own features say of one pair."""
+    text = task.guide.positive.rows([0])
+    [gap] = correspondences(of_model(task.model, text), task.pictures, anchors)
+    return gap
+
+
+def joints(task: Task) -> list[Anchors]:
+    """The true joints of one pair, and points on the limbs between them."""
+    return pose_anchors(world.poses(task.pairs.cpu(), SIZE), (SIZE, SIZE))
+
+
+@maker("moved", rows="correspondence")
+def moved(task: Task) -> Tensor:
+    """Move along what the model's own features say."""
+    return _moved(task, matched)
+
+
+@maker("moved by joints", rows="correspondence")
+def moved_by_joints(task: Task) -> Tensor:
+    """Move along the true joints alone, which no features can find better."""
+    return _moved(task, lambda pair: anchored(joints(pair)[0], 1.0))
+
+
+@maker("moved, joints are anchors", rows="correspondence")
+def moved_with_anchors(task: Task) -> Tensor:
+    """Move along what features say, with the true joints as anchors."""
+    return _moved(task, lambda pair: matched(pair, joints(pair)))
+
+
+ROWS["correspondence"] |= {
+    f"{name}, denoise 0.35 to 0.15": {"maker": name, **LOWER} for name in ROWS["correspondence"]
+}

@@ -1,0 +1,132 @@
+"""What is where in two keyframes, and pictures moved along it before they are blended.
+
+Two pictures that are blended as they are show everything twice that moves between them. With a
+correspondence, both neighbours of a frame are first moved to where their things are at the frame's
+position. Points are matched on the keyframes alone, never on frames that were made, and go on
+straight lines from one keyframe to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .anchors import Anchors, none
+from .features import FeatureExtractor, joined, picture_features
+from .rigid_warp import warp
+from .transport import cell_centres, match, square_distances
+
+POINTS = 384
+"""The most points of a correspondence besides its anchors: those of the highest weights."""
+REACH = 0.1
+"""Standard deviation, in sides, of how far around an anchor others are expected to go its way."""
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """Points `first` `(m, 2)` of a keyframe that lie at `second` in the next one.
+
+    Points are (x, y) in sides: 1 is the side of a square with the area of the picture, whose width
+    is `aspect` times its height. `weights` `(m,)` are in (0, 1], and 1 for anchors alone. Without
+    points nothing is moved.
+    """
+
+    first: Tensor
+    second: Tensor
+    weights: Tensor
+    aspect: float
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def at(self, t: float) -> Tensor:
+        """Where the points are at `t`: 0 is the first of the two keyframes, 1 the second."""
+        return self.first.lerp(self.second, t)
+
+    def move(self, picture: Tensor, start: float, end: float) -> Tensor:
+        """A picture `(3, h, w)` at `start`, with its things where they are at `end`.
+
+        Raises `ValueError` for a picture of another aspect.
+        """
+        if not len(self) or start == end:
+            return picture
+        check_aspect(picture, self.aspect)
+        points = [self.at(t).to(picture) for t in (start, end)]
+        return warp(picture, *points, self.weights.to(picture), self.aspect)
+
+
+def check_aspect(picture: Tensor, aspect: float) -> None:
+    """Raise `ValueError` for a picture `(3, h, w)` of another aspect."""
+    height, width = picture.shape[-2:]
+    if abs(width / height / aspect - 1) > 0.02:
+        raise ValueError(
+            f"correspondence: is of pictures {aspect:.3g} times as wide as high, "
+            f"got {width} x {height} pixels"
+        )
+
+
+def anchored(anchors: Anchors, aspect: float) -> Correspondence:
+    """The correspondence of anchors alone; that without any moves nothing."""
+    return Correspondence(*anchors, torch.ones(len(anchors.first)), aspect)
+
+
+def find(
+    first: Tensor, second: Tensor, aspect: float, anchors: Anchors | None = None
+) -> Correspondence:
+    """The correspondence between two pictures with features `(c, rows, columns)` of norm 1.
+
+    `anchors` are points of weight 1; cells around them are expected to go where they go.
+    """
+    anchors = Anchors(*(points.to(first) for points in anchors or none()))
+    cells = cell_centres(*first.shape[1:], aspect, first)
+    found = match(first, second, aspect, _expected(cells, anchors))
+    best = found.weights.topk(min(POINTS, len(found.weights))).indices
+    best = best[found.weights[best] > 0]
+    points = [torch.cat([a, m[best]]).cpu() for a, m in zip(anchors, found[:2], strict=True)]
+    ones = found.weights.new_ones(len(anchors.first))
+    return Correspondence(*points, torch.cat([ones, found.weights[best]]).cpu(), aspect)
+
+
+def _expected(cells: Tensor, anchors: Anchors) -> Tensor:
+    """Where cells `(n, 2)` are expected: in place, and near anchors where these go."""
+    pull = torch.exp(-square_distances(cells, anchors.first) / (2 * REACH**2))
+    moves = pull @ (anchors.second - anchors.first)
+    # several anchors that say the same say no more than one
+    return cells + moves / pull.sum(1, keepdim=True).clamp_min(1)
+
+
+def correspondences(
+    extract: FeatureExtractor | None, pictures: Tensor, anchors: Sequence[Anchors] | None = None
+) -> list[Correspondence]:
+    """The correspondence of every gap between keyframes `(N, 3, h, w)` in 0..1.
+
+    `anchors` are those of every gap. Without `extract` there are no other points.
+    """
+    height, width = pictures.shape[2:]
+    aspect, gaps = width / height, range(len(pictures) - 1)
+    anchors = anchors or [none()] * len(gaps)
+    if extract is None:
+        return [anchored(one, aspect) for one in anchors]
+    grids = picture_features(extract, pictures)
+    pairs = [joined([grid[gap : gap + 2] for grid in grids]) for gap in gaps]
+    return [find(*pair, aspect, one) for pair, one in zip(pairs, anchors, strict=True)]
+
+
+def move(
+    gaps: Sequence[Correspondence],
+    pictures: Tensor,
+    starts: Sequence[float],
+    ends: Sequence[float],
+) -> Tensor:
+    """Pictures `(n, 3, h, w)` at positions `starts`, with their things where they are at `ends`.
+
+    Positions are in keyframes; a start and its end lie in the same gap.
+    """
+    moved = []
+    for picture, start, end in zip(pictures, starts, ends, strict=True):
+        gap = min(int(min(start, end)), len(gaps) - 1)
+        moved.append(gaps[gap].move(picture, start - gap, end - gap))
+    return torch.stack(moved)

@@ -1,0 +1,169 @@
+"""The node that finds what is where in neighbouring keyframes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..diffusion_interpolation.arrows import draw_correspondence
+from ..diffusion_interpolation.method.anchors import (
+    Anchors,
+    joined,
+    pose_anchors,
+    read_anchors,
+)
+from ..diffusion_interpolation.method.correspondence import Correspondence, correspondences
+from ..diffusion_interpolation.method.features import FeatureExtractor, of_model
+from ..diffusion_interpolation.poses.format import are_paired, read_poses
+from ..diffusion_interpolation.poses.pose import match_people
+from .comfy.conditioning import Conditioning, read_conditioning
+from .comfy.features import ComfyFeatures, vision_features
+from .images import to_rgb
+from .inputs import read_keyframes
+from .types import CATEGORY, CorrespondenceType, PoseKeypoint
+
+
+class MatchKeyframes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MatchKeyframes",
+            display_name="Match Keyframes",
+            category=CATEGORY,
+            description="Finds which place of a keyframe shows the same thing as which place of "
+            "the next keyframe, and draws arrows from one to the other. Frames that are made with "
+            "this map move things instead of fading them over.",
+            inputs=[
+                io.Image.Input(
+                    "keyframes", tooltip="The keyframes as one batch, as for Frame Bisector."
+                ),
+                *_feature_inputs(),
+                PoseKeypoint.Input(
+                    "poses",
+                    optional=True,
+                    tooltip="A pose for every keyframe. Joints and limbs are then points of the "
+                    "map that are taken as certain.",
+                ),
+                io.String.Input(
+                    "anchors",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="Points that you know, to correct the map. Each line follows one point "
+                    "through the keyframes, in pixels from the top left corner: 120,80 -> 150,90. "
+                    "With three keyframes: 120,80 -> 150,90 -> 170,95. A question mark stands for "
+                    "a keyframe in which the point cannot be seen.",
+                ),
+            ],
+            outputs=[
+                CorrespondenceType.Output(
+                    "correspondence",
+                    display_name="correspondence",
+                    tooltip="The map between each keyframe and the next one.",
+                ),
+                io.Image.Output(
+                    "arrows",
+                    display_name="arrows",
+                    tooltip="A picture of each map: both keyframes under arrows from the first to "
+                    "the second. Points that you gave, and those of poses, are blue.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        keyframes: Tensor,
+        model: Any = None,
+        vae: Any = None,
+        positive: Conditioning | None = None,
+        clip_vision: Any = None,
+        poses: Any = None,
+        anchors: str = "",
+    ) -> io.NodeOutput:
+        pictures = _pictures(keyframes)
+        extract = _extractor(model, vae, positive, clip_vision, pictures)
+        known = _anchors(poses, anchors, pictures)
+        if extract is None and not any(len(one.first) for one in known):
+            raise ValueError(
+                "model: got none, nor a clip_vision, poses or anchors; needs one of them to match "
+                "the keyframes by"
+            )
+        gaps = correspondences(extract, pictures, known)
+        arrows = _drawn(pictures, gaps)
+        return io.NodeOutput(gaps, arrows, ui=ui.PreviewImage(arrows, cls=cls))
+
+
+def _feature_inputs() -> list[io.Input]:
+    return [
+        io.Model.Input(
+            "model",
+            optional=True,
+            tooltip="The model that will make the frames. It recognises the things in the "
+            "keyframes. It needs vae and positive.",
+        ),
+        io.Vae.Input("vae", optional=True, tooltip="The VAE of the model."),
+        io.Conditioning.Input(
+            "positive",
+            optional=True,
+            tooltip="A prompt that fits the keyframes, or one for each of them.",
+        ),
+        io.ClipVision.Input(
+            "clip_vision",
+            optional=True,
+            tooltip="A vision model such as DINOv2, from Load CLIP Vision. It recognises the "
+            "things in the keyframes in place of the model.",
+        ),
+    ]
+
+
+def _pictures(keyframes: Tensor) -> Tensor:
+    pictures = to_rgb("keyframes", keyframes)
+    if len(pictures) < 2:
+        raise ValueError(
+            f"keyframes: got {len(pictures)} picture, needs at least 2; Batch Images joins them"
+        )
+    return pictures
+
+
+def _extractor(
+    model: Any, vae: Any, positive: Conditioning | None, clip_vision: Any, pictures: Tensor
+) -> FeatureExtractor | None:
+    """What reads features of pictures, or None where there is nothing to read them."""
+    if clip_vision is not None:
+        return vision_features(clip_vision)
+    if model is None:
+        return None
+    if positive is None:
+        raise ValueError("positive: got none, but a model, which needs a prompt to see pictures by")
+    read_keyframes(pictures.movedim(1, -1), vae)
+    text, rest = read_conditioning("positive", positive)
+    if len(text) not in (1, len(pictures)):
+        raise ValueError(
+            f"positive: got {len(text)} rows for {len(pictures)} keyframes, needs 1 or one for each"
+        )
+    return of_model(ComfyFeatures(model, vae, rest), text)
+
+
+def _anchors(poses: Any, text: str, pictures: Tensor) -> list[Anchors]:
+    """What is known of every gap."""
+    height, width = pictures.shape[2:]
+    known = [read_anchors(text, (height, width), len(pictures))]
+    if poses is not None:
+        people, size = read_poses(poses, (height, width))
+        if len(people) != len(pictures):
+            raise ValueError(
+                f"poses: got {len(people)} for {len(pictures)} keyframes, needs one for each"
+            )
+        paired = are_paired(poses) and len(set(map(len, people))) == 1
+        known.append(pose_anchors(people if paired else match_people(people, "all"), size))
+    return [joined(parts) for parts in zip(*known, strict=True)]
+
+
+def _drawn(pictures: Tensor, gaps: list[Correspondence]) -> Tensor:
+    """The maps as IMAGE."""
+    pairs = zip(pictures, pictures[1:], gaps, strict=False)
+    return torch.stack([draw_correspondence(*pair) for pair in pairs]).movedim(1, -1)

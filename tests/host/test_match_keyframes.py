@@ -1,0 +1,135 @@
+"""Match Keyframes in a real ComfyUI, against the library and the puppets' own joints."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from comfy_host import Graph, Node
+from demo_graphs import POSITIVE, Demo, demo_poses, run_with, tensors
+from tiny_graphs import KINDS, Tiny, sample
+from torch import Tensor
+
+from diffusion_interpolation.demo import load_named, world
+from diffusion_interpolation.demo.networks import SIZE
+from diffusion_interpolation.demo.pair import pair
+from diffusion_interpolation.method.correspondence import Correspondence, correspondences
+from diffusion_interpolation.method.features import of_model
+from diffusion_interpolation.method.rigid_warp import rigid_move
+
+MODELS = {"unet": "demo", "flow": "demo-flow"}
+
+
+def matching(demo: Demo, **changes: Any) -> Node:
+    inputs = {name: getattr(demo, name) for name in ("keyframes", "model", "vae", "positive")}
+    inputs |= {"anchors": "", **changes}
+    given = {name: value for name, value in inputs.items() if value is not None}
+    return demo.graph.add("MatchKeyframes", **given)
+
+
+def read(points: Tensor) -> Correspondence:
+    """What the test node has written of the first gap."""
+    return Correspondence(points[:, :2], points[:, 2:4], points[:, 4], 1.0)
+
+
+def joints_missed(gap: Correspondence) -> float:
+    """Mean distance of carried joints of the demo's first puppet from those of the second."""
+    first, second = world.joints(pair()).float()
+    moved = rigid_move(first, gap.first, gap.second, gap.weights)
+    return (moved - second).norm(dim=-1).mean().item()
+
+
+@pytest.mark.parametrize("network", MODELS)
+def test_the_map_is_that_of_the_library_and_finds_the_joints(server, network):
+    demo = Demo(Graph(), network)
+    node = matching(demo)
+    run, given = run_with(server, demo.graph, gap=node[0], arrows=node[1])
+    gap = read(given["gap"])
+    first, second = world.joints(pair()).float()
+    assert joints_missed(gap) < 0.4 * (first - second).norm(dim=-1).mean()
+    model = load_named(MODELS[network])
+    extract = of_model(model, model.encode_text([POSITIVE]))
+    [want] = correspondences(extract, world.render(pair(), SIZE))
+    places = world.joints(pair())[0].float()
+    ways = [rigid_move(places, one.first, one.second, one.weights) for one in (gap, want)]
+    assert (ways[0] - ways[1]).norm(dim=-1).max() < 0.02
+    assert given["arrows"].shape == (1, 512, 512, 3)
+    assert len(run.outputs[node.id]["images"]) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_family_of_models_gives_a_map_and_is_left_as_it_was(server, kind):
+    def sampled(matched: bool) -> dict[str, Tensor]:
+        tiny = Tiny(kind)
+        latent = tiny.graph.add("VAEEncode", pixels=tiny.keyframes, vae=tiny.vae)[0]
+        given = {}
+        model = tiny.model
+        if matched:
+            inputs = {"keyframes": tiny.keyframes, "vae": tiny.vae, "positive": tiny.positive}
+            node = tiny.graph.add("MatchKeyframes", model=model, anchors="", **inputs)
+            given["gap"] = node[0]
+            model = tiny.graph.add("TestPause", model=model, after=node[1])[0]
+        prompts = tiny.positive, tiny.negative
+        given["latents"] = sample(tiny.graph, model, latent, *prompts)[0]
+        return tensors(server, tiny.graph, **given)
+
+    after, before = sampled(matched=True), sampled(matched=False)
+    assert after["gap"].isfinite().all()
+    assert torch.equal(after["latents"], before["latents"])
+
+
+def test_a_vision_model_takes_the_place_of_the_model(server):
+    demo = Demo(Graph())
+    vision = demo.graph.add("TestDemoClip", clip=demo.clip)[1]
+    node = matching(demo, model=None, vae=None, positive=None, clip_vision=vision)
+    gap = read(tensors(server, demo.graph, gap=node[0])["gap"])
+    assert len(gap) > 50 and gap.weights.max() < 1
+
+
+def test_joints_of_poses_and_points_by_hand_are_anchors(server):
+    demo = Demo(Graph())
+    node = matching(demo, poses=demo.poses, anchors="8,16 -> 8,24")
+    gap = read(tensors(server, demo.graph, gap=node[0])["gap"])
+    sure = gap.weights == 1
+    assert torch.allclose(gap.first[0] * SIZE, torch.tensor([8.0, 16.0]))
+    assert torch.allclose(gap.second[0] * SIZE, torch.tensor([8.0, 24.0]))
+    joints = world.joints(pair())[0].float()
+    assert sure.sum() > 18
+    assert ((gap.first[sure][:, None] - joints).norm(dim=-1).amin(0) < 0.01).all()
+    assert joints_missed(gap) < 0.02
+
+
+def test_anchors_alone_are_a_map(server):
+    demo = Demo(Graph())
+    node = matching(demo, model=None, vae=None, positive=None, anchors="1,2 -> 3,4")
+    assert len(tensors(server, demo.graph, gap=node[0])["gap"]) == 1
+
+
+def test_every_gap_has_a_map(server):
+    demo = Demo(Graph())
+    three = demo.graph.add("ImageBatch", image1=demo.keyframes, image2=demo.keyframes)[0]
+    node = matching(demo, keyframes=three, anchors="1,1 -> 2,2 -> 3,3 -> 4,4")
+    given = tensors(server, demo.graph, arrows=node[1])
+    assert given["arrows"].shape[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model": None}, "model: got none, nor a clip_vision, poses or anchors"),
+        ({"positive": None}, "positive: got none, but a model"),
+        ({"vae": None}, "vae: got none"),
+        ({"anchors": "10,10"}, "anchors: line 1 is '10,10'"),
+        ({"anchors": "10,10 -> 300,10"}, "outside of pictures of 128 x 128 pixels"),
+        ({"poses": demo_poses()[:1]}, "poses: got 1 for 2 keyframes"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said(server, changes, told):
+    demo = Demo(Graph())
+    if "poses" in changes:
+        changes = {"poses": demo.graph.add("TestPoses", json=json.dumps(changes["poses"]))[0]}
+    node = matching(demo, **changes)
+    demo.graph.add("TestTensor", any=node[1], name="arrows")
+    assert told in server.run(demo.graph.prompt).error["exception_message"]
