@@ -10,6 +10,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.method.bisection import Bisection
+from ..diffusion_interpolation.method.candidate_sampler import Neighbours, neighbours
+from ..diffusion_interpolation.method.correspondence import Correspondence, check_aspect
+from ..diffusion_interpolation.method.moved_neighbours import MovedNeighbours
 from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.method.picks import Picks
 from ..diffusion_interpolation.method.recall import of_all_frames
@@ -35,7 +38,7 @@ from .option_inputs import advanced, checked, inputs_of
 from .preview.files import THUMBNAIL, lost_runs
 from .preview.frame_run import FrameRun
 from .preview.memory import KEYFRAMES, frame_cache, holds_nothing
-from .types import CATEGORY, Reranker
+from .types import CATEGORY, CorrespondenceType, Reranker
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class FrameBisector(io.ComfyNode):
         reranker: Scorer | None = None,
         control_net: Any = None,
         poses: Any = None,
+        correspondence: list[Correspondence] | None = None,
         **options: Any,
     ) -> io.NodeOutput:
         """`options` are those of `RECORDS`."""
@@ -131,10 +135,11 @@ class FrameBisector(io.ComfyNode):
             rows=path.max_batch,
         )
         wrapped = ComfyModel(schedule, sampler, ComfyCodec(model, vae))
-        drawing = (model, vae, reranker, scheduler, sampler_name, sampling)
+        drawing = (model, vae, reranker, scheduler, sampler_name, sampling, correspondence)
+        frames = Path((path.frames_per_gap,) * (len(pictures) - 1))
         bisection = Bisection(
             wrapped,
-            Path((path.frames_per_gap,) * (len(pictures) - 1)),
+            frames,
             prompts.guide,
             settings,
             reranker,
@@ -142,11 +147,31 @@ class FrameBisector(io.ComfyNode):
             # all that a frame depends on, except its place, its denoise and its neighbours
             frame_cache(fingerprint(drawing, of_all_frames(settings), positive, negative, pose)),
             THUMBNAIL,
+            _neighbours(wrapped, frames, pictures, correspondence),
         )
         run = FrameRun(bisection, pictures, _encode(wrapped, model, vae, pictures))
         made = run.make(cls.hidden)
         latents = {"samples": from_network(model, made.latents)}
         return io.NodeOutput(made.images, latents, "\n".join(made.lines), ui=made.ui)
+
+
+def _neighbours(
+    model: ComfyModel,
+    path: Path,
+    pictures: Tensor,
+    correspondence: list[Correspondence] | None,
+) -> Neighbours:
+    """What gives each frame its neighbours: moved where there is a correspondence."""
+    if correspondence is None:
+        return neighbours
+    if len(correspondence) != len(path.between):
+        raise ValueError(
+            f"correspondence: got maps of {len(correspondence)} gaps, needs {len(path.between)}: "
+            "Match Keyframes and Frame Bisector need the same keyframes"
+        )
+    check_aspect(pictures[0], correspondence[0].aspect)
+    keyframes = dict(zip(path.keyframes, pictures, strict=True))
+    return MovedNeighbours(model, path, correspondence, keyframes)
 
 
 def _sockets() -> list[io.Input]:
@@ -167,6 +192,13 @@ def _sockets() -> list[io.Input]:
             "one candidate.",
         ),
         *pose_inputs(),
+        CorrespondenceType.Input(
+            "correspondence",
+            optional=True,
+            tooltip="What is where in neighbouring keyframes, from Match Keyframes. With it, "
+            "things move from one keyframe to the next instead of fading over, and a max_denoise "
+            "of 0.35 and a min_denoise of 0.15 are enough.",
+        ),
     ]
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
 
 from support.puppets import SIZE
 from torch import Tensor
 
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.method.anchors import Anchors, none, pose_anchors
-from diffusion_interpolation.method.bisection import Bisection
-from diffusion_interpolation.method.candidate_sampler import CandidateSampler
-from diffusion_interpolation.method.candidates import Frame
 from diffusion_interpolation.method.correspondence import (
     Correspondence,
     anchored,
@@ -29,33 +24,13 @@ LOWER = {"max_denoise": 0.35, "min_denoise": 0.15}
 """Enough where neighbours are moved."""
 
 
-@dataclass(frozen=True)
-class MovedBisection(Bisection):
-    """A bisection that moves neighbours along the correspondence of their gap."""
-
-    gaps: Sequence[Correspondence] = ()
-    pictures: dict[int, Tensor] = field(default_factory=dict)
-
-    @cached_property
-    def _sampler(self) -> CandidateSampler:
-        moved = MovedNeighbours(self.model, self.path, self.gaps, self.pictures)
-        return CandidateSampler(self.model, self.guide, self.plan, moved)
-
-    def frames(
-        self, keyframes: Tensor, finished: Mapping[int, Tensor] | None = None
-    ) -> Iterator[Frame]:
-        for frame in super().frames(keyframes, finished):
-            self.pictures[frame.info.index] = frame.picture
-            yield frame
-
-
 def _moved(task: Task, of_pair: Callable[[Task], Correspondence]) -> Tensor:
     """Make frames along the correspondence of each pair."""
     nothing = anchored(none(), 1.0)
     pairs = [of_pair(task.at(pair)) for pair in range(len(task.pictures) // 2)]
     gaps = [gap for one in pairs for gap in (one, nothing)][:-1]
     pictures = dict(zip(task.path.keyframes, task.pictures.cpu(), strict=True))
-    return work(task, MovedBisection, gaps=gaps, pictures=pictures)
+    return work(task, neighbours=MovedNeighbours(task.model, task.path, gaps, pictures))
 
 
 def matched(task: Task, anchors: Sequence[Anchors] | None = None) -> Correspondence:

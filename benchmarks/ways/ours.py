@@ -29,11 +29,11 @@ def bisection(task: Task) -> Tensor:
     return work(task)
 
 
-def work(task: Task, kind: type[Bisection] = Bisection, **more: Any) -> Tensor:
-    """Make frames by a `kind` of bisection, which takes `more`."""
+def work(task: Task, **more: Any) -> Tensor:
+    """Make frames by a bisection that takes `more`."""
     words = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative_prompt"]
     scorer = task.clip.scorer(*words) if task.way.ranked else None
-    made = kind(task.model, task.path, task.guide, task.settings, scorer, **more)
+    made = Bisection(task.model, task.path, task.guide, task.settings, scorer, **more)
     frames = task.pictures.new_zeros(task.path.frames, *task.pictures.shape[1:])
     for frame in made.frames(task.model.encode(task.pictures)):
         frames[frame.info.index] = frame.picture

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..models.contract import LatentDiffusionModel
 from ..scoring.contract import Scorer
 from ..settings import FrameSettings
-from .candidate_sampler import CandidateSampler, decode, finite
+from .candidate_sampler import CandidateSampler, Neighbours, decode, finite, neighbours
 from .candidates import Candidate, Candidates, Frame, thumbnails
 from .frame_cache import FrameCache
 from .guide import Guide
@@ -30,7 +30,8 @@ class Bisection:
     """Everything that makes the frames of one path but the keyframes themselves.
 
     `picks` overrule the scorer. With a `cache` only what it lacks is made. `thumbnail` is the
-    longer side in pixels of small pictures of all candidates; 0: none are made.
+    longer side in pixels of small pictures of all candidates; 0: none are made. `neighbours` gives
+    the latents that a frame is blended from: a `MovedNeighbours` moves them to the frame's place.
     """
 
     model: LatentDiffusionModel
@@ -41,6 +42,7 @@ class Bisection:
     picks: Picks = NO_PICKS
     cache: FrameCache | None = None
     thumbnail: int = 0
+    neighbours: Neighbours = neighbours
 
     @cached_property
     def plan(self) -> Plan:
@@ -50,7 +52,7 @@ class Bisection:
 
     @cached_property
     def _sampler(self) -> CandidateSampler:
-        return CandidateSampler(self.model, self.guide, self.plan)
+        return CandidateSampler(self.model, self.guide, self.plan, self.neighbours)
 
     @cached_property
     def _recall(self) -> Recall:
@@ -101,8 +103,7 @@ class Bisection:
         if self.cache is None:
             return opened, latents
         for slot in (slot for slots in self.path.slots() for slot in slots):
-            neighbours = {slot.left, slot.right}
-            if slot.index in latents or not neighbours <= latents.keys():
+            if slot.index in latents or not {slot.left, slot.right} <= latents.keys():
                 continue
             group = opened[slot.index] = self._recall.candidates(slot, latents)
             if group.finished:

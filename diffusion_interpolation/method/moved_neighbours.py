@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..models.contract import Codec
+from ..models.contract import LatentDiffusionModel
 from .candidate_sampler import Job, decode
 from .correspondence import Correspondence
 from .path import Path, Slot
@@ -16,13 +16,13 @@ from .path import Path, Slot
 
 @dataclass(frozen=True)
 class MovedNeighbours:
-    """Stands in for `neighbours` of a `CandidateSampler` that knows a correspondence of each gap.
+    """Gives a `Bisection` neighbours that are moved along the correspondence of each gap.
 
-    `pictures` are those of finished frames by number, `(3, h, w)` in 0..1; those that are missing
-    are decoded. A gap without a correspondence has its latents as they are.
+    `pictures` are those of keyframes by the number of the frame, `(3, h, w)` in 0..1; pictures that
+    are missing are decoded. A gap without points has its latents as they are.
     """
 
-    codec: Codec
+    model: LatentDiffusionModel
     path: Path
     gaps: Sequence[Correspondence]
     pictures: Mapping[int, Tensor] = field(default_factory=dict)
@@ -51,19 +51,26 @@ class MovedNeighbours:
         found = [latents[end] for end, _ in wanted]
         rows = [row for row, (_, slot) in enumerate(wanted) if len(self._gap(slot.position))]
         if rows:
-            moved = [self._picture(*wanted[row], latents) for row in rows]
-            encoded = self.codec.encode(torch.stack(moved))
+            pictures = self._pictures({wanted[row][0] for row in rows}, latents)
+            moved = [self._moved_picture(*wanted[row], pictures) for row in rows]
+            encoded = self.model.encode(torch.stack(moved))
             for row, latent in zip(rows, encoded.to(found[0]), strict=True):
                 found[row] = latent
         return found
 
-    def _picture(self, end: int, slot: Slot, latents: Mapping[int, Tensor]) -> Tensor:
-        """The picture of a neighbour, moved to a frame."""
-        picture = self.pictures.get(end)
-        if picture is None:
-            picture = decode(self.codec, latents[end][None])[0]
+    def _pictures(self, frames: set[int], latents: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
+        """Return the pictures of frames by number; those that are missing are decoded."""
+        missing = sorted(frames - self.pictures.keys())
+        if not missing:
+            return self.pictures
+        decoded = decode(self.model, torch.stack([latents[frame] for frame in missing]))
+        return {**self.pictures, **dict(zip(missing, decoded, strict=True))}
+
+    def _moved_picture(self, end: int, slot: Slot, pictures: Mapping[int, Tensor]) -> Tensor:
+        """Return the picture of a neighbour, moved to a frame."""
         gap = int(slot.position)
         start = self._position(end, gap) - gap
+        picture = pictures[end].to(self.model.device)
         return self._gap(slot.position).move(picture, start, slot.position - gap)
 
     def _gap(self, position: float) -> Correspondence:

@@ -27,6 +27,9 @@ def tensor(any: Any, name: str) -> None:
     """Writes a tensor to <name>.safetensors, exactly."""
     if isinstance(any, dict):
         any = any["samples"]
+    if isinstance(any, list) and hasattr(any[0], "weights"):
+        # the map of the first gap between keyframes
+        any = torch.cat([any[0].first, any[0].second, any[0].weights[:, None]], 1)
     if isinstance(any, list):
         any = any[0][0]
     saved = any.detach().cpu().contiguous().clone()
