@@ -12,7 +12,7 @@ from demo_graphs import POSITIVE, Demo, demo_poses, run_with, tensors
 from tiny_graphs import KINDS, Tiny, sample
 from torch import Tensor
 
-from diffusion_interpolation.demo import load_named, world
+from diffusion_interpolation.demo import load_named, load_reader, world
 from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import pair
 from diffusion_interpolation.method.correspondence import Correspondence, correspondences
@@ -133,3 +133,30 @@ def test_what_is_missing_or_wrong_is_said(server, changes, told):
     node = matching(demo, **changes)
     demo.graph.add("TestTensor", any=node[1], name="arrows")
     assert told in server.run(demo.graph.prompt).error["exception_message"]
+
+
+def test_frames_move_along_the_map(server):
+    """Half-way the joints are nearer to where they should be, and the keyframes are untouched."""
+    demo = Demo(Graph())
+    one = {"frames_per_gap": 1, "candidates": 1, "cfg": 2.0, "control_net": None, "poses": None}
+    low = {**one, "max_denoise": 0.35, "min_denoise": 0.35}
+    plain = demo.bisector(**low)[0]
+    moved = demo.bisector(**low, correspondence=matching(demo)[0])[0]
+    given = tensors(server, demo.graph, plain=plain, moved=moved)
+    truth = world.joints(pair().mean(0, keepdim=True))
+    missed = {
+        name: (world.joints(load_reader()(frames[1:2].movedim(-1, 1))) - truth).norm(dim=-1).mean()
+        for name, frames in given.items()
+    }
+    assert missed["moved"] < 0.9 * missed["plain"]
+    assert torch.equal(given["plain"][[0, 2]], given["moved"][[0, 2]])
+
+
+def test_a_map_of_other_keyframes_is_refused(server):
+    demo = Demo(Graph())
+    three = demo.graph.add("ImageBatch", image1=demo.keyframes, image2=demo.keyframes)[0]
+    node = matching(demo, keyframes=three, anchors="1,1 -> 2,2 -> 3,3 -> 4,4")
+    bisector = demo.bisector(correspondence=node[0])
+    demo.graph.add("TestTensor", any=bisector[0], name="frames")
+    told = server.run(demo.graph.prompt).error["exception_message"]
+    assert "correspondence: got maps of 3 gaps, needs 1" in told
