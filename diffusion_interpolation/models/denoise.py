@@ -14,7 +14,7 @@ from torch import Tensor
 from .contract import Schedule
 
 _FAINT = 0.1
-"""A noise-to-signal ratio that the eye does not see; a step from less than that changes nothing."""
+"""A noise-to-signal ratio that the eye does not see; a step from less than that does not count."""
 
 _SHORT = 0.25
 """A first step shorter than this fraction of the second one is taken together with it."""
@@ -65,17 +65,31 @@ class Spacing(Protocol):
 def schedule_from(spacing: Spacing, denoise: float, min_steps: int = 1) -> Schedule:
     """Return the steps that begin exactly at `denoise`.
 
-    After the start come the grid's points below it. Where these are fewer than `min_steps` steps
-    from noise that can be seen (`_FAINT`), `min_steps` new ones are spread evenly over the
-    scheduler's own time: more points of the same kind, as if the whole schedule had more steps, so
-    that no step is much longer than another. Raises `ValueError` outside of (0, 1].
+    After the start come the grid's points below it. Where fewer than `min_steps` of them count, new
+    ones are spread evenly over the scheduler's own time: points of the same kind, as if the whole
+    schedule had more steps, so that no step is much longer than another. Steps from noise that is
+    hardly seen (`_FAINT`, or an eighth of a very low `denoise`) do not count, such as the last one
+    of ComfyUI's `normal`. Raises `ValueError` outside of (0, 1].
     """
-    start, faint = spacing.point(noise_ratio(denoise)), spacing.point(_FAINT)
+    ratio = noise_ratio(denoise)
+    start, faint = spacing.point(ratio), spacing.point(min(_FAINT, ratio / 8))
     points = [start, *(point for point in spacing.grid if point < start)]
     if len(points) > 2:
         first, second = (high - low for high, low in itertools.pairwise(points[:3]))
         if first < _SHORT * second:
             del points[1]
     if sum(point > faint for point in points) < min_steps:
-        points = spacing.spread(start, min_steps)
+        points = _spread(spacing, start, min_steps, faint)
     return Schedule(tuple(points))
+
+
+def _spread(spacing: Spacing, start: float, min_steps: int, faint: float) -> Sequence[float]:
+    """Return new points, `min_steps` of them above `faint` and none between that and the end."""
+    if start <= faint:
+        return spacing.spread(start, min_steps)
+    for steps in itertools.count(min_steps):
+        *points, end = spacing.spread(start, steps)
+        seen = [point for point in points if point > faint]
+        if len(seen) >= min_steps:
+            return [*seen, end]
+    raise AssertionError("more steps are closer to the start")

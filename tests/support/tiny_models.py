@@ -126,7 +126,8 @@ def _gemma() -> tuple[nn.Module, Any]:
     from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer
 
     letters = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *string.ascii_letters, *".,-<>"]
-    tokenizer = GemmaTokenizer({letter: index for index, letter in enumerate(letters)})
+    vocabulary = {letter: index for index, letter in enumerate(letters)}
+    tokenizer = GemmaTokenizer(vocabulary, add_bos_token=True)
     config = Gemma2Config(
         vocab_size=len(letters),
         hidden_size=16,

@@ -17,7 +17,7 @@ DENOISES = [0.01, 0.05, 0.22, 0.3, 0.55, 0.8, 0.99, 1.0]
 
 
 class Halves:
-    """Sigmas of which each is half of the one before, six of them, in the time of their logarithm.
+    """Sigmas of which each is half of the one before; new ones are even in sigma.
 
     Their noise-to-signal ratio is the sigma itself.
     """
@@ -28,7 +28,7 @@ class Halves:
         return min(ratio, 16.0)
 
     def spread(self, start: float, steps: int) -> list[float]:
-        return [*(start / 2**step for step in range(steps)), 0.0]
+        return [*(start * (1 - step / steps) for step in range(steps)), 0.0]
 
 
 def test_the_ratio_is_stable_diffusions():
@@ -93,6 +93,25 @@ def test_steps_from_noise_that_nobody_sees_do_not_count():
     ratio = noise_ratio(0.3)
     assert schedule_from(Ending(), 0.3).points == (ratio, 0.03, 0.0)
     assert schedule_from(Ending(), 0.3, 2).points == (ratio, ratio / 2, 0.0)
+
+
+def test_new_steps_are_not_spent_on_noise_that_nobody_sees():
+    """Where a schedule falls by the same factor all the way to almost nothing."""
+
+    class Steep(Halves):
+        def spread(self, start: float, steps: int) -> list[float]:
+            return [*(start * 1e-4 ** (step / steps) for step in range(steps)), 0.0]
+
+    ratio = noise_ratio(0.3)
+    schedule = schedule_from(Steep(), 0.3, 4)
+    assert len(schedule) == 4 and schedule.points[0] == ratio
+    assert 0.1 < schedule.points[3] < 0.2
+
+
+@pytest.mark.parametrize("denoise", [0.001, 0.01, 0.05])
+def test_even_the_lowest_denoise_has_its_steps(denoise):
+    assert len(schedule_from(Halves(), denoise, 3)) >= 3
+    assert len(DiffusersSchedule(scheduler(), 20).schedule(denoise, 3)) >= 3
 
 
 @pytest.mark.parametrize("steps", [1, 4, 8, 20, 50])
