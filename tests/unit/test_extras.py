@@ -161,7 +161,7 @@ def test_the_command_itself_starts_without_any_package(tmp_path):
         [sys.executable, "-I", "-S", "-c", _BARE, str(ROOT)], capture_output=True, text=True
     )
     assert done.stdout.split("\n")[0] == "1"
-    assert "No module named 'torch'" in done.stderr
+    assert "No module named 'tyro'" in done.stderr
     assert "the command needs the extra 'cli': pip install \".[cli]\"" in done.stderr
 
 
