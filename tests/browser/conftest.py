@@ -20,11 +20,12 @@ FAILED = pytest.StashKey[bool]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the newest front end run what it could break, and no more.
+    """Run what a front end or a renderer could break, and no more.
 
-    Its canvas renderer, which is the older one, takes the whole tour only, which is what everybody
-    does with the slider; and the slider's controls are plain DOM, the same in every front end. The
-    host's own front end runs all tests in both renderers.
+    The host's own front end runs all tests in both renderers, but those of plain DOM in the canvas
+    renderer alone. The newest one runs all tests in Nodes 2.0, but those of the controls, which are
+    the same in every front end; in the canvas renderer, which is the older one, it runs the whole
+    tour, which is what everybody does with the slider.
     """
     dropped = [item for item in items if _repeats(item)]
     config.hook.pytest_deselected(items=dropped)
@@ -33,11 +34,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _repeats(item: pytest.Item) -> bool:
     params = getattr(getattr(item, "callspec", None), "params", {})
-    if params.get("front_end") != NEWEST:
-        return False
-    if item.path.name == "test_preview_controls.py":
-        return True
-    return params.get("pages") == "canvas" and item.path.name != "test_template.py"
+    canvas = params.get("pages") == "canvas"
+    if params.get("front_end") == NEWEST:
+        if item.path.name == "test_preview_controls.py":
+            return True
+        return canvas and item.get_closest_marker("tour") is None
+    return not canvas and item.get_closest_marker("plain_dom") is not None
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ def test_frames_are_shown_and_come_back_after_a_reload(view):
     view.wait_for_color(node, colors()[0])
 
 
+@pytest.mark.plain_dom
 def test_no_frames_yet(view):
     graph, node = colored()
     view.open(graph, show=node)
@@ -50,6 +51,7 @@ def test_the_slider_speaks_the_language_of_the_page(browser, any_view):
         comfy_page.set_setting(url, "Comfy.Locale", "en")
 
 
+@pytest.mark.plain_dom
 def test_a_thousand_frames(view):
     graph, node = colored(count=1000)
     view.open(graph, show=node)
@@ -61,6 +63,7 @@ def test_a_thousand_frames(view):
     view.wait_for_color(node, colors(1000)[-1])
 
 
+@pytest.mark.plain_dom
 def test_frames_of_different_sizes(view):
     graph = Graph()
     same = graph.add("TestColors", count=3)
@@ -76,6 +79,7 @@ def test_frames_of_different_sizes(view):
         view.page.keyboard.press("ArrowRight")
 
 
+@pytest.mark.plain_dom
 def test_a_frame_that_is_gone_is_said_to_be(view):
     graph, node = colored()
     view.open(graph, show=node)
@@ -102,12 +106,14 @@ def test_a_frame_that_is_gone_is_said_to_be(view):
     view.forgive("404 (Not Found)")
 
 
+@pytest.mark.plain_dom
 def test_one_frame_leaves_nothing_to_drag(view):
     node = opened(view, count=1)
     assert view.bar(node).is_disabled()
     assert view.preview(node).locator(".di-play").is_disabled()
 
 
+@pytest.mark.plain_dom
 def test_frames_that_are_gone_are_said_to_be_and_made_again(view):
     node = opened_whole(view, shift=0.4 + 0.01 * view.vue)  # nobody else's files
     workflow = view.workflow()

@@ -7,6 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
 from comfy_host import Node
 from comfy_view import View, colors
 from PIL import Image
@@ -146,6 +147,7 @@ def saved(view: View, node: Node, name: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
+@pytest.mark.plain_dom
 def test_saving(view):
     node = opened(view)
     view.bar(node).focus()
@@ -176,6 +178,7 @@ GONE = (
 )
 
 
+@pytest.mark.plain_dom
 def test_a_failure_to_save_is_said(view):
     node = opened_whole(view, shift=0.3 + 0.01 * view.vue)  # nobody else's files
     folder = view.evaluate("(id) => find(id).properties.frames", node.id)
@@ -188,6 +191,7 @@ def test_a_failure_to_save_is_said(view):
         view.forgive("404 (Not Found)")
 
 
+@pytest.mark.plain_dom
 def test_keys_in_the_menu(view):
     node = opened(view)
     button = view.preview(node).get_by_role("button", name="Save")

@@ -23,6 +23,7 @@ def slow_demo(delay: float) -> tuple[Graph, Node]:
     return graph, demo.bisector(model=slow[0], steps=6, max_batch=1, seed=next(SEEDS))
 
 
+@pytest.mark.plain_dom
 def test_frames_appear_while_it_works_and_stay_when_it_is_stopped(view):
     graph, node = slow_demo(0.3)
     view.open(graph, show=node)

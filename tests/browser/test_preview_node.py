@@ -216,6 +216,7 @@ def test_in_a_subgraph(view):
     shows(view, place, 0)
 
 
+@pytest.mark.plain_dom
 def test_two_sliders_mind_their_own_frames(view):
     graph, first = colored()
     second = graph.add("InterpolationPreview", images=["1", 0])
@@ -229,6 +230,7 @@ def test_two_sliders_mind_their_own_frames(view):
     shows(view, second, 0)
 
 
+@pytest.mark.plain_dom
 def test_what_is_on_the_screen_is_kept_while_another_tab_runs(view):
     """The server keeps a node's last runs, and what a page shows beyond them."""
     graph, node = colored(shift=0.25 + 0.001 * view.vue)
@@ -285,6 +287,7 @@ def a_copy(view: View) -> dict[str, Any]:
     return {**view.workflow(), "id": str(uuid.uuid4())}
 
 
+@pytest.mark.plain_dom
 def test_a_copy_of_a_workflow_shows_what_the_server_has_in_its_cache(view):
     graph, node = colored(shift=0.05)
     view.open(graph, show=node)

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 from comfy_host import CHECKOUT
 from comfy_view import View
 from PIL import Image
@@ -33,6 +34,7 @@ _PIXELS = """async (canvas) => {
 }"""
 
 
+@pytest.mark.tour
 def test_the_demo_from_its_template_to_another_pick(view: View):
     demo = Demo.from_template(view)
     first = demo.run()

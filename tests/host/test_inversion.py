@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 import torch
-from comfy_host import Graph, Node
+from comfy_host import Graph, Message, Node
 from demo_graphs import INVERT, Demo
 from safetensors import safe_open
 from tiny_graphs import KINDS, sample
@@ -104,13 +101,13 @@ def test_a_cancel_ends_it(server):
     learned = demo.invert(steps=5000, seed=77)
     demo.graph.add("TestTensor", any=learned[0], name="rows")
 
-    def cancel() -> None:
-        time.sleep(4)
-        server.interrupt()
+    def cancel(message: Message) -> None:
+        if message["type"] == "progress" and message["data"]["value"] == 2:
+            server.interrupt()
 
-    threading.Thread(target=cancel).start()
-    run = server.run(demo.graph.prompt)
-    assert run.interrupted and run.seconds < 30
+    run = server.run(demo.graph.prompt, on_message=cancel)
+    steps = [message["data"]["value"] for message in run.messages if message["type"] == "progress"]
+    assert run.interrupted and max(steps) < 100
     # and the model can still be used, and learned on
     demo = Demo(Graph())
     demo.graph.add("TestTensor", any=demo.invert(steps=1)[0], name="rows")

@@ -1,17 +1,29 @@
-"""How much memory a path of many frames takes in a real ComfyUI."""
+"""What a real ComfyUI holds of a path of many frames, where it keeps nothing for the next run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import comfy_host
 import pytest
-from comfy_host import Server
+from comfy_host import Graph, Server
+from demo_graphs import Demo, run_with
 from tiny_graphs import Tiny
 
 SIDE, GAP = 512, 63
 FRAMES = (GAP + 2) * SIDE * SIDE * 3 * 4
 """Bytes of all frames as an IMAGE."""
+
+
+@pytest.fixture(scope="module")
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server without a cache, which would hold some frames, within its budget."""
+    if reason := comfy_host.why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("forgetful")
+    with Server(comfy_host.find_host(), folder, arguments=["--cache-none"]) as server:
+        yield server
 
 
 def make(server: Server, frames_per_gap: int) -> None:
@@ -26,12 +38,23 @@ def make(server: Server, frames_per_gap: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux tells what was held")
-def test_a_run_holds_one_copy_of_its_frames(tmp_path):
-    """Without a cache, which holds some of them for the next run, within its budget."""
-    if reason := comfy_host.why_not():
-        pytest.skip(reason)
-    with Server(comfy_host.find_host(), tmp_path, arguments=["--cache-none"]) as server:
-        make(server, 1)
-        before = server.peak_memory
-        make(server, GAP)
-        assert 0.9 * FRAMES < server.peak_memory - before < 1.5 * FRAMES
+def test_a_run_holds_one_copy_of_its_frames(forgetful):
+    make(forgetful, 1)
+    before = forgetful.peak_memory
+    make(forgetful, GAP)
+    assert 0.9 * FRAMES < forgetful.peak_memory - before < 1.5 * FRAMES
+
+
+def test_no_frames_are_held_for_the_next_run(forgetful):
+    demo = Demo(Graph())
+    count = demo.graph.add("TestCount", model=demo.model, name="none", delay=0.0)
+    bisector, found, calls = demo.bisector(model=count[0]), [], []
+    for _ in range(2):
+        run, given = run_with(forgetful, demo.graph, frames=bisector[0])
+        [record] = run.outputs[bisector.id]["interpolation"]
+        assert "--cache-none" in record["failure"]
+        found.append(given["frames"])
+        # the counter starts again with its node, too
+        calls.append(forgetful.calls("none"))
+    assert calls[0] == calls[1] > 0
+    assert (found[0] - found[1]).abs().max() < 1e-5
