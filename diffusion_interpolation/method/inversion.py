@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..models.contract import LearnableModel, PromptEmbeddings, move, stack
+from ..models.contract import LearnableModel
 from ..models.memory import Batches, out_of_memory
+from ..models.prompts import KeyframePrompts, PromptEmbeddings, Prompts, can_stack, move, stack
 from ..settings import InversionSettings
 from .augmentation import augment
 from .gradient_scale import GradientScale
@@ -39,12 +40,13 @@ class NoGradientError(ValueError):
 
 @dataclass(frozen=True)
 class Inversion:
-    """Learned conditioning: `positive` has one row for each keyframe, `negative` has one row.
+    """Learned conditioning: `positive` has a row for each keyframe, in one part or several.
 
-    `losses` is the loss on a fixed evaluation batch by step; the lowest one is kept.
+    `negative` has one row. `losses` is the loss on a fixed evaluation batch by step; the lowest one
+    is kept.
     """
 
-    positive: PromptEmbeddings
+    positive: PromptEmbeddings | KeyframePrompts
     negative: PromptEmbeddings
     losses: dict[int, float]
 
@@ -56,7 +58,7 @@ class Inverter:
         self,
         model: LearnableModel,
         pictures: Tensor,
-        positive: PromptEmbeddings,
+        positive: PromptEmbeddings | KeyframePrompts,
         negative: PromptEmbeddings,
         settings: InversionSettings,
         clean: Tensor | None = None,
@@ -65,8 +67,9 @@ class Inverter:
         self.model, self.settings = model, settings
         self.count = len(pictures)
         like = torch.empty(0, device=model.device)
-        self.positive = _parameters(move(positive, like).rows(range(self.count)))
+        self.positive = _parameters(move(_for_each(positive, self.count), like))
         self.negative = _parameters(move(negative, like).rows([0]))
+        self.sources = [(p, row) for p in self.positive.parts for row in range(len(p))]
         self.norms = [tensor.detach().norm(dim=-1, keepdim=True) for tensor in self._tensors()]
         self.generator = torch.Generator().manual_seed(settings.seed)
         clean = model.encode(pictures) if clean is None else clean
@@ -77,7 +80,8 @@ class Inverter:
         if fitting is None:
             fits = max(1, model.max_batch // halves)
         else:
-            fits = fitting(self.clean.shape, self.positive, halves)
+            longest = max(self.positive.parts, key=lambda part: part.embeddings.shape[1])
+            fits = fitting(self.clean.shape, longest, halves)
         # both halves of guidance go in one forward pass, or one after the other as a last resort
         self.batches, self.apart = Batches(max(1, fits)), fits == 0 and self.guided
         self.scale, self.checked = GradientScale(), False
@@ -107,11 +111,11 @@ class Inverter:
     def loss(self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int]) -> Tensor:
         """`|| eps_hat - noise ||^2` per element, `(n,)`, for latents `(n, c, h', w')`.
 
-        The latents are of the keyframes `rows`, noised at `places`. `eps_hat` is guided unless the
-        settings say otherwise.
+        The latents are of the keyframes `rows`, all of one part, noised at `places`. `eps_hat` is
+        guided unless the settings say otherwise.
         """
         noisy, denoise = self._noisy(latents, noise, places)
-        positive = self.positive.rows(rows)
+        positive = self._positive(rows)
         if self.guided:
             under_negative, under_positive = self._halves(noisy, denoise, positive)
             predicted = under_negative + self.settings.cfg * (under_positive - under_negative)
@@ -119,18 +123,29 @@ class Inverter:
             predicted = self.model.predict_noise(noisy, denoise, positive)
         return (predicted - noise).square().mean((1, 2, 3))
 
+    def _positive(self, keyframes: list[int]) -> PromptEmbeddings:
+        """A row for each of `keyframes`, all of one part; one row where the part has no other."""
+        part, _ = self.sources[keyframes[0]]
+        return part.rows([self.sources[keyframe][1] for keyframe in keyframes])
+
+    def _by_part(self, keyframes: list[int]) -> list[list[int]]:
+        """The places in `keyframes`, in groups of one part."""
+        groups: dict[int, list[int]] = {}
+        for place, keyframe in enumerate(keyframes):
+            groups.setdefault(id(self.sources[keyframe][0]), []).append(place)
+        return list(groups.values())
+
     def _halves(
         self, noisy: Tensor, denoise: Tensor, positive: PromptEmbeddings
     ) -> tuple[Tensor, Tensor]:
         """Return the noise under the negative prompt and under `positive`.
 
-        It takes one pass where both have the same length.
+        It takes one pass where both can be stacked.
         """
-        count, predict = len(noisy), self.model.predict_noise
-        negative = self.negative.rows([0] * count)
-        if self.apart or negative.embeddings.shape != positive.embeddings.shape:
+        count, predict, negative = len(noisy), self.model.predict_noise, self.negative
+        if self.apart or not can_stack(negative, positive):
             return predict(noisy, denoise, negative, count), predict(noisy, denoise, positive)
-        both = stack([negative, positive])
+        both = stack([negative.repeated(count), positive.repeated(count)])
         under_negative, under_positive = predict(
             noisy.repeat(2, 1, 1, 1), denoise.repeat(2), both, count
         ).chunk(2)
@@ -163,7 +178,7 @@ class Inverter:
             self._add(found)
             return torch.zeros(len(part))
 
-        self._descend(descend, len(rows))
+        self._descend(descend, self._by_part(rows))
         self._check_gradients()
         if self.scale.overflowed(tensor.grad for tensor in self._tensors()):
             return
@@ -171,11 +186,11 @@ class Inverter:
         if s.hold_norms:
             self._restore_norms()
 
-    def _descend(self, work: Callable[[list[int]], Tensor], count: int) -> None:
+    def _descend(self, work: Callable[[list[int]], Tensor], groups: list[list[int]]) -> None:
         """Find all gradients; the halves of guidance go one after the other if they have to."""
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            self.batches.run(work, count)
+            self.batches.run_groups(work, groups)
         except RuntimeError as error:
             if self.apart or not self.guided or not out_of_memory(error):
                 raise
@@ -187,7 +202,7 @@ class Inverter:
         )
         torch.cuda.empty_cache()
         self.optimizer.zero_grad(set_to_none=True)
-        self.batches.run(work, count)
+        self.batches.run_groups(work, groups)
 
     def _gradients(
         self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int], count: int
@@ -204,7 +219,7 @@ class Inverter:
         """
         cfg, predict = self.settings.cfg, self.model.predict_noise
         noisy, denoise = self._noisy(latents, noise, places)
-        positive, negative = self.positive.rows(rows), self.negative.rows([0] * len(rows))
+        positive, negative = self._positive(rows), self.negative
         with torch.no_grad():
             under_negative = predict(noisy, denoise, negative, len(rows))
         under_positive = predict(noisy, denoise, positive)
@@ -215,7 +230,7 @@ class Inverter:
         under_negative = predict(noisy, denoise, negative, len(rows))
         return found + self._of((under_negative * (1 - cfg) * slope).sum(), self.negative)
 
-    def _of(self, loss: Tensor, *texts: PromptEmbeddings) -> list[Tensor | None]:
+    def _of(self, loss: Tensor, *texts: PromptEmbeddings | KeyframePrompts) -> list[Tensor | None]:
         """The gradients of what is learned, or of some of it, times the scale."""
         texts = texts or (self.positive, self.negative)
         tensors = [tensor for text in texts for tensor in _tensors(text)]
@@ -236,10 +251,10 @@ class Inverter:
         if self.checked:
             return
         self.checked = True
-        named = {"positive prompt": self.positive}
+        named = [("positive prompt", part) for part in self.positive.parts]
         if self.guided:
-            named["negative prompt"] = self.negative
-        for name, text in named.items():
+            named.append(("negative prompt", self.negative))
+        for name, text in named:
             if text.embeddings.grad is None or not text.embeddings.grad.any():
                 raise NoGradientError(name)
 
@@ -262,9 +277,10 @@ class Inverter:
             latents = self.clean[list(rows)]
             return self.loss(latents, torch.stack(noise).to(latents), places, list(rows))
 
-        return self.batches.run(losses, len(cases)).mean().item()
+        groups = self._by_part([row for row, _ in cases])
+        return self.batches.run_groups(losses, groups).mean().item()
 
-    def snapshot(self) -> tuple[PromptEmbeddings, PromptEmbeddings]:
+    def snapshot(self) -> tuple[PromptEmbeddings | KeyframePrompts, PromptEmbeddings]:
         """Copies of the positive and negative conditioning as they are now."""
         return tuple(
             text.map(lambda t: t.detach().clone()) for text in (self.positive, self.negative)
@@ -274,7 +290,7 @@ class Inverter:
 def invert(
     model: LearnableModel,
     pictures: Tensor,
-    positive: PromptEmbeddings,
+    positive: PromptEmbeddings | KeyframePrompts,
     negative: PromptEmbeddings,
     settings: InversionSettings | None = None,
     on_step: Callable[[int, float], None] | None = None,
@@ -283,8 +299,9 @@ def invert(
 ) -> Inversion:
     """Learn the conditioning of all keyframes `(N, 3, h, w)` in 0..1 together.
 
-    `positive` has N rows or one, `negative` one. `on_step(step, loss)` is called after every step
-    with the latest loss of the fixed evaluation batch; what it raises ends the optimisation.
+    `positive` has N rows, in one part or several, or one; `negative` has one. `on_step(step, loss)`
+    is called after every step with the latest loss of the fixed evaluation batch; what it raises
+    ends the optimisation.
     `latents` are those of the pictures, where they are known already. Without `fitting` a step
     takes the model's batch, in which each latent counts once for each half of guidance. 0 steps
     give the prompts back, without a loss. Raises `ValueError` for settings out of range and for a
@@ -295,7 +312,7 @@ def invert(
     settings.check()
     _check_rows(len(pictures), positive)
     if not settings.steps:
-        return Inversion(positive.rows(range(len(pictures))), negative.rows([0]), {})
+        return Inversion(_for_each(positive, len(pictures)), negative.rows([0]), {})
     with torch.enable_grad():
         inverter = Inverter(model, pictures, positive, negative, settings, latents, fitting)
         return _learn(inverter, on_step)
@@ -331,16 +348,23 @@ def _finite(loss: float, step: int) -> float:
     return loss
 
 
-def _check_rows(pictures: int, positive: PromptEmbeddings) -> None:
+def _check_rows(pictures: int, positive: PromptEmbeddings | KeyframePrompts) -> None:
     if len(positive) not in (1, pictures):
         raise ValueError(
             f"positive: got {len(positive)} rows for {pictures} keyframes, needs 1 or {pictures}"
         )
 
 
-def _tensors(text: PromptEmbeddings) -> list[Tensor]:
-    return [text.embeddings] if text.pooled is None else [text.embeddings, text.pooled]
+def _for_each(
+    positive: PromptEmbeddings | KeyframePrompts, count: int
+) -> PromptEmbeddings | KeyframePrompts:
+    """The prompts of `count` keyframes, with a row for each."""
+    return positive if len(positive) == count else positive.parts[0].repeated(count)
 
 
-def _parameters(text: PromptEmbeddings) -> PromptEmbeddings:
+def _tensors(text: PromptEmbeddings | KeyframePrompts) -> list[Tensor]:
+    return [tensor for part in text.parts for tensor in part.tensors()]
+
+
+def _parameters(text: Prompts) -> Prompts:
     return text.map(lambda tensor: tensor.detach().clone().requires_grad_(True))

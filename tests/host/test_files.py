@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from diffusion_interpolation.command.cli import main
 from diffusion_interpolation.method.inversion import Inversion
 from diffusion_interpolation.models.conditioning_file import MadeFor, load_inversion, save_inversion
-from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.poses.format import write_poses
 
 TINY_CLIP = {
