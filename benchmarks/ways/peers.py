@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_interpolation.method.blend import slerp
-from diffusion_interpolation.method.path import draw_noise
+from diffusion_interpolation.method.noise import draw_noise
 
 from .attention import averaged, fused, hooked, outer
 from .inversion import Ladder, Predict
