@@ -12,7 +12,16 @@ from torch import Tensor
 
 from ..models.contract import LearnableModel
 from ..models.memory import Batches, out_of_memory
-from ..models.prompts import KeyframePrompts, PromptEmbeddings, Prompts, can_stack, move, stack
+from ..models.prompts import (
+    KeyframePrompts,
+    PromptEmbeddings,
+    Prompts,
+    by_part,
+    can_stack,
+    move,
+    of_keyframes,
+    stack,
+)
 from ..settings import InversionSettings
 from .augmentation import augment
 from .gradient_scale import GradientScale
@@ -69,7 +78,6 @@ class Inverter:
         like = torch.empty(0, device=model.device)
         self.positive = _parameters(move(_for_each(positive, self.count), like))
         self.negative = _parameters(move(negative, like).rows([0]))
-        self.sources = [(p, row) for p in self.positive.parts for row in range(len(p))]
         self.norms = [tensor.detach().norm(dim=-1, keepdim=True) for tensor in self._tensors()]
         self.generator = torch.Generator().manual_seed(settings.seed)
         clean = model.encode(pictures) if clean is None else clean
@@ -88,7 +96,7 @@ class Inverter:
         self.optimizer = torch.optim.Adam(self._tensors(), lr=settings.learning_rate)
 
     def _tensors(self) -> list[Tensor]:
-        return [*_tensors(self.positive), *_tensors(self.negative)]
+        return [*self.positive.tensors(), *self.negative.tensors()]
 
     def _augmented(self, pictures: Tensor) -> list[Tensor]:
         """Latents of augmented pictures, made once, because the autoencoder is slow."""
@@ -115,25 +123,13 @@ class Inverter:
         guided unless the settings say otherwise.
         """
         noisy, denoise = self._noisy(latents, noise, places)
-        positive = self._positive(rows)
+        positive = of_keyframes(self.positive, rows)
         if self.guided:
             under_negative, under_positive = self._halves(noisy, denoise, positive)
             predicted = under_negative + self.settings.cfg * (under_positive - under_negative)
         else:
             predicted = self.model.predict_noise(noisy, denoise, positive)
         return (predicted - noise).square().mean((1, 2, 3))
-
-    def _positive(self, keyframes: list[int]) -> PromptEmbeddings:
-        """A row for each of `keyframes`, all of one part; one row where the part has no other."""
-        part, _ = self.sources[keyframes[0]]
-        return part.rows([self.sources[keyframe][1] for keyframe in keyframes])
-
-    def _by_part(self, keyframes: list[int]) -> list[list[int]]:
-        """The places in `keyframes`, in groups of one part."""
-        groups: dict[int, list[int]] = {}
-        for place, keyframe in enumerate(keyframes):
-            groups.setdefault(id(self.sources[keyframe][0]), []).append(place)
-        return list(groups.values())
 
     def _halves(
         self, noisy: Tensor, denoise: Tensor, positive: PromptEmbeddings
@@ -178,7 +174,7 @@ class Inverter:
             self._add(found)
             return torch.zeros(len(part))
 
-        self._descend(descend, self._by_part(rows))
+        self._descend(descend, by_part(self.positive, rows))
         self._check_gradients()
         if self.scale.overflowed(tensor.grad for tensor in self._tensors()):
             return
@@ -219,7 +215,7 @@ class Inverter:
         """
         cfg, predict = self.settings.cfg, self.model.predict_noise
         noisy, denoise = self._noisy(latents, noise, places)
-        positive, negative = self._positive(rows), self.negative
+        positive, negative = of_keyframes(self.positive, rows), self.negative
         with torch.no_grad():
             under_negative = predict(noisy, denoise, negative, len(rows))
         under_positive = predict(noisy, denoise, positive)
@@ -233,7 +229,7 @@ class Inverter:
     def _of(self, loss: Tensor, *texts: PromptEmbeddings | KeyframePrompts) -> list[Tensor | None]:
         """The gradients of what is learned, or of some of it, times the scale."""
         texts = texts or (self.positive, self.negative)
-        tensors = [tensor for text in texts for tensor in _tensors(text)]
+        tensors = [tensor for text in texts for tensor in text.tensors()]
         if not loss.requires_grad:
             what = "positive prompt" if texts[0] is self.positive else "negative prompt"
             raise NoGradientError(what)
@@ -277,7 +273,7 @@ class Inverter:
             latents = self.clean[list(rows)]
             return self.loss(latents, torch.stack(noise).to(latents), places, list(rows))
 
-        groups = self._by_part([row for row, _ in cases])
+        groups = by_part(self.positive, [row for row, _ in cases])
         return self.batches.run_groups(losses, groups).mean().item()
 
     def snapshot(self) -> tuple[PromptEmbeddings | KeyframePrompts, PromptEmbeddings]:
@@ -360,10 +356,6 @@ def _for_each(
 ) -> PromptEmbeddings | KeyframePrompts:
     """The prompts of `count` keyframes, with a row for each."""
     return positive if len(positive) == count else positive.parts[0].repeated(count)
-
-
-def _tensors(text: PromptEmbeddings | KeyframePrompts) -> list[Tensor]:
-    return [tensor for part in text.parts for tensor in part.tensors()]
 
 
 def _parameters(text: Prompts) -> Prompts:

@@ -95,6 +95,10 @@ class KeyframePrompts:
         """Return the same prompts with `change` applied to the extras of each part."""
         return KeyframePrompts(tuple(part.map_extras(change) for part in self.parts))
 
+    def tensors(self) -> list[Tensor]:
+        """The tensors of all parts."""
+        return [tensor for part in self.parts for tensor in part.tensors()]
+
     def starts(self) -> list[int]:
         """The first keyframe of each part."""
         return list(accumulate(map(len, self.parts[:-1]), initial=0))
@@ -162,6 +166,34 @@ def can_stack(one: PromptEmbeddings, other: PromptEmbeddings) -> bool:
     """Whether two prompts are alike in all but their numbers: shapes and extras."""
     shapes = [[tensor.shape[1:] for tensor in text.tensors()] for text in (one, other)]
     return shapes[0] == shapes[1] and one.extras is other.extras
+
+
+def by_part(
+    prompts: PromptEmbeddings | KeyframePrompts, keyframes: Sequence[int]
+) -> list[list[int]]:
+    """Return the places in `keyframes`, in groups of those whose prompts are of one part."""
+    groups: dict[int, list[int]] = {}
+    for place, keyframe in enumerate(keyframes):
+        groups.setdefault(_located(prompts)[keyframe][0], []).append(place)
+    return list(groups.values())
+
+
+def of_keyframes(
+    prompts: PromptEmbeddings | KeyframePrompts, keyframes: Sequence[int]
+) -> PromptEmbeddings:
+    """Return a row for each of `keyframes`, whose prompts are of one part.
+
+    If the part has one row, it stays one row.
+    """
+    located = _located(prompts)
+    part, _ = located[keyframes[0]]
+    return prompts.parts[part].rows([located[keyframe][1] for keyframe in keyframes])
+
+
+def _located(prompts: PromptEmbeddings | KeyframePrompts) -> list[tuple[int, int]]:
+    """The number of the part of each keyframe, and its row there."""
+    numbered = enumerate(prompts.parts)
+    return [(number, row) for number, part in numbered for row in range(len(part))]
 
 
 def stack(texts: Sequence[PromptEmbeddings]) -> PromptEmbeddings:
