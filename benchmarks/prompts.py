@@ -27,7 +27,7 @@ from ways.registry import EMBEDDED_DEFAULTS, Made
 from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.models.prompts import KeyframePrompts, PromptEmbeddings
+from diffusion_interpolation.models.prompts import KeyframePrompts, Prompts
 from diffusion_interpolation.settings import SamplingSettings
 
 FIGURES = ("realism", "joints", "colours", "limbs", "PPL", "step next to inputs")
@@ -43,7 +43,7 @@ class PromptBench(Bench):
         negative = self.model(way.steps).encode_text([EMBEDDED_DEFAULTS["negative_prompt"]])
         return Guide(self._positive(way, pairs), negative, way.cfg)
 
-    def _positive(self, way: Way, pairs: Tensor) -> PromptEmbeddings | KeyframePrompts:
+    def _positive(self, way: Way, pairs: Tensor) -> Prompts:
         encode, captions = self.model(way.steps).encode_text, world.captions(pairs)
         if self.mix == "one prompt":
             return encode(EMBEDDED_DEFAULTS["prompt"])

@@ -16,7 +16,10 @@ from ..diffusion_interpolation.models.conditioning_file import (
     load_inversion,
     save_inversion,
 )
-from ..diffusion_interpolation.models.prompts import KeyframePrompts, PromptEmbeddings, Prompts
+from ..diffusion_interpolation.models.prompts import (
+    AnyPrompts,
+    Prompts,
+)
 from .comfy.conditioning import read_conditioning, write_conditioning
 from .model_files import file_state, loadable
 from .types import CATEGORY, INVERSION_KEY
@@ -124,7 +127,7 @@ class LoadInversion(io.ComfyNode):
         )
 
 
-def _savable(text: Prompts) -> Prompts:
+def _savable(text: AnyPrompts) -> AnyPrompts:
     """The prompts with those of their extras that a file can hold: sizes, guidance, other texts."""
 
     def change(extras: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +138,7 @@ def _savable(text: Prompts) -> Prompts:
     return text.map_extras(change)
 
 
-def _left_out(name: str, text: PromptEmbeddings | KeyframePrompts) -> list[str]:
+def _left_out(name: str, text: Prompts) -> list[str]:
     """A line, which is logged too, that names what is not in the file; none where all is."""
     pairs = zip(text.parts, _savable(text).parts, strict=True)
     lost = {key for part, kept in pairs for key in part.extras.keys() - kept.extras.keys()}

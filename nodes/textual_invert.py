@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..diffusion_interpolation.method.guide import Guide
 from ..diffusion_interpolation.method.inversion import Inversion, invert
-from ..diffusion_interpolation.models.prompts import KeyframePrompts, PromptEmbeddings
+from ..diffusion_interpolation.models.prompts import PromptEmbeddings, Prompts
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import SIZE, line_plot
 from ..diffusion_interpolation.settings import InversionSettings
@@ -145,9 +145,7 @@ def _invert(
     return replace(learned, negative=replace(learned.negative, extras=guide.negative.extras))
 
 
-def _sharing(
-    negative: PromptEmbeddings, positive: PromptEmbeddings | KeyframePrompts
-) -> PromptEmbeddings:
+def _sharing(negative: PromptEmbeddings, positive: Prompts) -> PromptEmbeddings:
     """`negative` with the extras of `positive`, if learning sees the same in both.
 
     Then both halves of guidance can go in one batch.

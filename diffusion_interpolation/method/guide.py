@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models.contract import Guidance, LatentDiffusionModel
-from ..models.prompts import KeyframePrompts, PromptEmbeddings, move
+from ..models.prompts import PromptEmbeddings, Prompts, move
 from ..pictures import Placement
 from ..poses.motion import Motion, pose_at
 from ..poses.pose import Pose, draw_batch
@@ -27,7 +27,7 @@ class Guide:
     `strength_at_keyframes` to `strength_half_way` and back in every gap (method, step 3).
     """
 
-    positive: PromptEmbeddings | KeyframePrompts
+    positive: Prompts
     negative: PromptEmbeddings
     cfg: float = 7.5
     poses: Sequence[list[Pose]] | None = None

@@ -13,11 +13,12 @@ from torch import Tensor
 from ..models.contract import LearnableModel
 from ..models.memory import Batches, out_of_memory
 from ..models.prompts import (
-    KeyframePrompts,
     PromptEmbeddings,
     Prompts,
     by_part,
     can_stack,
+    check_keyframes,
+    for_keyframes,
     move,
     of_keyframes,
     stack,
@@ -55,7 +56,7 @@ class Inversion:
     is kept.
     """
 
-    positive: PromptEmbeddings | KeyframePrompts
+    positive: Prompts
     negative: PromptEmbeddings
     losses: dict[int, float]
 
@@ -67,7 +68,7 @@ class Inverter:
         self,
         model: LearnableModel,
         pictures: Tensor,
-        positive: PromptEmbeddings | KeyframePrompts,
+        positive: Prompts,
         negative: PromptEmbeddings,
         settings: InversionSettings,
         clean: Tensor | None = None,
@@ -76,8 +77,8 @@ class Inverter:
         self.model, self.settings = model, settings
         self.count = len(pictures)
         like = torch.empty(0, device=model.device)
-        self.positive = _parameters(move(_for_each(positive, self.count), like))
-        self.negative = _parameters(move(negative, like).rows([0]))
+        self.positive = move(for_keyframes(positive, self.count), like).map(_parameter)
+        self.negative = move(negative, like).rows([0]).map(_parameter)
         self.norms = [tensor.detach().norm(dim=-1, keepdim=True) for tensor in self._tensors()]
         self.generator = torch.Generator().manual_seed(settings.seed)
         clean = model.encode(pictures) if clean is None else clean
@@ -226,7 +227,7 @@ class Inverter:
         under_negative = predict(noisy, denoise, negative, len(rows))
         return found + self._of((under_negative * (1 - cfg) * slope).sum(), self.negative)
 
-    def _of(self, loss: Tensor, *texts: PromptEmbeddings | KeyframePrompts) -> list[Tensor | None]:
+    def _of(self, loss: Tensor, *texts: Prompts) -> list[Tensor | None]:
         """The gradients of what is learned, or of some of it, times the scale."""
         texts = texts or (self.positive, self.negative)
         tensors = [tensor for text in texts for tensor in text.tensors()]
@@ -276,7 +277,7 @@ class Inverter:
         groups = by_part(self.positive, [row for row, _ in cases])
         return self.batches.run_groups(losses, groups).mean().item()
 
-    def snapshot(self) -> tuple[PromptEmbeddings | KeyframePrompts, PromptEmbeddings]:
+    def snapshot(self) -> tuple[Prompts, PromptEmbeddings]:
         """Copies of the positive and negative conditioning as they are now."""
         return tuple(
             text.map(lambda t: t.detach().clone()) for text in (self.positive, self.negative)
@@ -286,7 +287,7 @@ class Inverter:
 def invert(
     model: LearnableModel,
     pictures: Tensor,
-    positive: PromptEmbeddings | KeyframePrompts,
+    positive: Prompts,
     negative: PromptEmbeddings,
     settings: InversionSettings | None = None,
     on_step: Callable[[int, float], None] | None = None,
@@ -306,9 +307,9 @@ def invert(
     """
     settings = settings or InversionSettings()
     settings.check()
-    _check_rows(len(pictures), positive)
+    check_keyframes(positive, len(pictures))
     if not settings.steps:
-        return Inversion(_for_each(positive, len(pictures)), negative.rows([0]), {})
+        return Inversion(for_keyframes(positive, len(pictures)), negative.rows([0]), {})
     with torch.enable_grad():
         inverter = Inverter(model, pictures, positive, negative, settings, latents, fitting)
         return _learn(inverter, on_step)
@@ -344,19 +345,5 @@ def _finite(loss: float, step: int) -> float:
     return loss
 
 
-def _check_rows(pictures: int, positive: PromptEmbeddings | KeyframePrompts) -> None:
-    if len(positive) not in (1, pictures):
-        raise ValueError(
-            f"positive: got {len(positive)} rows for {pictures} keyframes, needs 1 or {pictures}"
-        )
-
-
-def _for_each(
-    positive: PromptEmbeddings | KeyframePrompts, count: int
-) -> PromptEmbeddings | KeyframePrompts:
-    """The prompts of `count` keyframes, with a row for each."""
-    return positive if len(positive) == count else positive.parts[0].repeated(count)
-
-
-def _parameters(text: Prompts) -> Prompts:
-    return text.map(lambda tensor: tensor.detach().clone().requires_grad_(True))
+def _parameter(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..files import write_whole
 from ..method.inversion import Inversion
-from .prompts import KeyframePrompts, PromptEmbeddings
+from .prompts import KeyframePrompts, PromptEmbeddings, Prompts
 
 HALVES = ("positive", "negative")
 _TENSOR = "tensor "
@@ -91,9 +91,7 @@ def load_inversion(file: Path) -> tuple[Inversion, MadeFor]:
     return Inversion(*texts, losses), made_for
 
 
-def _read_prompts(
-    half: str, extras: Any, tensors: Mapping[str, Tensor]
-) -> PromptEmbeddings | KeyframePrompts:
+def _read_prompts(half: str, extras: Any, tensors: Mapping[str, Tensor]) -> Prompts:
     """The prompts of a half of guidance; `extras` is a list with an item for each of its parts."""
     parts = []
     # there was one part once, whose extras were no list

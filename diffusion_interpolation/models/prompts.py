@@ -150,7 +150,10 @@ class PromptMix:
         return list(groups.values())
 
 
-Prompts = TypeVar("Prompts", PromptEmbeddings, KeyframePrompts)
+Prompts = PromptEmbeddings | KeyframePrompts
+"""Prompts of keyframes: one for all of them, or a row for each."""
+
+AnyPrompts = TypeVar("AnyPrompts", PromptEmbeddings, KeyframePrompts)
 
 
 def check_positions(positions: Sequence[float], rows: int) -> None:
@@ -168,9 +171,7 @@ def can_stack(one: PromptEmbeddings, other: PromptEmbeddings) -> bool:
     return shapes[0] == shapes[1] and one.extras is other.extras
 
 
-def by_part(
-    prompts: PromptEmbeddings | KeyframePrompts, keyframes: Sequence[int]
-) -> list[list[int]]:
+def by_part(prompts: Prompts, keyframes: Sequence[int]) -> list[list[int]]:
     """Return the places in `keyframes`, in groups of those whose prompts are of one part."""
     groups: dict[int, list[int]] = {}
     for place, keyframe in enumerate(keyframes):
@@ -178,9 +179,7 @@ def by_part(
     return list(groups.values())
 
 
-def of_keyframes(
-    prompts: PromptEmbeddings | KeyframePrompts, keyframes: Sequence[int]
-) -> PromptEmbeddings:
+def of_keyframes(prompts: Prompts, keyframes: Sequence[int]) -> PromptEmbeddings:
     """Return a row for each of `keyframes`, whose prompts are of one part.
 
     If the part has one row, it stays one row.
@@ -190,10 +189,23 @@ def of_keyframes(
     return prompts.parts[part].rows([located[keyframe][1] for keyframe in keyframes])
 
 
-def _located(prompts: PromptEmbeddings | KeyframePrompts) -> list[tuple[int, int]]:
+def _located(prompts: Prompts) -> list[tuple[int, int]]:
     """The number of the part of each keyframe, and its row there."""
     numbered = enumerate(prompts.parts)
     return [(number, row) for number, part in numbered for row in range(len(part))]
+
+
+def check_keyframes(prompts: Prompts, count: int) -> None:
+    """Raise `ValueError` unless positive prompts have a row for each of `count` keyframes, or one."""
+    if len(prompts) not in (1, count):
+        raise ValueError(
+            f"positive: got {len(prompts)} rows for {count} keyframes, needs 1 or {count}"
+        )
+
+
+def for_keyframes(prompts: Prompts, count: int) -> Prompts:
+    """Return the prompts of `count` keyframes, with a row for each."""
+    return prompts if len(prompts) == count else prompts.parts[0].repeated(count)
 
 
 def stack(texts: Sequence[PromptEmbeddings]) -> PromptEmbeddings:
@@ -209,6 +221,6 @@ def stack(texts: Sequence[PromptEmbeddings]) -> PromptEmbeddings:
     )
 
 
-def move(text: Prompts, like: Tensor) -> Prompts:
+def move(text: AnyPrompts, like: Tensor) -> AnyPrompts:
     """Return `text` on the device and in the type of `like`."""
     return text.map(lambda tensor: tensor.to(like))

@@ -22,6 +22,7 @@ from ...diffusion_interpolation.fingerprint import fingerprint
 from ...diffusion_interpolation.models.prompts import (
     KeyframePrompts,
     PromptEmbeddings,
+    Prompts,
     check_positions,
     stack,
 )
@@ -48,7 +49,7 @@ Change = Callable[[str, Tensor], Tensor]
 Conditioning = list[list[Any]]
 
 
-def read_conditioning(name: str, conditioning: Conditioning) -> PromptEmbeddings | KeyframePrompts:
+def read_conditioning(name: str, conditioning: Conditioning) -> Prompts:
     """The prompts of a CONDITIONING, with all else that it holds as their extras.
 
     One entry has a row for each keyframe, or one for all of them. Several entries are those that
@@ -67,7 +68,7 @@ def read_conditioning(name: str, conditioning: Conditioning) -> PromptEmbeddings
     return prompts
 
 
-def write_conditioning(text: PromptEmbeddings | KeyframePrompts) -> Conditioning:
+def write_conditioning(text: Prompts) -> Conditioning:
     """A CONDITIONING with an entry for each part of `text`.
 
     The rows of the entries, one after the other, are those of the keyframes. Of several entries
@@ -98,7 +99,7 @@ def mixed(rest: dict[str, Any], weights: Tensor, grid: Sequence[int]) -> dict[st
     return {**resolved[0], "mask": mask * resolved[0].get("mask", 1.0)}
 
 
-def joined(texts: Sequence[PromptEmbeddings]) -> PromptEmbeddings | KeyframePrompts:
+def joined(texts: Sequence[PromptEmbeddings]) -> Prompts:
     """The prompts of keyframes, one after the other, in as few parts as they can share."""
     parts: list[PromptEmbeddings] = []
     for text in [part for given in texts for part in _separated(given)]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ...diffusion_interpolation.finite import check_finite
 from ...diffusion_interpolation.method.guide import Guide
-from ...diffusion_interpolation.models.prompts import KeyframePrompts, PromptEmbeddings
+from ...diffusion_interpolation.models.prompts import PromptEmbeddings, Prompts, check_keyframes
 from ...diffusion_interpolation.poses.format import are_paired, read_poses
 from ...diffusion_interpolation.poses.pose import match_people
 from ...diffusion_interpolation.settings import PoseSettings
@@ -38,10 +38,8 @@ def read_prompts(
     """
     pose = pose or PoseOptions()
     text = read_conditioning("positive", positive)
-    if keyframes is not None and len(text) not in (1, keyframes):
-        raise ValueError(
-            f"positive: got {len(text)} rows for {keyframes} keyframes, needs 1 or {keyframes}"
-        )
+    if keyframes is not None:
+        check_keyframes(text, keyframes)
     if negative is None and cfg != 1:
         raise ValueError(
             f"negative: got none at cfg {cfg:g}, needs one; at cfg 1 the model does without"
@@ -68,9 +66,7 @@ def read_prompts(
     )
 
 
-def _count_keyframes(
-    text: PromptEmbeddings | KeyframePrompts, parts: list[PromptEmbeddings]
-) -> int:
+def _count_keyframes(text: Prompts, parts: list[PromptEmbeddings]) -> int:
     """How many keyframes a conditioning speaks of, where there are no pictures to count."""
     return len(text) if len(text) > 1 else max(count_rows(part.extras) for part in parts)
 
