@@ -196,7 +196,7 @@ def _located(prompts: Prompts) -> list[tuple[int, int]]:
 
 
 def check_keyframes(prompts: Prompts, count: int) -> None:
-    """Raise `ValueError` unless positive prompts have a row for each of `count` keyframes, or one."""
+    """Raise `ValueError` unless prompts have a row for each of `count` keyframes, or one row."""
     if len(prompts) not in (1, count):
         raise ValueError(
             f"positive: got {len(prompts)} rows for {count} keyframes, needs 1 or {count}"

@@ -48,7 +48,7 @@ def read_prompts(
     if len(away) != 1 and negative is not None:
         raise ValueError(f"negative: got {len(away)} rows, needs 1: it is the same everywhere")
     away = away.parts[0].rows([0])
-    named = [("negative", away), *(("positive", part) for part in text.parts)]
+    named = [*(("positive", part) for part in text.parts), ("negative", away)]
     count = keyframes or _count_keyframes(text, [part for _, part in named])
     for name, part in named:
         _check_text(name, part)
