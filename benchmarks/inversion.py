@@ -18,8 +18,9 @@ from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, Job, 
 from diffusion_interpolation.demo import load_named, world
 from diffusion_interpolation.method.inversion import invert
 from diffusion_interpolation.method.noise import draw_noise
-from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings
+from diffusion_interpolation.models.contract import Guidance
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.settings import InversionSettings
 
 

@@ -13,16 +13,15 @@ from ..diffusion_interpolation.method.noise import row_seed
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import carry_noisy, check_channels, take_noisy
 from .comfy.control import PoseControl
+from .comfy.prompts import PoseOptions, read_prompts
 from .comfy.sampler import ComfySampler
 from .comfy.schedule import as_schedule
 from .inputs import (
-    PoseOptions,
     check_latents,
     negative_input,
     pose_inputs,
     position_input,
     positive_input,
-    read_prompts,
 )
 from .option_inputs import checked, input_of, inputs_of
 from .preview.progress import Progress
@@ -102,19 +101,17 @@ class ConditionedDenoise(io.ComfyNode):
         [posing] = checked(options, PoseSettings)
         size = _picture_size(model, noisy_latent["samples"])
         pose = PoseOptions(control_net, poses, posing, size)
-        prompts = read_prompts(positive, negative, cfg, None, pose)
+        guide = read_prompts(positive, negative, cfg, None, pose)
         noisy = take_noisy(model, noisy_latent["samples"], sigmas[0])
         progress = Progress(model, len(noisy) * (len(sigmas) - 1))
         denoiser = ComfySampler(
             model,
             sampler,
             PoseControl(control_net, model, vae),
-            positive=prompts.positive,
-            negative=prompts.negative,
             mask=noisy_latent.get("noise_mask"),
             on_step=progress.step,
         )
-        guidance = prompts.guide.at([position] * len(noisy), denoiser, tuple(noisy.shape[2:]))
+        guidance = guide.at([position] * len(noisy), denoiser, tuple(noisy.shape[2:]))
         seeds = [row_seed(seed, position, candidate) for candidate in range(len(noisy))]
         sampled = denoiser.sample(noisy, as_schedule(sigmas), replace(guidance, seeds=seeds))
         if not sampled.latents.isfinite().all():

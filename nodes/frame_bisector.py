@@ -23,15 +23,14 @@ from .comfy.codec import ComfyCodec, check_channels, from_network
 from .comfy.control import PoseControl
 from .comfy.model import ComfyModel
 from .comfy.object_state import fingerprint
+from .comfy.prompts import PoseOptions, read_prompts
 from .comfy.sampler import ComfySampler
 from .comfy.schedule import ComfySchedule
 from .inputs import (
-    PoseOptions,
     negative_input,
     pose_inputs,
     positive_input,
     read_keyframes,
-    read_prompts,
     scheduler_input,
 )
 from .option_inputs import advanced, checked, inputs_of
@@ -124,23 +123,22 @@ class FrameBisector(io.ComfyNode):
         pictures = read_keyframes(keyframes, vae)
         path, settings, sampling, posing = checked(options, *RECORDS)
         pose = PoseOptions(control_net, poses, posing, tuple(pictures.shape[2:]))
-        prompts = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
+        guide = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
         schedule = ComfySchedule(model, scheduler, sampling.steps)
         sampler = ComfySampler(
             model,
             comfy.samplers.sampler_object(sampler_name),
             PoseControl(control_net, model, vae),
-            positive=prompts.positive,
-            negative=prompts.negative,
             rows=path.max_batch,
         )
-        wrapped = ComfyModel(schedule, sampler, ComfyCodec(model, vae))
+        codec = ComfyCodec(model, vae)
+        wrapped = ComfyModel(schedule, sampler, codec)
         drawing = (model, vae, reranker, scheduler, sampler_name, sampling, correspondence)
         frames = Path((path.frames_per_gap,) * (len(pictures) - 1))
         bisection = Bisection(
             wrapped,
             frames,
-            prompts.guide,
+            guide,
             settings,
             reranker,
             Picks.parse(path.picks),
@@ -149,7 +147,7 @@ class FrameBisector(io.ComfyNode):
             THUMBNAIL,
             _neighbours(wrapped, frames, pictures, correspondence),
         )
-        run = FrameRun(bisection, pictures, _encode(wrapped, model, vae, pictures))
+        run = FrameRun(bisection, pictures, _encode(codec, model, vae, pictures))
         made = run.make(cls.hidden)
         latents = {"samples": from_network(model, made.latents)}
         return io.NodeOutput(made.images, latents, "\n".join(made.lines), ui=made.ui)
@@ -227,12 +225,13 @@ def _outputs() -> list[io.Output]:
     ]
 
 
-def _encode(wrapped: ComfyModel, model: Any, vae: Any, pictures: Tensor) -> Tensor:
+def _encode(codec: ComfyCodec, model: Any, vae: Any, pictures: Tensor) -> Tensor:
     """Latents of the keyframes; the very same bits each time, which not every device gives."""
     key = fingerprint(model, vae, pictures)
     if (latents := KEYFRAMES.get(key)) is None:
-        latents = wrapped.encode(pictures).cpu()
+        latents = codec.encode(pictures).cpu()
         check_channels("vae", latents, model)
+        codec.check_size(pictures, latents)
         if not holds_nothing():
             KEYFRAMES.put(key, latents)
     return latents

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import comfy.samplers
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.finite import check_finite
-from ..diffusion_interpolation.method.guide import Guide
-from ..diffusion_interpolation.models.contract import PromptEmbeddings
-from ..diffusion_interpolation.poses.format import are_paired, read_poses
-from ..diffusion_interpolation.poses.pose import match_people
-from ..diffusion_interpolation.settings import PoseSettings
-from .comfy.conditioning import Conditioning, check_rows, count_rows, read_conditioning
 from .images import OTHER_VAE, to_rgb
 from .types import PoseKeypoint
 
@@ -75,96 +69,6 @@ def pose_inputs() -> list[io.Input]:
             tooltip="A pose for every keyframe, from Pose Extract, DWPose or an OpenPose editor.",
         ),
     ]
-
-
-class PoseOptions(NamedTuple):
-    """What `pose_inputs` give, and the options of poses."""
-
-    control_net: Any = None
-    poses: Any = None
-    settings: PoseSettings = PoseSettings()
-    size: tuple[int, int] | None = None
-    """Height and width of the keyframes, which the poses are fitted to."""
-
-
-class Prompts(NamedTuple):
-    """A guide, and what the two CONDITIONINGs hold in addition to their states."""
-
-    guide: Guide
-    positive: dict[str, Any]
-    negative: dict[str, Any]
-
-
-def read_prompts(
-    positive: Conditioning,
-    negative: Conditioning | None,
-    cfg: float,
-    keyframes: int | None,
-    pose: PoseOptions | None = None,
-) -> Prompts:
-    """The guide of `keyframes`, or of as many as there are rows where that is None.
-
-    Raises `ValueError` for rows or poses that do not match the keyframes, a negative that is missed
-    and poses without a ControlNet, or the reverse, and for other tensors than the prompt that have
-    several rows but not one for each keyframe.
-    """
-    pose = pose or PoseOptions()
-    text, rest = read_conditioning("positive", positive)
-    _check_text("positive", text)
-    if keyframes is not None and len(text) not in (1, keyframes):
-        raise ValueError(
-            f"positive: got {len(text)} rows for {keyframes} keyframes, needs 1 or {keyframes}"
-        )
-    if negative is None and cfg != 1:
-        raise ValueError(
-            f"negative: got none at cfg {cfg:g}, needs one; at cfg 1 the model does without"
-        )
-    away, away_rest = read_conditioning("negative", negative or positive)
-    _check_text("negative", away)
-    if len(away) != 1 and negative is not None:
-        raise ValueError(f"negative: got {len(away)} rows, needs 1: it is the same everywhere")
-    count = keyframes or _count_keyframes(text, [rest, away_rest])
-    for name, held in (("positive", rest), ("negative", away_rest)):
-        check_rows(name, held, count)
-    people, size = _read_poses(pose, keyframes or len(text))
-    guide = Guide(
-        text,
-        away.rows([0]),
-        cfg,
-        people,
-        size,
-        pose.settings.strength_at_keyframes,
-        pose.settings.strength_half_way,
-        pose.settings.pose_motion,
-    )
-    return Prompts(guide, rest, away_rest)
-
-
-def _count_keyframes(text: PromptEmbeddings, rests: list[dict[str, Any]]) -> int:
-    """How many keyframes a conditioning speaks of, where there are no pictures to count."""
-    return len(text) if len(text) > 1 else max(map(count_rows, rests))
-
-
-def _check_text(name: str, text: PromptEmbeddings) -> None:
-    for tensor in (text.embeddings, text.pooled):
-        if tensor is not None:
-            check_finite(name, tensor, "if a text encoder made it, --fp32-text-enc may help")
-
-
-def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
-    """The paired people of every keyframe and their (height, width), or None and zeros."""
-    if pose.poses is None and pose.control_net is None:
-        return None, (0, 0)
-    if pose.control_net is None:
-        raise ValueError("control_net: got none, but poses, which need an OpenPose ControlNet")
-    if pose.poses is None:
-        raise ValueError("poses: got none, but a control_net, which needs one for every keyframe")
-    people, size = read_poses(pose.poses, pose.size)
-    if len(people) not in (keyframes, 1) and keyframes > 1:
-        raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, needs one for each")
-    # an editor may have changed their number since
-    paired = are_paired(pose.poses) and len(set(map(len, people))) == 1
-    return people if paired else match_people(people, "all"), size
 
 
 def check_latents(name: str, latents: Tensor) -> None:

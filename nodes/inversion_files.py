@@ -16,6 +16,10 @@ from ..diffusion_interpolation.models.conditioning_file import (
     load_inversion,
     save_inversion,
 )
+from ..diffusion_interpolation.models.prompts import (
+    AnyPrompts,
+    Prompts,
+)
 from .comfy.conditioning import read_conditioning, write_conditioning
 from .model_files import file_state, loadable
 from .types import CATEGORY, INVERSION_KEY
@@ -57,16 +61,16 @@ class SaveInversion(io.ComfyNode):
 
     @classmethod
     def execute(cls, positive: Any, negative: Any, filename_prefix: str) -> io.NodeOutput:
-        towards, rest = read_conditioning("positive", positive)
-        away, away_rest = read_conditioning("negative", negative)
-        facts = rest.pop(INVERSION_KEY, {})
+        towards = read_conditioning("positive", positive)
+        away = read_conditioning("negative", negative)
+        facts = towards.parts[0].extras.get(INVERSION_KEY, {})
         folder, name, counter, _, _ = folder_paths.get_save_image_path(
             f"{FOLDER}/{filename_prefix}", folder_paths.get_output_directory()
         )
         file = Path(folder) / f"{name}_{counter:05}_.safetensors"
-        made_for = MadeFor(facts.get("cfg"), positive=_savable(rest), negative=_savable(away_rest))
-        save_inversion(file, Inversion(towards, away, facts.get("losses", {})), made_for)
-        lines = [file.name, *_left_out("positive", rest), *_left_out("negative", away_rest)]
+        learned = Inversion(_savable(towards), _savable(away), facts.get("losses", {}))
+        save_inversion(file, learned, MadeFor(facts.get("cfg")))
+        lines = [file.name, *_left_out("positive", towards), *_left_out("negative", away)]
         return io.NodeOutput(ui={"text": tuple(lines)})
 
 
@@ -117,21 +121,28 @@ class LoadInversion(io.ComfyNode):
         learned, made_for = load_inversion(Path(path))
         facts = {INVERSION_KEY: {"cfg": made_for.cfg, "losses": learned.losses}}
         return io.NodeOutput(
-            write_conditioning(learned.positive, made_for.positive | facts),
-            write_conditioning(learned.negative, made_for.negative),
+            write_conditioning(learned.positive.map_extras(lambda held: {**(held or {}), **facts})),
+            write_conditioning(learned.negative),
             float(made_for.cfg) if made_for.cfg is not None else 7.5,
         )
 
 
-def _savable(rest: dict[str, Any]) -> dict[str, Any]:
-    """What a CONDITIONING holds that a file can hold too: sizes, guidance, further texts."""
-    return {key: value for key, value in rest.items() if is_savable(value)}
+def _savable(text: AnyPrompts) -> AnyPrompts:
+    """The prompts with those of their extras that a file can hold: sizes, guidance, other texts."""
+
+    def change(extras: dict[str, Any]) -> dict[str, Any]:
+        held = {key: value for key, value in extras.items() if is_savable(value)}
+        held.pop(INVERSION_KEY, None)
+        return held
+
+    return text.map_extras(change)
 
 
-def _left_out(name: str, rest: dict[str, Any]) -> list[str]:
+def _left_out(name: str, text: Prompts) -> list[str]:
     """A line, which is logged too, that names what is not in the file; none where all is."""
-    lost = sorted(set(rest) - set(_savable(rest)))
-    if not lost:
+    pairs = zip(text.parts, _savable(text).parts, strict=True)
+    lost = {key for part, kept in pairs for key in part.extras.keys() - kept.extras.keys()}
+    if not (lost := sorted(lost - {INVERSION_KEY})):
         return []
     line = f"{name}: {', '.join(lost)} cannot be saved in a file; add it again after Load Inversion"
     log.warning("SaveInversion: %s", line)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..diffusion_interpolation.method.blend import noisy_blend
 from ..diffusion_interpolation.method.noise import draw_noise
 from ..diffusion_interpolation.settings import FrameSettings, SamplingSettings
-from .comfy.codec import carry_noisy, check_channels, to_network
+from .comfy.codec import HOW_TO_ENCODE, carry_noisy, check_channels, has_frames, to_network
 from .comfy.schedule import ComfySchedule, as_sigmas
 from .inputs import check_latents, position_input, scheduler_input
 from .option_inputs import input_of
@@ -86,7 +86,7 @@ class NoisyLatentLerp(io.ComfyNode):
                 "latents: got a noise mask, but this node puts noise everywhere; set the mask "
                 "behind it, where it keeps a part of the mix from being denoised"
             )
-        left, right, weight = _neighbours(to_network(model, latents["samples"]), position)
+        left, right, weight = _neighbours(model, latents["samples"], position)
         schedules = ComfySchedule(model, scheduler, steps)
         schedule = schedules.schedule(denoise, FrameSettings.min_steps)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
@@ -127,11 +127,15 @@ def _outputs() -> list[io.Output]:
     ]
 
 
-def _neighbours(keyframes: Tensor, position: float) -> tuple[Tensor, Tensor, float]:
+def _neighbours(model: Any, latents: Tensor, position: float) -> tuple[Tensor, Tensor, float]:
     """The keyframes left and right of `position` and the weight of the right one."""
+    keyframes = to_network(model, latents)
     last = len(keyframes) - 1
     if last < 1:
-        raise ValueError(f"latents: got {len(keyframes)}, needs a batch of at least 2 keyframes")
+        raise ValueError(
+            f"latents: got {len(keyframes)}, needs a batch of at least 2 keyframes"
+            f"{f'; {HOW_TO_ENCODE}' * has_frames(model)}"
+        )
     if position > last:
         raise ValueError(
             f"position: got {position:g}, needs 0 to {last}: there are {last + 1} keyframes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import comfy.model_management
@@ -12,16 +13,18 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
+from ..diffusion_interpolation.method.guide import Guide
 from ..diffusion_interpolation.method.inversion import Inversion, invert
-from ..diffusion_interpolation.models.contract import PromptEmbeddings
+from ..diffusion_interpolation.models.prompts import PromptEmbeddings, Prompts
 from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.plot import SIZE, line_plot
 from ..diffusion_interpolation.settings import InversionSettings
 from .comfy.codec import ComfyCodec, check_channels
-from .comfy.conditioning import check_single, write_conditioning
+from .comfy.conditioning import check_single, differences, joined, write_conditioning
 from .comfy.gradients import LearningModel
+from .comfy.prompts import read_prompts
 from .comfy.schedule import ComfySchedule
-from .inputs import negative_input, positive_input, read_keyframes, read_prompts
+from .inputs import negative_input, positive_input, read_keyframes
 from .option_inputs import checked, inputs_of
 from .types import CATEGORY, INVERSION_KEY
 
@@ -84,26 +87,27 @@ class TextualInvert(io.ComfyNode):
         """`options` are those of `InversionSettings`."""
         pictures = read_keyframes(keyframes, vae)
         [settings] = checked(options, InversionSettings)
-        prompts = read_prompts(positive, negative, settings.cfg, len(pictures))
-        check_single("positive", prompts.positive)
-        if "hooks" in prompts.positive:
+        guide = read_prompts(positive, negative, settings.cfg, len(pictures))
+        for part in guide.positive.parts:
+            check_single("positive", part.extras)
+        if any("hooks" in part.extras for part in guide.positive.parts):
             log.warning("TextualInvert: positive's scheduled LoRAs are left out of the learning")
         wrapped = LearningModel(
             model,
             ComfySchedule(model, "simple", STEPS_OF_SCHEDULE),
             ComfyCodec(model, vae),
-            prompts.positive,
         )
         latents = wrapped.encode(pictures)
         check_channels("vae", latents, model)
-        learned = _invert(wrapped, latents, pictures, prompts.guide, settings)
+        learned = _invert(wrapped, latents, pictures, guide, settings)
         facts = {INVERSION_KEY: {"cfg": settings.cfg, "losses": learned.losses}}
         away = ExecutionBlocker("TextualInvert has no negative to give: connect its input negative")
         if negative is not None:
-            away = write_conditioning(learned.negative, prompts.negative)
+            away = write_conditioning(learned.negative)
+        towards = learned.positive.map_extras(lambda held: held | facts)
         curve = _curve(learned.losses)
         return io.NodeOutput(
-            write_conditioning(learned.positive, prompts.positive | facts),
+            write_conditioning(joined(towards.parts)),
             away,
             curve,
             ui=ui.PreviewImage(curve, cls=cls),
@@ -114,7 +118,7 @@ def _invert(
     model: LearningModel,
     latents: Tensor,
     pictures: Tensor,
-    guide: Any,
+    guide: Guide,
     settings: InversionSettings,
 ) -> Inversion:
     bar = comfy.utils.ProgressBar(max(1, settings.steps))
@@ -127,21 +131,33 @@ def _invert(
         return invert(model, pictures, guide.positive, guide.negative, settings)
     with model.gradients(latents.shape, 1 if settings.cfg == 1 else 2):
         # what comes in was made under inference_mode, which autograd cannot save
-        positive, negative = _copy(guide.positive), _copy(guide.negative)
-        return invert(
+        positive, negative = guide.positive.map(torch.clone), guide.negative.map(torch.clone)
+        learned = invert(
             model,
             pictures.clone(),
             positive,
-            negative,
+            _sharing(negative, positive),
             settings,
             show,
             latents.clone(),
             model.rows_that_fit,
         )
+    return replace(learned, negative=replace(learned.negative, extras=guide.negative.extras))
 
 
-def _copy(text: PromptEmbeddings) -> PromptEmbeddings:
-    return text.map(torch.clone)
+def _sharing(negative: PromptEmbeddings, positive: Prompts) -> PromptEmbeddings:
+    """`negative` with the extras of `positive`, if learning sees the same in both.
+
+    Then both halves of guidance can go in one batch.
+    """
+    extras = positive.parts[0].extras
+    same = not differences(_learned_with(extras), _learned_with(negative.extras))
+    return replace(negative, extras=extras) if same else negative
+
+
+def _learned_with(extras: dict[str, Any]) -> dict[str, Any]:
+    """What of a conditioning learning uses: all but its ControlNet."""
+    return {key: value for key, value in extras.items() if not key.startswith("control")}
 
 
 def _curve(losses: dict[int, float]) -> Tensor:

@@ -17,3 +17,6 @@ CorrespondenceType = io.Custom("CORRESPONDENCE")
 
 INVERSION_KEY = "diffusion_interpolation"
 """Under it a learned CONDITIONING holds what it was made with; the host passes such keys on."""
+
+KEYFRAME_KEY = "diffusion_interpolation_keyframe"
+"""Under it each entry of a CONDITIONING of several prompts holds the number of its keyframe."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion_interpolation.models.contract import LearnableModel, PromptEmbeddings
+from diffusion_interpolation.models.contract import LearnableModel
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 
 Predict = Callable[[Tensor, int], Tensor]
 """The noise in latents at a step of the ladder."""

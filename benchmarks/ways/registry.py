@@ -19,10 +19,10 @@ from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.contract import (
     Guidance,
     LatentDiffusionModel,
-    PromptEmbeddings,
     Sampled,
     Schedule,
 )
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.scoring.clip import ClipPair
 from diffusion_interpolation.settings import FrameSettings, Motion, SamplingSettings
 

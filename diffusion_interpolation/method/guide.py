@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..models.contract import Guidance, LatentDiffusionModel, PromptEmbeddings, move
+from ..models.contract import Guidance, LatentDiffusionModel
+from ..models.prompts import PromptEmbeddings, Prompts, move
 from ..pictures import Placement
 from ..poses.motion import Motion, pose_at
 from ..poses.pose import Pose, draw_batch
@@ -18,14 +19,15 @@ from ..poses.pose import Pose, draw_batch
 class Guide:
     """Conditioning of N keyframes.
 
-    `positive` has N rows or one; `negative` has one row for all frames (method, step 2). `poses`
+    `positive` has N rows, one row, or the prompts of N keyframes in several parts; `negative` has
+    one row for all frames (method, step 2). `poses`
     holds the paired people of every keyframe, in pixels of a picture of `pose_size` (height,
     width). If the latents have another shape, that picture is centred and cropped. Between
     keyframes people move as `motion` says. The ControlNet's strength goes from
     `strength_at_keyframes` to `strength_half_way` and back in every gap (method, step 3).
     """
 
-    positive: PromptEmbeddings
+    positive: Prompts
     negative: PromptEmbeddings
     cfg: float = 7.5
     poses: Sequence[list[Pose]] | None = None

@@ -10,8 +10,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..models.contract import LearnableModel, PromptEmbeddings, move, stack
+from ..models.contract import LearnableModel
 from ..models.memory import Batches, out_of_memory
+from ..models.prompts import (
+    PromptEmbeddings,
+    Prompts,
+    by_part,
+    can_stack,
+    check_keyframes,
+    for_keyframes,
+    move,
+    of_keyframes,
+    stack,
+)
 from ..settings import InversionSettings
 from .augmentation import augment
 from .gradient_scale import GradientScale
@@ -39,12 +50,13 @@ class NoGradientError(ValueError):
 
 @dataclass(frozen=True)
 class Inversion:
-    """Learned conditioning: `positive` has one row for each keyframe, `negative` has one row.
+    """Learned conditioning: `positive` has a row for each keyframe, in one part or several.
 
-    `losses` is the loss on a fixed evaluation batch by step; the lowest one is kept.
+    `negative` has one row. `losses` is the loss on a fixed evaluation batch by step; the lowest one
+    is kept.
     """
 
-    positive: PromptEmbeddings
+    positive: Prompts
     negative: PromptEmbeddings
     losses: dict[int, float]
 
@@ -56,7 +68,7 @@ class Inverter:
         self,
         model: LearnableModel,
         pictures: Tensor,
-        positive: PromptEmbeddings,
+        positive: Prompts,
         negative: PromptEmbeddings,
         settings: InversionSettings,
         clean: Tensor | None = None,
@@ -65,8 +77,8 @@ class Inverter:
         self.model, self.settings = model, settings
         self.count = len(pictures)
         like = torch.empty(0, device=model.device)
-        self.positive = _parameters(move(positive, like).rows(range(self.count)))
-        self.negative = _parameters(move(negative, like).rows([0]))
+        self.positive = move(for_keyframes(positive, self.count), like).map(_parameter)
+        self.negative = move(negative, like).rows([0]).map(_parameter)
         self.norms = [tensor.detach().norm(dim=-1, keepdim=True) for tensor in self._tensors()]
         self.generator = torch.Generator().manual_seed(settings.seed)
         clean = model.encode(pictures) if clean is None else clean
@@ -77,14 +89,15 @@ class Inverter:
         if fitting is None:
             fits = max(1, model.max_batch // halves)
         else:
-            fits = fitting(self.clean.shape, self.positive, halves)
+            longest = max(self.positive.parts, key=lambda part: part.embeddings.shape[1])
+            fits = fitting(self.clean.shape, longest, halves)
         # both halves of guidance go in one forward pass, or one after the other as a last resort
         self.batches, self.apart = Batches(max(1, fits)), fits == 0 and self.guided
         self.scale, self.checked = GradientScale(), False
         self.optimizer = torch.optim.Adam(self._tensors(), lr=settings.learning_rate)
 
     def _tensors(self) -> list[Tensor]:
-        return [*_tensors(self.positive), *_tensors(self.negative)]
+        return [*self.positive.tensors(), *self.negative.tensors()]
 
     def _augmented(self, pictures: Tensor) -> list[Tensor]:
         """Latents of augmented pictures, made once, because the autoencoder is slow."""
@@ -107,11 +120,11 @@ class Inverter:
     def loss(self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int]) -> Tensor:
         """`|| eps_hat - noise ||^2` per element, `(n,)`, for latents `(n, c, h', w')`.
 
-        The latents are of the keyframes `rows`, noised at `places`. `eps_hat` is guided unless the
-        settings say otherwise.
+        The latents are of the keyframes `rows`, all of one part, noised at `places`. `eps_hat` is
+        guided unless the settings say otherwise.
         """
         noisy, denoise = self._noisy(latents, noise, places)
-        positive = self.positive.rows(rows)
+        positive = of_keyframes(self.positive, rows)
         if self.guided:
             under_negative, under_positive = self._halves(noisy, denoise, positive)
             predicted = under_negative + self.settings.cfg * (under_positive - under_negative)
@@ -124,13 +137,12 @@ class Inverter:
     ) -> tuple[Tensor, Tensor]:
         """Return the noise under the negative prompt and under `positive`.
 
-        It takes one pass where both have the same length.
+        It takes one pass where both can be stacked.
         """
-        count, predict = len(noisy), self.model.predict_noise
-        negative = self.negative.rows([0] * count)
-        if self.apart or negative.embeddings.shape != positive.embeddings.shape:
+        count, predict, negative = len(noisy), self.model.predict_noise, self.negative
+        if self.apart or not can_stack(negative, positive):
             return predict(noisy, denoise, negative, count), predict(noisy, denoise, positive)
-        both = stack([negative, positive])
+        both = stack([negative.repeated(count), positive.repeated(count)])
         under_negative, under_positive = predict(
             noisy.repeat(2, 1, 1, 1), denoise.repeat(2), both, count
         ).chunk(2)
@@ -163,7 +175,7 @@ class Inverter:
             self._add(found)
             return torch.zeros(len(part))
 
-        self._descend(descend, len(rows))
+        self._descend(descend, by_part(self.positive, rows))
         self._check_gradients()
         if self.scale.overflowed(tensor.grad for tensor in self._tensors()):
             return
@@ -171,11 +183,11 @@ class Inverter:
         if s.hold_norms:
             self._restore_norms()
 
-    def _descend(self, work: Callable[[list[int]], Tensor], count: int) -> None:
+    def _descend(self, work: Callable[[list[int]], Tensor], groups: list[list[int]]) -> None:
         """Find all gradients; the halves of guidance go one after the other if they have to."""
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            self.batches.run(work, count)
+            self.batches.run_groups(work, groups)
         except RuntimeError as error:
             if self.apart or not self.guided or not out_of_memory(error):
                 raise
@@ -187,7 +199,7 @@ class Inverter:
         )
         torch.cuda.empty_cache()
         self.optimizer.zero_grad(set_to_none=True)
-        self.batches.run(work, count)
+        self.batches.run_groups(work, groups)
 
     def _gradients(
         self, latents: Tensor, noise: Tensor, places: Tensor, rows: list[int], count: int
@@ -204,7 +216,7 @@ class Inverter:
         """
         cfg, predict = self.settings.cfg, self.model.predict_noise
         noisy, denoise = self._noisy(latents, noise, places)
-        positive, negative = self.positive.rows(rows), self.negative.rows([0] * len(rows))
+        positive, negative = of_keyframes(self.positive, rows), self.negative
         with torch.no_grad():
             under_negative = predict(noisy, denoise, negative, len(rows))
         under_positive = predict(noisy, denoise, positive)
@@ -215,10 +227,10 @@ class Inverter:
         under_negative = predict(noisy, denoise, negative, len(rows))
         return found + self._of((under_negative * (1 - cfg) * slope).sum(), self.negative)
 
-    def _of(self, loss: Tensor, *texts: PromptEmbeddings) -> list[Tensor | None]:
+    def _of(self, loss: Tensor, *texts: Prompts) -> list[Tensor | None]:
         """The gradients of what is learned, or of some of it, times the scale."""
         texts = texts or (self.positive, self.negative)
-        tensors = [tensor for text in texts for tensor in _tensors(text)]
+        tensors = [tensor for text in texts for tensor in text.tensors()]
         if not loss.requires_grad:
             what = "positive prompt" if texts[0] is self.positive else "negative prompt"
             raise NoGradientError(what)
@@ -236,10 +248,10 @@ class Inverter:
         if self.checked:
             return
         self.checked = True
-        named = {"positive prompt": self.positive}
+        named = [("positive prompt", part) for part in self.positive.parts]
         if self.guided:
-            named["negative prompt"] = self.negative
-        for name, text in named.items():
+            named.append(("negative prompt", self.negative))
+        for name, text in named:
             if text.embeddings.grad is None or not text.embeddings.grad.any():
                 raise NoGradientError(name)
 
@@ -262,9 +274,10 @@ class Inverter:
             latents = self.clean[list(rows)]
             return self.loss(latents, torch.stack(noise).to(latents), places, list(rows))
 
-        return self.batches.run(losses, len(cases)).mean().item()
+        groups = by_part(self.positive, [row for row, _ in cases])
+        return self.batches.run_groups(losses, groups).mean().item()
 
-    def snapshot(self) -> tuple[PromptEmbeddings, PromptEmbeddings]:
+    def snapshot(self) -> tuple[Prompts, PromptEmbeddings]:
         """Copies of the positive and negative conditioning as they are now."""
         return tuple(
             text.map(lambda t: t.detach().clone()) for text in (self.positive, self.negative)
@@ -274,7 +287,7 @@ class Inverter:
 def invert(
     model: LearnableModel,
     pictures: Tensor,
-    positive: PromptEmbeddings,
+    positive: Prompts,
     negative: PromptEmbeddings,
     settings: InversionSettings | None = None,
     on_step: Callable[[int, float], None] | None = None,
@@ -283,8 +296,9 @@ def invert(
 ) -> Inversion:
     """Learn the conditioning of all keyframes `(N, 3, h, w)` in 0..1 together.
 
-    `positive` has N rows or one, `negative` one. `on_step(step, loss)` is called after every step
-    with the latest loss of the fixed evaluation batch; what it raises ends the optimisation.
+    `positive` has N rows, in one part or several, or one; `negative` has one. `on_step(step, loss)`
+    is called after every step with the latest loss of the fixed evaluation batch; what it raises
+    ends the optimisation.
     `latents` are those of the pictures, where they are known already. Without `fitting` a step
     takes the model's batch, in which each latent counts once for each half of guidance. 0 steps
     give the prompts back, without a loss. Raises `ValueError` for settings out of range and for a
@@ -293,9 +307,9 @@ def invert(
     """
     settings = settings or InversionSettings()
     settings.check()
-    _check_rows(len(pictures), positive)
+    check_keyframes(positive, len(pictures))
     if not settings.steps:
-        return Inversion(positive.rows(range(len(pictures))), negative.rows([0]), {})
+        return Inversion(for_keyframes(positive, len(pictures)), negative.rows([0]), {})
     with torch.enable_grad():
         inverter = Inverter(model, pictures, positive, negative, settings, latents, fitting)
         return _learn(inverter, on_step)
@@ -331,16 +345,5 @@ def _finite(loss: float, step: int) -> float:
     return loss
 
 
-def _check_rows(pictures: int, positive: PromptEmbeddings) -> None:
-    if len(positive) not in (1, pictures):
-        raise ValueError(
-            f"positive: got {len(positive)} rows for {pictures} keyframes, needs 1 or {pictures}"
-        )
-
-
-def _tensors(text: PromptEmbeddings) -> list[Tensor]:
-    return [text.embeddings] if text.pooled is None else [text.embeddings, text.pooled]
-
-
-def _parameters(text: PromptEmbeddings) -> PromptEmbeddings:
-    return text.map(lambda tensor: tensor.detach().clone().requires_grad_(True))
+def _parameter(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..files import write_whole
 from ..method.inversion import Inversion
-from .contract import PromptEmbeddings
+from .prompts import KeyframePrompts, PromptEmbeddings, Prompts
 
 HALVES = ("positive", "negative")
 _TENSOR = "tensor "
@@ -23,18 +23,12 @@ _TENSOR = "tensor "
 
 @dataclass(frozen=True)
 class MadeFor:
-    """What a conditioning was learned with, as far as whoever saved it knows.
-
-    `positive` and `negative` are what the prompts hold in addition to their states: numbers, texts
-    and tensors, such as the sizes that SDXL is told or the states of a further text encoder.
-    """
+    """What a conditioning was learned with, as far as whoever saved it knows."""
 
     cfg: float | None = None
     model: str = ""
     prompts: list[str] = field(default_factory=list)
     negative_prompt: str = ""
-    positive: dict[str, Any] = field(default_factory=dict)
-    negative: dict[str, Any] = field(default_factory=dict)
 
 
 def is_savable(value: Any) -> bool:
@@ -49,17 +43,18 @@ def is_savable(value: Any) -> bool:
 def save_inversion(file: Path, inversion: Inversion, made_for: MadeFor) -> None:
     """Write the conditioning, its losses and what it was made for.
 
-    Raises `TypeError` where `made_for` holds what no file can (`is_savable`).
+    Raises `TypeError` where the extras of a prompt are what no file can hold (`is_savable`).
     """
     tensors: dict[str, Tensor] = {}
+    facts = dict(vars(made_for))
     for half in HALVES:
-        text: PromptEmbeddings = getattr(inversion, half)
-        tensors[f"{half}.embeddings"] = text.embeddings.float()
-        if text.pooled is not None:
-            tensors[f"{half}.pooled"] = text.pooled.float()
-    facts = {key: value for key, value in vars(made_for).items() if key not in HALVES}
-    for half in HALVES:
-        facts[half] = _without_tensors(getattr(made_for, half), f"{half}.extra", tensors)
+        facts[half] = []
+        for number, part in enumerate(getattr(inversion, half).parts):
+            name = _name(half, number)
+            tensors[f"{name}.embeddings"] = part.embeddings.float()
+            if part.pooled is not None:
+                tensors[f"{name}.pooled"] = part.pooled.float()
+            facts[half].append(_without_tensors(part.extras, f"{name}.extra", tensors))
     # copies, since two may be the same tensor, which safetensors refuses
     tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in tensors.items()}
     metadata = {"losses": json.dumps(inversion.losses), "made_for": json.dumps(facts)}
@@ -82,25 +77,34 @@ def load_inversion(file: Path) -> tuple[Inversion, MadeFor]:
         or "losses" not in metadata
     ):
         raise ValueError(f"conditioning: {file} holds none, needs a file that inversion wrote")
-    texts = [
-        PromptEmbeddings(tensors[f"{half}.embeddings"], tensors.get(f"{half}.pooled"))
-        for half in HALVES
-    ]
     try:
         losses = {int(step): loss for step, loss in json.loads(metadata["losses"]).items()}
-        made_for = _read_facts(json.loads(metadata.get("made_for", "{}")), tensors)
+        facts = json.loads(metadata.get("made_for", "{}"))
+        if isinstance(facts.get("negative"), str):
+            # the command once wrote the words under this name
+            facts = {**facts, "negative_prompt": facts["negative"], "negative": {}}
+        texts = [_read_prompts(half, facts.get(half), tensors) for half in HALVES]
+        names = {entry.name for entry in fields(MadeFor)}
+        made_for = MadeFor(**{key: value for key, value in facts.items() if key in names})
     except (ValueError, AttributeError, KeyError) as error:
         raise ValueError(f"conditioning: {file} is damaged ({error})") from error
     return Inversion(*texts, losses), made_for
 
 
-def _read_facts(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> MadeFor:
-    """What a file says that it was made for; other keys than ours do not count."""
-    if isinstance(facts.get("negative"), str):
-        # the command once wrote the words under this name
-        facts = {**facts, "negative_prompt": facts["negative"], "negative": {}}
-    names = {entry.name for entry in fields(MadeFor)}
-    return MadeFor(**{k: _with_tensors(v, tensors) for k, v in facts.items() if k in names})
+def _read_prompts(half: str, extras: Any, tensors: Mapping[str, Tensor]) -> Prompts:
+    """The prompts of a half of guidance; `extras` is a list with an item for each of its parts."""
+    parts = []
+    # there was one part once, whose extras were no list
+    for number, extra in enumerate(extras if isinstance(extras, list) else [extras or None]):
+        name = _name(half, number)
+        embeddings, pooled = tensors[f"{name}.embeddings"], tensors.get(f"{name}.pooled")
+        parts.append(PromptEmbeddings(embeddings, pooled, _with_tensors(extra, tensors)))
+    return parts[0] if len(parts) == 1 else KeyframePrompts(tuple(parts))
+
+
+def _name(half: str, number: int) -> str:
+    """How the names of a part's tensors begin."""
+    return f"{half}.{number}" if number else half
 
 
 def _without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -2,66 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from ..method.blend import slerp
-
-
-@dataclass(frozen=True)
-class PromptEmbeddings:
-    """Conditioning of `n` rows.
-
-    Token states `(n, tokens, width)` and, for SDXL, pooled states `(n, width)`.
-    """
-
-    embeddings: Tensor
-    pooled: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.embeddings)
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> PromptEmbeddings:
-        """The same conditioning with `change` applied to every tensor in it."""
-        return PromptEmbeddings(
-            change(self.embeddings), None if self.pooled is None else change(self.pooled)
-        )
-
-    def rows(self, index: Iterable[int]) -> PromptEmbeddings:
-        """The rows of `index`; a conditioning of one row serves every index."""
-        wanted = [0 if len(self) == 1 else i for i in index]
-        return self.map(lambda tensor: tensor[wanted])
-
-    def at(self, positions: Tensor) -> PromptEmbeddings:
-        """A row a position, on the great circle between two keyframes' rows (method, step 5).
-
-        `positions` are on the CPU, in float64, which not every device has. One row serves every
-        position. Raises `ValueError` for a position outside of `[0, n - 1]`.
-        """
-        if len(self) == 1:
-            return self.rows([0] * len(positions))
-        check_positions(positions.tolist(), len(self))
-        left = positions.floor().clamp(0, len(self) - 2).long()
-        share, left = positions - left, left.tolist()
-        right = [row + 1 for row in left]
-        return self.map(lambda tensor: slerp(tensor[left], tensor[right], share))
+from .prompts import PromptEmbeddings, PromptMix
 
 
 @dataclass(frozen=True)
 class Guidance:
     """Everything that a batch of `n` latents is denoised under.
 
-    `positive` and `negative` have `n` rows or one; `cfg` is the scale of classifier-free guidance
-    (1: none). `hint` `(n, 3, H, W)` in 0..1 goes to the ControlNet with the strengths `(n,)`, for
-    both halves of guidance. `seeds`, one a row, are for samplers that add noise on the way.
-    `positions`, one a row, say where on the path the latents are, in keyframes.
+    `positive` and `negative` have `n` rows, or one that serves all; `positive` may be a mix of
+    several prompts. `cfg` is the scale of classifier-free guidance (1: none). `hint` `(n, 3, H, W)`
+    in 0..1 goes to the ControlNet with the strengths `(n,)`, for all prompts. `seeds`, one a row,
+    are for samplers that add noise on the way. `positions`, one a row, say where on the path the
+    latents are, in keyframes.
     """
 
-    positive: PromptEmbeddings
+    positive: PromptEmbeddings | PromptMix
     negative: PromptEmbeddings
     cfg: float
     hint: Tensor | None = None
@@ -80,6 +42,37 @@ class Guidance:
             seeds=None if self.seeds is None else [self.seeds[i] for i in index],
             positions=None if self.positions is None else [self.positions[i] for i in index],
         )
+
+    def positives(self) -> list[tuple[PromptEmbeddings, Tensor | None]]:
+        """The positive prompts, with their weights `(n,)`; None for the weight of a single one."""
+        if isinstance(self.positive, PromptEmbeddings):
+            return [(self.positive, None)]
+        used = self.positive.used()
+        return used if len(used) > 1 else [(used[0][0], None)]
+
+    def texts(self) -> list[PromptEmbeddings]:
+        """The prompts to predict under: the negative, unless `cfg` is 1, and the positives."""
+        positives = [text for text, _ in self.positives()]
+        return positives if self.cfg == 1 else [self.negative, *positives]
+
+    def guided(self, predictions: Sequence[Tensor]) -> Tensor:
+        """Return the guided prediction of those under each of `texts`, all `(n, c, h', w')`."""
+        *negative, towards = predictions
+        weights = [weight for _, weight in self.positives()]
+        if len(weights) > 1:
+            negative, positives = predictions[: -len(weights)], predictions[-len(weights) :]
+            pairs = zip(weights, positives, strict=True)
+            towards = sum(weight.to(one)[:, None, None, None] * one for weight, one in pairs)
+        if self.cfg == 1:
+            return towards
+        [away] = negative
+        return away + self.cfg * (towards - away)
+
+    def by_prompts(self, count: int) -> list[list[int]]:
+        """The rows, of `count`, in groups that are denoised under the same prompts."""
+        if isinstance(self.positive, PromptEmbeddings):
+            return [list(range(count))]
+        return self.positive.groups()
 
     def by_strength(self, count: int) -> dict[float, list[int]]:
         """The rows, of `count`, of each strength of the ControlNet, in order.
@@ -182,25 +175,3 @@ class LatentDiffusionModel(Sampler, Codec, Protocol):
 
 class LearnableModel(LatentDiffusionModel, NoisePredictor, Protocol):
     """What inversion works on. It calls `schedule`, `scales`, `encode` and `predict_noise`."""
-
-
-def check_positions(positions: Sequence[float], rows: int) -> None:
-    """Raise `ValueError` for a position, in keyframes, that lies outside of `rows` keyframes."""
-    first, last = min(positions), max(positions)
-    if not 0 <= first <= last <= rows - 1:
-        raise ValueError(
-            f"position: got {first:g} to {last:g}, needs 0 to {rows - 1}: there are {rows} rows"
-        )
-
-
-def move(text: PromptEmbeddings, like: Tensor) -> PromptEmbeddings:
-    """`text` on the device and in the type of `like`."""
-    return text.map(lambda tensor: tensor.to(like))
-
-
-def stack(texts: list[PromptEmbeddings]) -> PromptEmbeddings:
-    """Rows of several conditionings, one after the other."""
-    pooled = [text.pooled for text in texts if text.pooled is not None]
-    return PromptEmbeddings(
-        torch.cat([text.embeddings for text in texts]), torch.cat(pooled) if pooled else None
-    )

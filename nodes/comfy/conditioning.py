@@ -14,15 +14,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import comfy.samplers
 from comfy.clip_vision import Output as VisionOutput
 from comfy.conds import CONDConstant, CONDRegular
 
 from ...diffusion_interpolation.fingerprint import fingerprint
-from ...diffusion_interpolation.models.contract import PromptEmbeddings, check_positions
-from ..types import INVERSION_KEY
+from ...diffusion_interpolation.models.prompts import (
+    KeyframePrompts,
+    PromptEmbeddings,
+    Prompts,
+    check_positions,
+    stack,
+)
+from ..types import INVERSION_KEY, KEYFRAME_KEY
 
+# A number for each token, of a prompt in one row: the host adds the row itself.
+OF_ONE_ROW = ("t5xxl_ids", "t5xxl_weights")
 # The host merges what they hold into one row, or keeps the lengths of lists in them.
-WITHOUT_ROWS = ("unclip_conditioning", "gligen", "hooks", "additional_models")
+WITHOUT_ROWS = ("unclip_conditioning", "gligen", "hooks", "additional_models", *OF_ONE_ROW)
 # A mask of two dimensions is one picture, not rows.
 PICTURE_MASKS = ("mask", "concat_mask", "denoise_mask")
 HINT = "ControlNet hint"
@@ -34,34 +43,92 @@ CONTROL_TENSORS = {
 }
 
 # What is known about a conditioning; it does not reach the model.
-WITHOUT_EFFECT = (INVERSION_KEY,)
+WITHOUT_EFFECT = (INVERSION_KEY, KEYFRAME_KEY)
 
 Change = Callable[[str, Tensor], Tensor]
 Conditioning = list[list[Any]]
 
 
-def read_conditioning(
-    name: str, conditioning: Conditioning
-) -> tuple[PromptEmbeddings, dict[str, Any]]:
-    """The states of a CONDITIONING of one entry, and what else it holds.
+def read_conditioning(name: str, conditioning: Conditioning) -> Prompts:
+    """The prompts of a CONDITIONING, with all else that it holds as their extras.
 
-    Raises `ValueError` for several entries: regions or a schedule have no row for each keyframe.
+    One entry has a row for each keyframe, or one for all of them. Several entries are those that
+    `write_conditioning` makes. Raises `ValueError` for others: regions or a schedule have no row
+    for each keyframe.
     """
-    if len(conditioning) != 1:
+    parts = tuple(_read_entry(states, rest) for states, rest in conditioning)
+    if len(parts) == 1:
+        return parts[0]
+    prompts = KeyframePrompts(parts)
+    if not parts or [rest.get(KEYFRAME_KEY) for _, rest in conditioning] != prompts.starts():
         raise ValueError(
             f"{name}: got {len(conditioning)} entries (regions, a schedule, or a combination), "
             "needs one; KeyframeConditioning gives every keyframe a prompt of its own"
         )
-    [[states, rest]] = conditioning
-    rest = dict(rest)
-    pooled = rest.pop("pooled_output", None)
-    return PromptEmbeddings(states.float(), None if pooled is None else pooled.float()), rest
+    return prompts
 
 
-def write_conditioning(text: PromptEmbeddings, rest: dict[str, Any]) -> Conditioning:
-    """A CONDITIONING of one entry with a row for each of `text`."""
+def write_conditioning(text: Prompts) -> Conditioning:
+    """A CONDITIONING with an entry for each part of `text`.
+
+    The rows of the entries, one after the other, are those of the keyframes. Of several entries
+    each holds under `KEYFRAME_KEY` the number of its first keyframe.
+    """
+    if isinstance(text, PromptEmbeddings):
+        return [write_entry(text, text.extras or {})]
+    return [
+        write_entry(part, {**(part.extras or {}), KEYFRAME_KEY: first})
+        for first, part in zip(text.starts(), text.parts, strict=True)
+    ]
+
+
+def write_entry(text: PromptEmbeddings, rest: dict[str, Any]) -> list[Any]:
+    """An entry of a CONDITIONING with the rows of `text`, and `rest`."""
     pooled = {} if text.pooled is None else {"pooled_output": text.pooled}
-    return [[text.embeddings, {**rest, **pooled}]]
+    return [text.embeddings, {**rest, **pooled}]
+
+
+def mixed(rest: dict[str, Any], weights: Tensor, grid: Sequence[int]) -> dict[str, Any]:
+    """`rest`, with a mask by which the host mixes predictions under several entries.
+
+    The prompt has `weights` `(n,)` in `n` latents of `grid`, in addition to its own mask.
+    """
+    resolved = [rest]
+    comfy.samplers.resolve_areas_and_cond_masks_multidim(resolved, grid, weights.device)
+    mask = weights.reshape(-1, *[1] * len(grid)).expand(-1, *grid)
+    return {**resolved[0], "mask": mask * resolved[0].get("mask", 1.0)}
+
+
+def joined(texts: Sequence[PromptEmbeddings]) -> Prompts:
+    """The prompts of keyframes, one after the other, in as few parts as they can share."""
+    parts: list[PromptEmbeddings] = []
+    for text in [part for given in texts for part in _separated(given)]:
+        if parts and not unlike(parts[-1], text):
+            parts[-1] = stack([parts[-1], text])
+        else:
+            parts.append(text)
+    return parts[0] if len(parts) == 1 else KeyframePrompts(tuple(parts))
+
+
+def unlike(one: PromptEmbeddings, other: PromptEmbeddings) -> list[str]:
+    """The names of what keeps two prompts from being interpolated; none if nothing does."""
+    found = {key for key in OF_ONE_ROW if key in (one.extras or {})}
+    if one.embeddings.shape[1:] != other.embeddings.shape[1:]:
+        found.add("number of tokens")
+    return sorted(found.union(differences(one.extras or {}, other.extras or {})))
+
+
+def _separated(text: PromptEmbeddings) -> list[PromptEmbeddings]:
+    """The prompt, or each of its rows where the extras of the model are those of a single row."""
+    if not any(key in (text.extras or {}) for key in OF_ONE_ROW):
+        return [text]
+    return [text.map(lambda tensor, row=row: tensor[row : row + 1]) for row in range(len(text))]
+
+
+def _read_entry(embeddings: Tensor, rest: dict[str, Any]) -> PromptEmbeddings:
+    extras = {key: value for key, value in rest.items() if key != KEYFRAME_KEY}
+    pooled = extras.pop("pooled_output", None)
+    return PromptEmbeddings(embeddings.float(), None if pooled is None else pooled.float(), extras)
 
 
 class Places:

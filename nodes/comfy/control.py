@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from ...diffusion_interpolation.models.contract import Guidance
+from .codec import PictureVae
 
 
 class PoseControl:
@@ -22,7 +24,9 @@ class PoseControl:
         works_on_latents = getattr(control_net, "latent_format", None) is not None
         if vae is None and works_on_latents:
             raise ValueError("vae: got none, but this control_net works on latents, needs one")
-        self._control_net, self._vae = control_net, vae if works_on_latents else None
+        self._control_net = control_net
+        # each row of hints is of a frame of its own
+        self._vae = PictureVae(vae) if works_on_latents else None
 
     @property
     def hint_scale(self) -> int:
@@ -38,18 +42,21 @@ class PoseControl:
             return []
         return self._control_net.get_models()
 
-    def add(self, guidance: Guidance, positive: dict[str, Any], negative: dict[str, Any]) -> None:
-        """Put the hints of `guidance` on what its two prompts hold; all rows have one strength.
+    def add(
+        self, guidance: Guidance, positives: Sequence[dict[str, Any]], negative: dict[str, Any]
+    ) -> None:
+        """Put the hints of `guidance` on what its prompts hold; all rows have one strength.
 
-        A prompt keeps the ControlNet that it had. Where both had the same, both get one object, so
+        A prompt keeps the ControlNet that it had. Prompts that had the same one get one object, so
         that the halves of guidance batch.
         """
         if guidance.hint is None:
             return
-        shared = positive if positive.get("control_apply_to_uncond") else {}
-        earlier = [rest.get("control", shared.get("control")) for rest in (positive, negative)]
+        shared = next((rest for rest in positives if rest.get("control_apply_to_uncond")), {})
+        earlier = [rest.get("control") for rest in positives]
+        earlier.append(negative.get("control", shared.get("control")))
         with_pose: dict[int, Any] = {}
-        for rest, control in zip((positive, negative), earlier, strict=True):
+        for rest, control in zip([*positives, negative], earlier, strict=True):
             if id(control) not in with_pose:
                 with_pose[id(control)] = self._after(control, guidance)
             rest["control"] = with_pose[id(control)]

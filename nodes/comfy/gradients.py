@@ -25,8 +25,9 @@ from ...diffusion_interpolation.models.checkpointing import (
     plan,
     saving_copies,
 )
-from ...diffusion_interpolation.models.contract import PromptEmbeddings, Schedule
-from .codec import ComfyCodec
+from ...diffusion_interpolation.models.contract import Schedule
+from ...diffusion_interpolation.models.prompts import PromptEmbeddings
+from .codec import ComfyCodec, with_frames, without_frames
 from .differentiable import (
     NormalTensors,
     leave_inference,
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 _ACTIVATIONS = 4
 """What learning needs with checkpoints, in multiples of what the host counts with for sampling:
 benchmarks/learning_memory.py finds 2.6 for SD 1.5, 3 for Flux, 4 for SDXL, and 5.8 for Z-Image."""
+
+_POSITIVE, _NEGATIVE = 0, 1
+"""The host's numbers of the halves of guidance."""
 
 _SAVED_INFERENCE = "Inference tensors cannot be saved"
 _NO_WAY_BACK = (
@@ -63,13 +67,11 @@ class LearningModel:
     """What inversion asks of a `LearnableModel`, for what ComfyUI has loaded.
 
     Its predictions can be differentiated in their conditioning, within `gradients` only; the model
-    is the same afterwards. `rest` is what a CONDITIONING holds apart from its embeddings.
+    is the same afterwards. The extras of a prompt are what its CONDITIONING holds.
     """
 
-    def __init__(
-        self, model: Any, schedule: ComfySchedule, codec: ComfyCodec, rest: dict[str, Any]
-    ) -> None:
-        self._model, self._schedule, self._codec, self._rest = model, schedule, codec, rest
+    def __init__(self, model: Any, schedule: ComfySchedule, codec: ComfyCodec) -> None:
+        self._model, self._schedule, self._codec = model, schedule, codec
         self._held = self._checkpointed = False
         self._kept: Kept | None = None
         self._normal: NormalTensors | None = None
@@ -123,11 +125,12 @@ class LearningModel:
     def _refusal(self, error: Exception) -> str | None:
         """Return why learning fails with this model, if `error` is about gradients."""
         patches = names_of_patches(self._model)
-        way_out = (
-            f"leave out what other nodes have put on it: {', '.join(patches)}"
-            if patches
-            else "this kind of model cannot be learned with"
-        )
+        if patches:
+            way_out = f"leave out what other nodes have put on it: {', '.join(patches)}"
+        elif isinstance(error, NoGradientError):
+            way_out = "nothing of the prompt of this kind of model can be learned"
+        else:
+            way_out = "this kind of model cannot be learned with"
         if isinstance(error, NoGradientError):
             return f"model: no gradient comes back to the {error.what}; {way_out}"
         [first, *_] = str(error).splitlines() or [""]
@@ -148,7 +151,7 @@ class LearningModel:
         self._kept, self._checkpointed = kept, True
         try:
             row = torch.zeros(1, *latent_shape[1:])
-            text = text.rows([0]).map(lambda tensor: tensor.detach().requires_grad_(True) * 1)
+            text = text.map(lambda tensor: tensor[:1].detach().requires_grad_(True) * 1)
             self.predict_noise(row, torch.tensor([0.5]), text)
         finally:
             self._kept = None
@@ -213,42 +216,74 @@ class LearningModel:
     def _denoised(
         self, noisy: Tensor, sigmas: Tensor, text: PromptEmbeddings, negatives: int
     ) -> Tensor:
-        """The network's estimate of the clean latents, called as the host's sampler calls it."""
-        model = self._model.model
-        conditions = self._conditions(noisy, text)
-        options = self._options(sigmas, negatives)
-        conditions["transformer_options"] = options["transformer_options"]
+        """The network's estimate of the clean latents, called as the host's sampler calls it.
+
+        Rows under the negative prompt and others go together where the host would join them.
+        """
+        halves = [(slice(negatives), _NEGATIVE), (slice(negatives, len(noisy)), _POSITIVE)]
+        halves = [(rows, half) for rows, half in halves if len(noisy[rows])]
+        noisy = with_frames(self._model, noisy)
+        found = [
+            self._conditions(noisy[rows], sigmas[rows], _rows(text, rows), half)
+            for rows, half in halves
+        ]
+        if len(found) == 2 and _join(*found):
+            conditions = {key: one.concat([found[1][key]]) for key, one in found[0].items()}
+            together = [half for _, half in halves]
+            return without_frames(self._call(noisy, sigmas, conditions, together))
+        denoised = [
+            self._call(noisy[rows], sigmas[rows], {k: c.cond for k, c in one.items()}, [half])
+            for (rows, half), one in zip(halves, found, strict=True)
+        ]
+        return without_frames(torch.cat(denoised))
+
+    def _call(
+        self, noisy: Tensor, sigmas: Tensor, conditions: dict[str, Any], halves: list[int]
+    ) -> Tensor:
+        """The network under `conditions`; `halves` are the host's numbers of those in the rows."""
+        model, options = self._model.model, self._options(sigmas, halves)
+        conditions = {**conditions, "transformer_options": options["transformer_options"]}
         wrapper = options.get("model_function_wrapper")
         with self._saving():
             if wrapper is None:
                 return model.apply_model(noisy, sigmas, **conditions)
-            halves = options["transformer_options"]["cond_or_uncond"]
             call = {"input": noisy, "timestep": sigmas, "c": conditions, "cond_or_uncond": halves}
             return wrapper(model.apply_model, call)
 
-    def _conditions(self, noisy: Tensor, text: PromptEmbeddings) -> dict[str, Any]:
-        """What the network takes in addition to latents and sigmas."""
-        rest = {key: value for key, value in self._rest.items() if key != "control"}
-        text = text.map(lambda tensor: tensor.to(noisy.device))
+    def _conditions(
+        self, noisy: Tensor, sigmas: Tensor, text: PromptEmbeddings, half: int
+    ) -> dict[str, Any]:
+        """What the network takes in addition to latents and sigmas, in the host's containers."""
+        rest = {key: value for key, value in (text.extras or {}).items() if key != "control"}
+        # some networks change their text in place
+        text = text.map(lambda tensor: tensor.to(noisy.device, copy=True))
         entry = {**rest, "cross_attn": text.embeddings, "model_conds": {}}
         if text.pooled is not None:
             entry["pooled_output"] = text.pooled
+        sampling = self._model.get_model_object("model_sampling")
         [entry] = comfy.samplers.encode_model_conds(
-            self._model.model.extra_conds, [entry], noisy, noisy.device, "positive"
+            self._model.model.extra_conds,
+            [entry],
+            noisy,
+            noisy.device,
+            "negative" if half == _NEGATIVE else "positive",
+            # as the sampler, which begins with noisy latents, without a mask
+            latent_image=sampling.inverse_noise_scaling(sigmas, noisy),
+            denoise_mask=None,
+            seed=0,
         )
         return {
-            key: condition.process_cond(batch_size=len(noisy), area=None).cond
+            key: condition.process_cond(batch_size=len(noisy), area=None)
             for key, condition in entry["model_conds"].items()
         }
 
-    def _options(self, sigmas: Tensor, negatives: int) -> dict[str, Any]:
+    def _options(self, sigmas: Tensor, halves: list[int]) -> dict[str, Any]:
         """The model's options, with all that the host's sampler adds to them."""
         options = create_model_options_clone(self._model.model_options)
         # adds the patcher's own wrappers and callbacks
         comfy.sampler_helpers.prepare_model_patcher(self._model, {}, options)
         options = without_shortcuts(options)
-        # one number a half, and one sigma a latent
-        halves = [1] * (negatives > 0) + [0] * (negatives < len(sigmas))
+        # one sigma a latent
         sigmas = sigmas[: len(sigmas) // len(halves)]
         options["transformer_options"] |= {
             "cond_or_uncond": halves,
@@ -284,6 +319,16 @@ class LearningModel:
                 leave_inference(patcher.model, patcher.load_device)
             unpack_quantised(self._model.model)
         self._held = True
+
+
+def _rows(text: PromptEmbeddings, rows: slice) -> PromptEmbeddings:
+    """Some rows of a prompt; one row serves all."""
+    return text if len(text) == 1 else text.map(lambda tensor: tensor[rows])
+
+
+def _join(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the host would have the network see the conditions of both halves in one batch."""
+    return one.keys() == other.keys() and all(one[key].can_concat(other[key]) for key in one)
 
 
 def _steady(patcher: Any) -> Any:

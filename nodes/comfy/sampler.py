@@ -14,8 +14,8 @@ import comfy.samplers
 
 from ...diffusion_interpolation.models.contract import Guidance, Sampled, Schedule
 from ...diffusion_interpolation.models.memory import Batches
-from .codec import carry_noisy, check_flat, take_noisy
-from .conditioning import Conditioning, Places, write_conditioning
+from .codec import carry_noisy, check_pictures, has_frames, take_noisy, without_frames
+from .conditioning import Conditioning, Places, mixed, write_entry
 from .control import PoseControl
 from .noise import row_wise
 from .schedule import as_sigmas
@@ -29,10 +29,9 @@ MAX_ROWS = 32
 class ComfySampler:
     """A SAMPLER that denoises with `model`.
 
-    `positive` and `negative` are what a CONDITIONING holds beside its token and pooled states; they
-    go with every text. `rows` is the most latents denoised at once, 0: as many as fit in memory.
-    Where the `mask` `(rows, h, w)` of any size is 0, latents stay as they are; its rows are
-    repeated, as the host repeats those of a `noise_mask`. Raises `ValueError` for a model of video.
+    `rows` is the most latents denoised at once, 0: as many as fit in memory. Where the `mask`
+    `(rows, h, w)` of any size is 0, latents stay as they are; its rows are repeated, as the host
+    repeats those of a `noise_mask`. Raises `ValueError` for a model of sound.
     """
 
     def __init__(
@@ -41,15 +40,12 @@ class ComfySampler:
         sampler: Any,
         control: PoseControl,
         *,
-        positive: dict[str, Any] | None = None,
-        negative: dict[str, Any] | None = None,
         rows: int = 0,
         mask: Tensor | None = None,
         on_step: OnStep | None = None,
     ) -> None:
-        check_flat(model)
-        self._model, self._sampler, self._control = model, sampler, control
-        self._rest, self._mask = (positive or {}, negative or {}), mask
+        check_pictures(model)
+        self._model, self._sampler, self._control, self._mask = model, sampler, control, mask
         self.on_step = on_step
         self._batches: Batches | None = Batches(rows, memory.soft_empty_cache) if rows else None
 
@@ -69,30 +65,30 @@ class ComfySampler:
     def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
         """Take all steps of `schedule` from `noisy` `(n, c, h', w')`, in batches that fit.
 
-        A ControlNet of the host has one strength, so rows of different strength go separately. A
-        sampler that remembers its steps starts again at the first of `schedule`.
+        Rows of different prompts go separately, so that no row is predicted under a prompt without
+        weight; so do rows of different strength, since a ControlNet of the host has one strength.
+        A sampler that remembers its steps starts again at the first of `schedule`.
         """
         if self._batches is None:
-            self._batches = Batches(self._rows_that_fit(noisy), memory.soft_empty_cache)
+            rows = self._rows_that_fit(noisy, guidance)
+            self._batches = Batches(rows, memory.soft_empty_cache)
         mask, sigmas = self._prepared_mask(noisy), as_sigmas(schedule)
-        both = torch.stack([noisy, noisy], dim=1)
-        for rows in guidance.by_strength(len(noisy)).values():
 
-            def work(part: list[int], rows: list[int] = rows) -> Tensor:
-                index = [rows[i] for i in part]
-                masked = None if mask is None else mask[index]
-                found = self._sample(noisy[index], sigmas, guidance.rows(index), masked)
-                return torch.stack(found, dim=1)
+        def work(rows: list[int]) -> Tensor:
+            masked = None if mask is None else mask[rows]
+            found = self._sample(noisy[rows], sigmas, guidance.rows(rows), masked)
+            return torch.stack(found, dim=1)
 
-            both[rows] = self._batches.run(work, len(rows)).to(both)
-        return Sampled(*both.unbind(1))
+        groups = _alike(guidance, len(noisy))
+        return Sampled(*self._batches.run_groups(work, groups).unbind(1))
 
     def _prepared_mask(self, noisy: Tensor) -> Tensor | None:
         """The mask in the size of the latents, with a row for each."""
         if self._mask is None:
             return None
         # one channel, as the host will repeat it once more
-        return comfy.sampler_helpers.prepare_mask(self._mask, noisy.shape, noisy.device)[:, :1]
+        mask = comfy.sampler_helpers.prepare_mask(self._mask, noisy.shape, noisy.device)[:, :1]
+        return mask.unsqueeze(2) if has_frames(self._model) else mask
 
     def _sample(
         self, noisy: Tensor, sigmas: Tensor, guidance: Guidance, mask: Tensor | None
@@ -102,12 +98,12 @@ class ComfySampler:
         predicted = []
 
         def stepped(step: int, denoised: Tensor, x: Tensor, steps: int) -> None:
-            predicted[:] = [denoised]
+            predicted[:] = [without_frames(denoised)]
             self._stepped(denoised)
 
         start = carry_noisy(self._model, noisy, sigmas[0])
         guider = comfy.samplers.CFGGuider(self._model)
-        guider.set_conds(*self._conditionings(guidance))
+        guider.set_conds(*self._conditionings(guidance, start.shape[2:]))
         guider.set_cfg(guidance.cfg)
         sampled = guider.sample(
             torch.zeros_like(start),  # the noise is in there already
@@ -128,19 +124,22 @@ class ComfySampler:
         if self.on_step:
             self.on_step(len(denoised), denoised)
 
-    def _conditionings(self, guidance: Guidance) -> list[Conditioning]:
-        """Positive and negative, with all that goes with them."""
+    def _conditionings(self, guidance: Guidance, grid: Sequence[int]) -> list[Conditioning]:
+        """Positive and negative, with all that goes with them, for latents of `grid`."""
         places = Places(guidance.positions or [])
-        positive, negative = (places.rest(rest) for rest in self._rest)
-        self._control.add(guidance, positive, negative)
-        return [
-            write_conditioning(guidance.positive, positive),
-            write_conditioning(guidance.negative, negative),
-        ]
+        texts, weights = zip(*guidance.positives(), strict=True)
+        rests = [places.rest(text.extras or {}) for text in texts]
+        negative = places.rest(guidance.negative.extras or {})
+        self._control.add(guidance, rests, negative)
+        if len(texts) > 1:
+            rests = [mixed(*pair, grid) for pair in zip(rests, weights, strict=True)]
+        positive = [write_entry(*pair) for pair in zip(texts, rests, strict=True)]
+        return [positive, [write_entry(guidance.negative, negative)]]
 
-    def _rows_that_fit(self, latents: Tensor) -> int:
-        """How many latents the free memory holds beside the networks, both halves of guidance."""
-        needed = _needed(self._model, latents.shape)
+    def _rows_that_fit(self, latents: Tensor, guidance: Guidance) -> int:
+        """How many latents the free memory holds beside the networks, under all their prompts."""
+        prompts = max(2, len(guidance.texts()))
+        needed = self._model.model.memory_required([prompts, *latents.shape[1:]])
         memory.load_models_gpu(
             [self._model, *self._control.networks()],
             memory_required=MAX_ROWS * needed,
@@ -150,6 +149,10 @@ class ComfySampler:
         return max(1, min(MAX_ROWS, int(free / needed)))
 
 
-def _needed(patcher: Any, latent_shape: Sequence[int]) -> float:
-    """Bytes that one latent needs in the sampler, both halves of guidance."""
-    return patcher.model.memory_required([2, *latent_shape[1:]])
+def _alike(guidance: Guidance, count: int) -> list[list[int]]:
+    """The rows, of `count`, in groups of one strength of the ControlNet and the same prompts."""
+    return [
+        [rows[i] for i in group]
+        for rows in guidance.by_strength(count).values()
+        for group in guidance.rows(rows).by_prompts(len(rows))
+    ]

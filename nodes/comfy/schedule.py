@@ -14,7 +14,7 @@ import comfy.samplers
 
 from ...diffusion_interpolation.models.contract import Schedule
 from ...diffusion_interpolation.models.denoise import schedule_from
-from .codec import check_flat
+from .codec import check_pictures
 
 _PURE = 1e4
 """A noise-to-signal ratio of pure noise. More would leave nothing of a flow model's latent to put
@@ -28,11 +28,11 @@ class ComfySchedule:
     """The host's schedule of `steps` for `model` by a `scheduler`: `sigmas` that fall to 0.
 
     A `denoise` is the sigma at which the host's own `noise_scaling` gives its noise-to-signal
-    ratio, in every family of models. Raises `ValueError` for a model of video.
+    ratio, in every family of models. Raises `ValueError` for a model of sound.
     """
 
     def __init__(self, model: Any, scheduler: str, steps: int) -> None:
-        check_flat(model)
+        check_pictures(model)
         self._sampling = model.get_model_object("model_sampling")
         self._scheduler = scheduler
         self.sigmas = self._host_sigmas(steps)

@@ -21,7 +21,7 @@ from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import pair
 from diffusion_interpolation.method.inversion import Inversion
 from diffusion_interpolation.models.conditioning_file import MadeFor, load_inversion, save_inversion
-from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.pictures import to_image
 from diffusion_interpolation.poses.format import write_poses
 

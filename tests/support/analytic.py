@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings, Sampled, Schedule
+from diffusion_interpolation.models.contract import Guidance, Sampled, Schedule
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 
 CLEAN = -1
 
@@ -63,8 +64,7 @@ class GaussianModel:
         denoised = noisy
         for now, then in itertools.pairwise(schedule.points):
             (a, s), (next_a, next_s) = self._at(now), self._at(then)
-            away = self._noise(noisy, (a, s), guidance.negative)
-            noise = away + guidance.cfg * (self._noise(noisy, (a, s), guidance.positive) - away)
+            noise = guidance.guided([self._noise(noisy, (a, s), t) for t in guidance.texts()])
             denoised = (noisy - s * noise) / a
             noisy = next_a * denoised + next_s * noise
         return Sampled(noisy, denoised)

@@ -16,7 +16,7 @@ from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.noise import draw_noise, row_seed
 from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.method.picks import Picks
-from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.scoring.contract import EmbeddingScorer
 from diffusion_interpolation.settings import PAPER, FrameSettings
 

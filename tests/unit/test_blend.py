@@ -9,7 +9,7 @@ from no_float64 import MPS, WithoutFloat64
 
 from diffusion_interpolation.method.blend import lerp, noisy_blend, slerp
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 
 
 def _pair(

@@ -6,7 +6,7 @@ from analytic import GaussianModel
 
 from diffusion_interpolation.method.augmentation import augment
 from diffusion_interpolation.method.inversion import NoGradientError, invert
-from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.models.prompts import KeyframePrompts, PromptEmbeddings
 from diffusion_interpolation.settings import InversionSettings
 
 FAST = {"learning_rate": 0.05, "cfg": 2.0, "augmentations": 2, "hold_norms": False}
@@ -290,3 +290,46 @@ def test_a_negative_of_another_length_goes_in_a_pass_of_its_own():
     assert learned.negative.embeddings.shape == (1, 3, 5)
     assert set(rows) == {(8, 3, 8), (8, 6, 0), (2, 3, 2), (2, 6, 0)}
     assert not torch.equal(learned.negative.embeddings, negative.embeddings)
+
+
+def test_keyframes_are_learned_in_groups_of_one_length():
+    """Two prompts of one length in two groups are learned as in one group."""
+    pictures, long, negative = _problem(3)
+    short = PromptEmbeddings(torch.randn(1, 2, 4, generator=torch.Generator().manual_seed(9)))
+    settings = InversionSettings(steps=10, **FAST)
+    model = GaussianModel(max_batch=32)
+    parts = KeyframePrompts((long.repeated(2), short))
+    learned = invert(model, pictures, parts, negative, settings)
+    assert [part.embeddings.shape for part in learned.positive.parts] == [(2, 3, 4), (1, 2, 4)]
+    assert min(learned.losses.values()) < learned.losses[0]
+    moved = [
+        (after.embeddings - before.embeddings).abs().flatten(1).amax(1).min()
+        for after, before in zip(learned.positive.parts, parts.parts, strict=True)
+    ]
+    assert min(moved) > 1e-3
+    want = invert(model, pictures, long, negative, settings)
+    found = invert(model, pictures, KeyframePrompts((long.repeated(2), long)), negative, settings)
+    both = torch.cat([part.embeddings for part in found.positive.parts])
+    assert torch.allclose(both, want.positive.embeddings, atol=1e-5)
+    assert found.losses == pytest.approx(want.losses)
+
+
+def test_extras_keep_halves_of_guidance_apart():
+    """A mask of tokens, say, is another one in the negative prompt."""
+    passes = []
+
+    class Watched(GaussianModel):
+        def predict_noise(self, noisy, levels, text, negatives=0):
+            passes.append((text.extras, negatives))
+            return super().predict_noise(noisy, levels, text)
+
+    pictures, positive, negative = _problem()
+    positive, negative = (
+        text.map_extras(lambda _, name=name: name)
+        for text, name in ((positive, "ours"), (negative, "its own"))
+    )
+    settings = InversionSettings(steps=1, **FAST)
+    learned = invert(Watched(max_batch=64), pictures, positive, negative, settings)
+    assert {extras for extras, negatives in passes if negatives} == {"its own"}
+    assert {extras for extras, negatives in passes if not negatives} == {"ours"}
+    assert (learned.positive.extras, learned.negative.extras) == ("ours", "its own")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from diffusion_interpolation.models.conditioning_file import (
     load_inversion,
     save_inversion,
 )
-from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.models.prompts import KeyframePrompts, PromptEmbeddings
 
 SETTINGS = {"seed": 1, "size": (8, 8), "levels": [0.55, 0.3]}
 
@@ -168,9 +169,11 @@ def test_a_conditioning_goes_there_and_back(tmp_path, pooled):
         assert torch.equal(loaded.negative.pooled, rows[1].pooled)
 
 
-def _inversion() -> Inversion:
+def _inversion(extras: Any = None, of_negative: Any = None) -> Inversion:
     return Inversion(
-        PromptEmbeddings(torch.ones(2, 3, 4)), PromptEmbeddings(torch.zeros(1, 3, 4)), {0: 1.0}
+        PromptEmbeddings(torch.ones(2, 3, 4), None, extras),
+        PromptEmbeddings(torch.zeros(1, 3, 4), None, of_negative),
+        {0: 1.0},
     )
 
 
@@ -184,11 +187,29 @@ def test_what_goes_with_a_prompt_goes_there_and_back(tmp_path):
         "sizes": {"width": 512, "guidance": 3.5, "name": "a", "none": None, "on": True},
     }
     file = tmp_path / "c.safetensors"
-    save_inversion(file, _inversion(), MadeFor(positive=extras, negative={"t": twice[::2].view(2)}))
-    loaded, made_for = load_inversion(file)
+    save_inversion(file, _inversion(extras, {"t": twice[::2].view(2)}), MadeFor())
+    loaded, _ = load_inversion(file)
     assert loaded.positive.embeddings.unique().tolist() == [1.0]
-    assert repr(made_for.positive) == repr(extras)
-    assert repr(made_for.negative) == repr({"t": twice[::2]})
+    assert repr(loaded.positive.extras) == repr(extras)
+    assert repr(loaded.negative.extras) == repr({"t": twice[::2]})
+
+
+def test_prompts_of_several_lengths_go_there_and_back(tmp_path):
+    parts = [
+        PromptEmbeddings(
+            torch.full((rows, tokens, 4), tokens), None, {"tokens": torch.ones(tokens)}
+        )
+        for rows, tokens in ((2, 3), (1, 5))
+    ]
+    file = tmp_path / "c.safetensors"
+    learned = Inversion(KeyframePrompts(tuple(parts)), _inversion().negative, {})
+    save_inversion(file, learned, MadeFor())
+    loaded, _ = load_inversion(file)
+    assert len(loaded.positive) == 3 and len(loaded.positive.parts) == 2
+    for got, want in zip(loaded.positive.parts, parts, strict=True):
+        assert torch.equal(got.embeddings, want.embeddings)
+        assert torch.equal(got.extras["tokens"], want.extras["tokens"])
+    assert loaded.negative.extras is None
 
 
 def test_what_no_file_can_hold_is_told_apart(tmp_path):
@@ -196,7 +217,7 @@ def test_what_no_file_can_hold_is_told_apart(tmp_path):
     for value in (object(), [object()], {"a": object()}, {1: 2}):
         assert not is_savable(value)
     with pytest.raises(TypeError):
-        save_inversion(tmp_path / "c.safetensors", _inversion(), MadeFor(positive={"a": object()}))
+        save_inversion(tmp_path / "c.safetensors", _inversion({"a": object()}), MadeFor())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from diffusion_interpolation.method.blend import slerp
 from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.noise import draw_noise
 from diffusion_interpolation.method.path import Path
-from diffusion_interpolation.models.contract import PromptEmbeddings
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.settings import FrameSettings
 
 SHAPE = 3, 6, 6

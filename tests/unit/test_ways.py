@@ -14,7 +14,8 @@ from ways.inversion import Ladder
 from ways.peers import denoiser, places, quantiles, with_noise
 
 from diffusion_interpolation.demo import load_named
-from diffusion_interpolation.models.contract import Guidance, PromptEmbeddings, Schedule
+from diffusion_interpolation.models.contract import Guidance, Schedule
+from diffusion_interpolation.models.prompts import PromptEmbeddings
 
 
 @pytest.fixture(scope="module", params=["demo", "demo-flow"])

@@ -36,15 +36,15 @@ class DiffusersControl:
         layers = self._network.controlnet_cond_embedding.modules()
         return 2 ** sum(getattr(layer, "stride", None) == (2, 2) for layer in layers)
 
-    def residuals(self, guidance: Guidance, halves: int) -> Residuals:
-        """What it adds under the hints of `guidance`, whose rows come once for each of `halves`."""
+    def residuals(self, guidance: Guidance, passes: int) -> Residuals:
+        """What it adds under the hints of `guidance`, whose rows come `passes` times."""
         network, hint, strength = self._network, guidance.hint, guidance.strength
         if hint is None:
             return no_residuals
         strength = torch.ones(len(hint)) if strength is None else strength
-        scale = strength.to(network.device, network.dtype).repeat(halves)[:, None, None, None]
+        scale = strength.to(network.device, network.dtype).repeat(passes)[:, None, None, None]
         embedded = _embed(network, hint.to(network.device, network.dtype))
-        embedded = embedded.repeat(halves, 1, 1, 1)
+        embedded = embedded.repeat(passes, 1, 1, 1)
 
         def residuals(latents: Tensor, time: Tensor, conditions: dict[str, Any]) -> dict[str, Any]:
             with _taking_embedded_hints(network):

@@ -7,7 +7,8 @@ import itertools
 import torch
 from torch import Tensor
 
-from ..contract import Guidance, Sampled, Schedule, stack
+from ..contract import Guidance, Sampled, Schedule
+from ..prompts import stack
 from .control import DiffusersControl, no_residuals
 from .network import DiffusersNetwork
 from .schedule import DiffusersSchedule
@@ -25,23 +26,20 @@ class DdimSteps:
         self._network, self._schedule, self._control = network, schedule, control
 
     def __call__(self, latents: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
-        """All steps of `schedule`, both halves of guidance in one forward pass.
+        """All steps of `schedule`, under all prompts in one forward pass.
 
         A step is `x' = a' x0 + s' noise`, with `(a', s')` the scales of the next point (Song et al.
         2021, eq. 12). Nothing is clipped: latents are not bounded.
         """
         network, denoised = self._network, latents
-        halves = 1 if guidance.cfg == 1 else 2
-        text = stack([guidance.negative, guidance.positive][-halves:])
-        conditions = network.conditions(text, latents)
-        residuals = self._control.residuals(guidance, halves) if self._control else no_residuals
+        texts = [text.repeated(len(latents)) for text in guidance.texts()]
+        conditions, passes = network.conditions(stack(texts), latents), len(texts)
+        residuals = self._control.residuals(guidance, passes) if self._control else no_residuals
         for timestep, lower in itertools.pairwise(schedule.points):
-            rows = network.inputs(latents.repeat(halves, 1, 1, 1))
+            rows = network.inputs(latents.repeat(passes, 1, 1, 1))
             time = torch.full((len(rows),), timestep, device=network.device)
-            output = network(rows, time, conditions | residuals(rows, time, conditions))
-            if halves == 2:
-                negative, positive = output.chunk(2)
-                output = negative + guidance.cfg * (positive - negative)
+            outputs = network(rows, time, conditions | residuals(rows, time, conditions))
+            output = guidance.guided(outputs.chunk(passes))
             scales = self._schedule.scales_at(timestep)
             denoised, noise = self._schedule.read(output, latents, scales)
             signal, sigma = self._schedule.landing_scales(lower)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule, stack
+from ..contract import Guidance, Sampled, Schedule
 from ..denoise import schedule_from
+from ..prompts import PromptEmbeddings, stack
 from .features import DiffusersFeatures, FlowBlocks
 from .files import load_flow_folder
 from .flow_text import FlowText
@@ -93,7 +94,7 @@ class DiffusersFlow(DiffusersModel):
         noisy = noisy.to(self._device, torch.float32)
         points = [self.schedule(level).points[0] for level in levels.tolist()]
         sigmas = torch.tensor(points, device=self._device)
-        way = self._network.velocity(noisy, sigmas, text.rows(range(len(noisy))))
+        way = self._network.velocity(noisy, sigmas, text.repeated(len(noisy)))
         return noisy + (1 - sigmas)[:, None, None, None] * way
 
 
@@ -155,15 +156,13 @@ class EulerSteps:
         self._network = network
 
     def __call__(self, latents: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
-        """All steps of `schedule`, both halves of guidance in one forward pass."""
-        denoised, halves = latents, 1 if guidance.cfg == 1 else 2
-        text = _stacked([guidance.negative, guidance.positive][-halves:])
+        """All steps of `schedule`, under all prompts in one forward pass."""
+        texts = [text.repeated(len(latents)) for text in guidance.texts()]
+        denoised, text, passes = latents, _stacked(texts), len(texts)
         for sigma, lower in zip(schedule.points, schedule.points[1:], strict=False):
-            sigmas = latents.new_full((halves * len(latents),), sigma)
-            way = self._network.velocity(latents.repeat(halves, 1, 1, 1), sigmas, text)
-            if halves == 2:
-                negative, positive = way.chunk(2)
-                way = negative + guidance.cfg * (positive - negative)
+            sigmas = latents.new_full((passes * len(latents),), sigma)
+            ways = self._network.velocity(latents.repeat(passes, 1, 1, 1), sigmas, text)
+            way = guidance.guided(ways.chunk(passes))
             denoised = latents - sigma * way
             latents = latents + (lower - sigma) * way
         return Sampled(latents, denoised)

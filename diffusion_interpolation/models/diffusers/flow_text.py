@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..contract import PromptEmbeddings
+from ..prompts import PromptEmbeddings
 from .text import token_ids
 
 if TYPE_CHECKING:

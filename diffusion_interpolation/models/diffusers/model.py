@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import torch
 from torch import Tensor
 
-from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule
+from ..contract import Guidance, Sampled, Schedule
+from ..prompts import PromptEmbeddings
 from .codec import shrinking_of
 from .control import DiffusersControl
 from .ddim import DdimSteps
@@ -188,7 +189,7 @@ class DiffusersModel:
         noisy = noisy.to(self._device, torch.float32)
         schedules = [self.schedule(level) for level in levels.tolist()]
         timesteps = torch.tensor([schedule.points[0] for schedule in schedules])
-        conditions = network.conditions(text.rows(range(len(noisy))), noisy)
+        conditions = network.conditions(text.repeated(len(noisy)), noisy)
         output = network(network.inputs(noisy), timesteps.to(self._device), conditions)
         scales = torch.tensor([self.scales(schedule) for schedule in schedules])
         scales = scales.to(self._device)[:, :, None, None, None].unbind(1)

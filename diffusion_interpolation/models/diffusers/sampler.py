@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..contract import Guidance, PromptEmbeddings, Sampled, Schedule
+from ..contract import Guidance, Sampled, Schedule
 from ..memory import Batches
+from ..prompts import PromptEmbeddings, PromptMix
 
 Steps = Callable[[Tensor, Schedule, Guidance], Sampled]
 """All steps of a schedule for one batch of latents, as a family of models takes them."""
@@ -44,7 +45,8 @@ class DiffusersSampler:
             latents = noisy[rows].to(self._device, torch.float32)
             return torch.stack(self._steps(latents, schedule, guidance.rows(rows)), dim=1)
 
-        return Sampled(*self._batches.run(work, len(noisy)).unbind(1))
+        groups = guidance.by_prompts(len(noisy))
+        return Sampled(*self._batches.run_groups(work, groups).unbind(1))
 
     def _check(self, noisy: Tensor, guidance: Guidance) -> None:
         count, hint, strength = len(noisy), guidance.hint, guidance.strength
@@ -61,7 +63,7 @@ class DiffusersSampler:
             raise ValueError(f"strength: got {tuple(strength.shape)}, the hints need ({count},)")
 
 
-def check_rows(name: str, text: PromptEmbeddings, count: int) -> None:
+def check_rows(name: str, text: PromptEmbeddings | PromptMix, count: int) -> None:
     """Raise `ValueError` unless a conditioning has a row for each of `count` latents, or one."""
     if len(text) not in (1, count):
         raise ValueError(f"{name}: has {len(text)} rows, {count} latents need {count} or 1")

@@ -26,30 +26,15 @@ import comfy.utils
 import torch
 from torch import nn
 
+from .family_list import FLUX, MMDIT, UNET
+
 _WIDE_L, _WIDE_G, _WIDE_T5 = 16, 24, 32
 """Widths of the text towers, by the host's names for them."""
 
-_CHANNELS = 64
-_UNET = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": _CHANNELS,
-    "num_res_blocks": [1, 1],
-    "channel_mult": (1, 2),
-    "transformer_depth": [1, 1],
-    "transformer_depth_output": [1, 1, 1, 1],
-    "transformer_depth_middle": 1,
-    "use_spatial_transformer": True,
-    "use_linear_in_transformer": True,
-    "use_temporal_attention": False,
-    "legacy": False,
-    "adm_in_channels": None,
-}
-"""Two levels with attention on both; every group norm has 32 groups."""
+_CHANNELS = UNET["model_channels"]
 
 _XL = {
-    **_UNET,
+    **UNET,
     "context_dim": _WIDE_L + _WIDE_G,
     "num_classes": "sequential",
     # six sizes, each 256 wide
@@ -58,43 +43,6 @@ _XL = {
 
 _FREEDOM = 0.25
 """How much of a predicted noise is the network's own invention, and how much a ControlNet says."""
-
-_MMDIT = {
-    "in_channels": 16,
-    "patch_size": 2,
-    "input_size": None,
-    "num_patches": 32 * 32,
-    "pos_embed_max_size": 32,
-    "pos_embed_scaling_factor": None,
-    # 64 channels a unit of depth
-    "depth": 1,
-    "num_blocks": 2,
-    "adm_in_channels": _WIDE_L + _WIDE_G,
-    # the host pads these texts to 4096, whatever the towers' widths
-    "context_embedder_config": {
-        "target": "torch.nn.Linear",
-        "params": {"in_features": 4096, "out_features": 64},
-    },
-}
-
-_FLUX = {
-    "image_model": "flux",
-    "in_channels": 16,
-    "out_channels": 16,
-    "patch_size": 2,
-    "vec_in_dim": _WIDE_L,
-    "context_in_dim": _WIDE_T5,
-    "hidden_size": 64,
-    "num_heads": 2,
-    "axes_dim": [8, 12, 12],
-    "theta": 10000,
-    "mlp_ratio": 2.0,
-    "depth": 1,
-    "depth_single_blocks": 1,
-    "qkv_bias": True,
-    "guidance_embed": True,
-    "txt_ids_dims": [],
-}
 
 
 @dataclass(frozen=True)
@@ -111,11 +59,11 @@ class _Kind:
 _KINDS = {
     "sd15": _Kind(
         comfy.supported_models.SD15,
-        {**_UNET, "context_dim": _WIDE_L, "use_linear_in_transformer": False},
+        {**UNET, "context_dim": _WIDE_L, "use_linear_in_transformer": False},
     ),
     "sd2": _Kind(
         comfy.supported_models.SD20,
-        {**_UNET, "context_dim": _WIDE_G},
+        {**UNET, "context_dim": _WIDE_G},
         # far from zero here means v-prediction
         weights={
             "output_blocks.11.1.transformer_blocks.0.norm1.bias": torch.tensor([-1.0, 1.0]),
@@ -135,8 +83,8 @@ _KINDS = {
         _XL,
         weights={"edm_mean": torch.zeros(4), "edm_std": torch.ones(4)},
     ),
-    "sd3": _Kind(comfy.supported_models.SD3, _MMDIT, latent_channels=16),
-    "flux": _Kind(comfy.supported_models.Flux, _FLUX, latent_channels=16),
+    "sd3": _Kind(comfy.supported_models.SD3, MMDIT, latent_channels=16),
+    "flux": _Kind(comfy.supported_models.Flux, FLUX, latent_channels=16),
 }
 
 KINDS = list(_KINDS)
@@ -147,7 +95,7 @@ def model(kind: str, seed: int) -> comfy.model_patcher.ModelPatcher:
     """The diffusion model of a kind."""
     config = _config(kind)
     built = config.get_model(dict(_KINDS[kind].weights), "")
-    _fill(built.diffusion_model, seed)
+    fill(built.diffusion_model, seed)
     if built.model_type == comfy.model_base.ModelType.EPS:
         _find_noise(built.diffusion_model)
     return comfy.model_patcher.ModelPatcher(
@@ -200,7 +148,7 @@ def clip(kind: str, seed: int) -> comfy.sd.CLIP:
             },
         },
     )
-    _fill(built.cond_stage_model, seed)
+    fill(built.cond_stage_model, seed)
     return built
 
 
@@ -220,7 +168,7 @@ def vae(kind: str, seed: int) -> comfy.sd.VAE:
         "dropout": 0.0,
     }
     params = {"ddconfig": shape, "embed_dim": channels}
-    weights = _fill(comfy.ldm.models.autoencoder.AutoencoderKL(**params), seed).state_dict()
+    weights = fill(comfy.ldm.models.autoencoder.AutoencoderKL(**params), seed).state_dict()
     built = comfy.sd.VAE(sd=weights, config={"params": params}, dtype=torch.float32)
     built.latent_channels = channels
     return built
@@ -231,7 +179,7 @@ def controlnet(kind: str, seed: int) -> comfy.controlnet.ControlNet:
     config = {**_config(kind).unet_config, "hint_channels": 3}
     del config["out_channels"]
     network = comfy.cldm.cldm.ControlNet(**config, operations=comfy.ops.disable_weight_init)
-    _fill(network, seed)
+    fill(network, seed)
     for end in (*network.zero_convs, network.middle_block_out):
         end[0].weight.mul_(_FREEDOM)
     return comfy.controlnet.ControlNet(
@@ -270,7 +218,7 @@ def _clip_config(width: int) -> dict[str, int]:
     }
 
 
-def _fill(network: nn.Module, seed: int) -> nn.Module:
+def fill(network: nn.Module, seed: int) -> nn.Module:
     """Random weights that keep the size of what passes; the host leaves them unset."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in network.state_dict().items():
@@ -279,7 +227,7 @@ def _fill(network: nn.Module, seed: int) -> nn.Module:
         noise = torch.randn(tensor.shape, generator=generator)
         if tensor.ndim > 1:
             noise /= tensor[0].numel() ** 0.5
-        elif name.endswith("bias"):
+        elif name.endswith("bias") or "mean" in name:
             noise *= 0.1
         else:
             # the scale of a norm
