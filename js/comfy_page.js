@@ -22,6 +22,12 @@ export function isOfShown(workflow) {
   return !workflow || !shown || workflow === String(shown);
 }
 
+/** The id of the job whose workflow is on the screen, as the front end names its tab. */
+export function jobOnScreen() {
+  const { workflow } = /** @type {any} */ (app).extensionManager;
+  return /^Job ([0-9a-f-]{36})$/.exec(workflow?.activeWorkflow?.filename ?? "")?.[1];
+}
+
 /** The language of the page, as `en`. */
 export function locale() {
   return String(/** @type {any} */ (app).extensionManager.setting.get("Comfy.Locale") ?? "en");

@@ -65,6 +65,15 @@ export async function workflowOf(promptId) {
   return prompt?.[3]?.extra_pnginfo?.workflow?.id ?? "";
 }
 
+/**
+ * What the nodes of a job put out, by their ids.
+ * @param {string} promptId
+ * @returns {Promise<Record<string, any>>}
+ */
+export async function outputsOf(promptId) {
+  return (await ask(`/history/${promptId}`))?.[promptId]?.outputs ?? {};
+}
+
 /** Which runs are shown: the server keeps the files of those for as long as the page is open. */
 export class ShownRuns {
   #folders;

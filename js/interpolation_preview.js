@@ -16,6 +16,7 @@ import {
   comfyClass,
   dimWhenMuted,
   isOfShown,
+  jobOnScreen,
   leavePlace,
   leaveToCanvas,
   locale,
@@ -25,7 +26,7 @@ import {
   undoFrom,
   widgetOf,
 } from "./comfy_page.js";
-import { ShownRuns, post, runOf, urlOf, workflowOf } from "./comfy_server.js";
+import { ShownRuns, outputsOf, post, runOf, urlOf, workflowOf } from "./comfy_server.js";
 import { FramePreview } from "./frame_preview.js";
 import { findNode, readOutput, startRun } from "./preview_run.js";
 import { setTexts } from "./texts.js";
@@ -177,7 +178,8 @@ async function onExecuted({ node: id, display_node, prompt_id, output }) {
 }
 
 /**
- * Show a run on its node, which remembers it.
+ * Show a run on its node, which remembers it once it has ended. Undo makes nodes again, and nobody
+ * has gone to another frame by that.
  * @param {ComfyNode} node
  * @param {Run} run
  */
@@ -185,7 +187,10 @@ function showRun(node, run) {
   const preview = previews.get(node);
   if (!preview) return;
   preview.show(run);
-  remember(node, run.folder);
+  const place = left.get(node.id);
+  left.delete(node.id);
+  if (place?.folder === run.folder) preview.goTo(place.index);
+  if (run.state !== "running") remember(node, run.folder);
 }
 
 /**
@@ -202,7 +207,7 @@ async function onFrame(live) {
   if (preview.run?.folder !== folder) {
     const run = startRun(live) ?? (await runOf(folder));
     if (!run || previews.get(node) !== preview) return;
-    if (preview.run?.folder !== folder) preview.show(run);
+    if (preview.run?.folder !== folder) showRun(node, run);
   }
   preview.add(live);
 }
@@ -238,18 +243,25 @@ function begunBy(node) {
  * @param {ComfyNode} node
  */
 async function restore(node) {
-  await Promise.resolve(); // until the whole workflow is there
+  await new Promise(requestAnimationFrame); // until the whole workflow is there, and has its name
   const preview = previews.get(node);
-  const folder = begunBy(node)?.folder ?? node.properties[PROPERTY];
+  const folder = begunBy(node)?.folder ?? (await folderInJob(node)) ?? node.properties[PROPERTY];
   if (!preview || typeof folder !== "string" || preview.run?.folder === folder) return;
   const run = await runOf(folder);
   if (previews.get(node) !== preview || preview.run) return; // gone, or something newer came
   if (!run) return preview.gone();
-  preview.show(run);
-  // undo makes nodes again, and nobody has gone to another frame
-  const place = left.get(node.id);
-  if (place?.folder === folder) preview.goTo(place.index);
-  if (run.state !== "running") remember(node, folder);
+  showRun(node, run);
+}
+
+/**
+ * The run of a node in the job whose workflow is on the screen; undefined where that is of no job.
+ * @param {ComfyNode} node
+ */
+async function folderInJob(node) {
+  const job = jobOnScreen();
+  const outputs = job ? await outputsOf(job) : {};
+  const id = Object.keys(outputs).find((id) => findNode(rootGraph(), id) === node);
+  return id && readOutput(outputs[id])?.folder;
 }
 
 /**

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -316,3 +317,27 @@ def test_a_run_of_the_history_brings_its_frames_back(view):
     view.evaluate("(outputs) => { app.nodeOutputs = outputs; }", job["outputs"])
     view.show(node)
     shows(view, node, 0, 0.15)
+
+
+def test_a_job_that_is_opened_from_the_panel_has_its_frames(view):
+    """Its workflow is the one that was sent, from before its node had the frames."""
+    button = view.page.get_by_role("button", name=re.compile("active"))
+    if not button.count():
+        pytest.skip("this front end has no panel of jobs")
+    graph, node = colored(shift=0.35)
+    view.open(graph, show=node)
+    view.run()
+    shows(view, node, 0, 0.35)
+    view.evaluate("() => { app.graph._nodes[0].widgets[2].value = 0.45; }")
+    view.run()
+    shows(view, node, 0, 0.45)
+    panel = view.page.get_by_text("Job Queue", exact=True)
+    if not panel.is_visible():
+        button.click()
+    view.page.get_by_text(re.compile(r"^Job #\d+$")).nth(1).click(button="right")
+    view.page.get_by_text("Open as workflow in new tab").click()
+    view.wait("() => app.graph._nodes[0]?.widgets[2].value === 0.35")
+    if panel.is_visible():
+        button.click()
+    view.show(node)
+    shows(view, node, 0, 0.35)
