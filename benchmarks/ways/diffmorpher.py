@@ -87,7 +87,7 @@ def learned(ladder: Ladder, task: Task, latents: Tensor) -> Lora:
     network, generator = denoiser(task.model), torch.Generator().manual_seed(task.settings.seed)
     lora = _fresh(network, len(latents), generator)
     optimizer = torch.optim.AdamW([one for both in lora.values() for one in both], lr=RATE)
-    text = task.guide.positive.rows([0] * len(latents))
+    text = task.guide.positive.repeated(len(latents))
     signals, sigmas = torch.tensor(ladder.scales).T[:, :, None, None, None].to(latents)
     with applied(network, lora), torch.enable_grad():
         for _ in range(task.way.options.get("lora_steps", STEPS)):

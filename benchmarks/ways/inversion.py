@@ -45,7 +45,7 @@ class Ladder:
     def noise(self, latents: Tensor, step: int, text: PromptEmbeddings) -> Tensor:
         """Return the noise that the model predicts in latents at `step`, under one text row."""
         levels = torch.full((len(latents),), step / self.steps)
-        return self.model.predict_noise(latents, levels, text.rows([0] * len(latents)))
+        return self.model.predict_noise(latents, levels, text.repeated(len(latents)))
 
     def move(self, latents: Tensor, noise: Tensor, start: int, stop: int) -> Tensor:
         """Return latents at `stop` of those at `start`, along the noise in them (DDIM, eta 0)."""

@@ -46,7 +46,10 @@ class DiffusersFeatures:
         shapes: list[torch.Size] = []
 
         def work(rows: list[int]) -> Tensor:
-            part, own = latents[rows].to(self._device, torch.float32), text.rows(rows)
+            part, own = (
+                latents[rows].to(self._device, torch.float32),
+                text.rows(rows).repeated(len(rows)),
+            )
             drawn = [self._read(part, own, number) for number in range(draws)]
             means = [torch.stack(grids).mean(0) for grids in zip(*drawn, strict=True)]
             shapes[:] = [grid.shape[1:] for grid in means]
