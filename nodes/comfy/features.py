@@ -22,7 +22,7 @@ from ...diffusion_interpolation.models.activations import (
     unet_levels,
 )
 from ...diffusion_interpolation.models.contract import Guidance, PromptEmbeddings, Schedule
-from .codec import ComfyCodec, check_flat
+from .codec import ComfyCodec, check_pictures, has_frames
 from .control import PoseControl
 from .patches import plain_copy
 from .sampler import ComfySampler
@@ -66,7 +66,7 @@ class ComfyFeatures:
     """
 
     def __init__(self, model: Any, vae: Any, rest: dict[str, Any]) -> None:
-        check_flat(model)
+        _check_flat(model)
         self._model, self._codec = plain_copy(model), ComfyCodec(model, vae)
         self._network, self._control = model.model.diffusion_model, PoseControl(None, model, vae)
         self._blocks = _feature_blocks(self._network)
@@ -127,6 +127,16 @@ class _Probe:
         model(x, sigmas[0] * x.new_ones(len(x)), **(options.get("extra_args") or {}))
         self.grids.append([self._read(output, x) for output in self._outputs])
         return x
+
+
+def _check_flat(model: Any) -> None:
+    """Raise `ValueError` for a model whose latents are no pictures, or have a frame axis."""
+    check_pictures(model)
+    if has_frames(model):
+        raise ValueError(
+            f"model: {type(model.model).__name__} has latents with an axis of frames, needs "
+            "latents without"
+        )
 
 
 def vision_features(clip_vision: Any) -> FeatureExtractor:
