@@ -17,6 +17,7 @@ from ..diffusion_interpolation.method.anchors import (
 )
 from ..diffusion_interpolation.method.correspondence import Correspondence, correspondences
 from ..diffusion_interpolation.method.features import FeatureExtractor, of_model
+from ..diffusion_interpolation.models.prompts import check_keyframes
 from ..diffusion_interpolation.poses.format import are_paired, read_poses
 from ..diffusion_interpolation.poses.pose import match_people
 from .comfy.conditioning import Conditioning, read_conditioning
@@ -140,12 +141,11 @@ def _extractor(
     if positive is None:
         raise ValueError("positive: got none, but a model, which needs a prompt to see pictures by")
     read_keyframes(pictures.movedim(1, -1), vae)
-    text, rest = read_conditioning("positive", positive)
-    if len(text) not in (1, len(pictures)):
-        raise ValueError(
-            f"positive: got {len(text)} rows for {len(pictures)} keyframes, needs 1 or one for each"
-        )
-    return of_model(ComfyFeatures(model, vae, rest), text)
+    prompts = read_conditioning("positive", positive)
+    check_keyframes(prompts, len(pictures))
+    # of prompts that cannot go together the first one serves all keyframes
+    text = prompts.parts[0] if len(prompts.parts) == 1 else prompts.parts[0].rows([0])
+    return of_model(ComfyFeatures(model, vae), text)
 
 
 def _anchors(poses: Any, text: str, pictures: Tensor) -> list[Anchors]:

@@ -21,7 +21,8 @@ from ...diffusion_interpolation.models.activations import (
     transformer_block,
     unet_levels,
 )
-from ...diffusion_interpolation.models.contract import Guidance, PromptEmbeddings, Schedule
+from ...diffusion_interpolation.models.contract import Guidance, Schedule
+from ...diffusion_interpolation.models.prompts import PromptEmbeddings
 from .codec import ComfyCodec, check_pictures, has_frames
 from .control import PoseControl
 from .patches import plain_copy
@@ -59,18 +60,16 @@ _LEFT_OUT = (
 
 
 class ComfyFeatures:
-    """A `FeatureModel` of a MODEL and its VAE.
+    """A `FeatureModel` of a MODEL and its VAE, both of which stay as they are.
 
-    `rest` is what the positive CONDITIONING holds in addition to its prompt. The MODEL stays as it
-    is. Raises `ValueError` for a network without blocks of a known kind.
+    Raises `ValueError` for a network without blocks of a known kind.
     """
 
-    def __init__(self, model: Any, vae: Any, rest: dict[str, Any]) -> None:
+    def __init__(self, model: Any, vae: Any) -> None:
         _check_flat(model)
         self._model, self._codec = plain_copy(model), ComfyCodec(model, vae)
         self._network, self._control = model.model.diffusion_model, PoseControl(None, model, vae)
         self._blocks = _feature_blocks(self._network)
-        self._rest = {key: value for key, value in rest.items() if key not in _LEFT_OUT}
 
     def encode(self, pictures: Tensor) -> Tensor:
         """As `ComfyCodec`."""
@@ -87,8 +86,8 @@ class ComfyFeatures:
         step = Schedule((noisiest, 0.0))
         signal, sigma = schedule.scales(step)
         noisy = [signal * latents + sigma * shared_noise(latents, draw) for draw in range(draws)]
-        rows = list(range(count)) * draws
-        guidance = Guidance(text.rows(rows), text.rows(rows), 1.0, positions=rows)
+        rows, plain = list(range(count)) * draws, text.map_extras(_without_pictures)
+        guidance = Guidance(plain.rows(rows), plain.rows(rows), 1.0, positions=rows)
         grids = self._read(torch.cat(noisy), step, guidance)
         return [grid.unflatten(0, (draws, count)).mean(0) for grid in grids]
 
@@ -97,9 +96,7 @@ class ComfyFeatures:
         with captured(self._blocks) as outputs:
             probe = _Probe(outputs, self._grid)
             sampler = comfy.samplers.KSAMPLER(probe)
-            rest = {"positive": self._rest, "negative": self._rest}
-            sampling = ComfySampler(self._model, sampler, self._control, **rest)
-            sampling.sample(noisy, step, guidance)
+            ComfySampler(self._model, sampler, self._control).sample(noisy, step, guidance)
         return [torch.cat(grids) for grids in zip(*probe.grids, strict=True)]
 
     def _grid(self, output: Any, latents: Tensor) -> Tensor:
@@ -112,6 +109,11 @@ class ComfyFeatures:
             )
         # both halves of guidance are of the same prompt
         return reduced(grid[: len(latents)]).cpu()
+
+
+def _without_pictures(extras: dict[str, Any] | None) -> dict[str, Any]:
+    """What a prompt holds in addition, without what is left out of features."""
+    return {key: value for key, value in (extras or {}).items() if key not in _LEFT_OUT}
 
 
 class _Probe:

@@ -48,7 +48,7 @@ def test_the_map_is_that_of_the_library_and_finds_the_joints(server, network):
     run, given = run_with(server, demo.graph, gap=node[0], arrows=node[1])
     gap = read(given["gap"])
     first, second = world.joints(pair()).float()
-    assert joints_missed(gap) < 0.4 * (first - second).norm(dim=-1).mean()
+    assert joints_missed(gap) < 0.5 * (first - second).norm(dim=-1).mean()
     model = load_named(MODELS[network])
     extract = of_model(model, model.encode_text([POSITIVE]))
     [want] = correspondences(extract, world.render(pair(), SIZE))
@@ -82,7 +82,7 @@ def test_every_family_of_models_gives_a_map_and_is_left_as_it_was(server, kind):
 
 def test_a_vision_model_takes_the_place_of_the_model(server):
     demo = Demo(Graph())
-    vision = demo.graph.add("TestDemoClip", clip=demo.clip)[1]
+    vision = demo.graph.add("TestDemoClip", clip=demo.clip, projection=True)[1]
     node = matching(demo, model=None, vae=None, positive=None, clip_vision=vision)
     gap = read(tensors(server, demo.graph, gap=node[0])["gap"])
     assert len(gap) > 50 and gap.weights.max() < 1
