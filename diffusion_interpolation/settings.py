@@ -30,8 +30,8 @@ class SamplingSettings(Record):
 
     steps: int = option(
         20,
-        "Number of steps of the whole schedule. A frame uses the fraction of them that is its "
-        "denoise: half of them at 0.5. More steps give finer detail and take longer.",
+        "Number of steps of the whole schedule. A frame takes those that lie below its denoise: "
+        "about half of them at 0.5. More steps give finer detail and take longer.",
         min=2,
         max=1000,
     )
@@ -74,7 +74,8 @@ class FrameSettings(Record):
     )
     max_denoise: float = option(
         0.55,
-        "Denoise of the frame half-way, from 0 to 1 as in KSampler. Higher values let the model "
+        "Denoise of the frame half-way, from 0 to 1: the same amount of noise in every model, that "
+        "of KSampler with Stable Diffusion 1.5. Higher values let the model "
         "invent more. Above 0.65 the frame drifts away from the keyframes.",
         min=0.01,
         max=1.0,
