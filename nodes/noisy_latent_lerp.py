@@ -43,8 +43,8 @@ class NoisyLatentLerp(io.ComfyNode):
                     "max_denoise",
                     name="denoise",
                     help="Denoise of the picture, from 0 to 1: the same amount of noise in every "
-                    "model, that of KSampler with Stable Diffusion 1.5. Higher values let the model "
-                    "invent more. Under 0.25 the picture looks like a cross-fade. Above 0.65 it "
+                    "model, that of KSampler with Stable Diffusion 1.5. Higher values let the "
+                    "model invent more. Under 0.25 the picture looks like a cross-fade. Above 0.65 it "
                     "drifts away from the keyframes.",
                 ),
                 scheduler_input(),
