@@ -75,8 +75,8 @@ class FrameSettings(Record):
     max_denoise: float = option(
         0.55,
         "Denoise of the frame half-way, from 0 to 1: the same amount of noise in every model, that "
-        "of KSampler with Stable Diffusion 1.5. Higher values let the model invent more. Above 0.65 "
-        "the frame drifts away from the keyframes.",
+        "of KSampler with Stable Diffusion 1.5. Higher values let the model invent more. Above "
+        "0.65 the frame drifts away from the keyframes.",
         min=0.01,
         max=1.0,
         step=0.01,

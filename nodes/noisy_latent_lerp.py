@@ -44,8 +44,8 @@ class NoisyLatentLerp(io.ComfyNode):
                     name="denoise",
                     help="Denoise of the picture, from 0 to 1: the same amount of noise in every "
                     "model, that of KSampler with Stable Diffusion 1.5. Higher values let the "
-                    "model invent more. Under 0.25 the picture looks like a cross-fade. Above 0.65 it "
-                    "drifts away from the keyframes.",
+                    "model invent more. Under 0.25 the picture looks like a cross-fade. Above "
+                    "0.65 it drifts away from the keyframes.",
                 ),
                 scheduler_input(),
                 input_of(SamplingSettings, "steps"),
