@@ -45,7 +45,7 @@ def test_ways_to_fit():
     assert cover.getpixel((19, 0)) == (255, 255, 255), "cover leaves no margin"
     assert contain.getpixel((19, 0)) == (0, 0, 0) and contain.getpixel((19, 10)) == (255, 255, 255)
     assert stretch.getpixel((19, 0)) == (255, 255, 255)
-    with pytest.raises(ValueError, match="fit is 'crop'"):
+    with pytest.raises(ValueError, match="fit: got 'crop', needs one of"):
         fit_picture(stripes, (20, 20), "crop")
 
 

@@ -89,9 +89,9 @@ def test_people_can_be_paired_by_distance(caplog):
 def test_matching_refuses_empty_keyframes_and_unknown_words():
     with pytest.raises(ValueError, match="keyframe 1"):
         match_people([[_at(5)], []])
-    with pytest.raises(ValueError, match="people is 'most'"):
+    with pytest.raises(ValueError, match="people: got 'most', needs one of"):
         match_people([[_at(5)]], "most")
-    with pytest.raises(ValueError, match="pairing is 'size'"):
+    with pytest.raises(ValueError, match="pairing: got 'size', needs one of"):
         match_people([[_at(5)]], "all", by="size")
 
 
