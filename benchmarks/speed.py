@@ -71,7 +71,8 @@ class Reference:
         """DDIM, one half of guidance after the other."""
         model, guide = self.bisection.model, self.bisection.guide
         guidance = guide.at([position], model, tuple(x.shape[2:]))
-        for timestep in model.schedule(level).points[:-1]:
+        # whole timesteps, which the scheduler of diffusers needs
+        for timestep in map(round, model.schedule(level).points[:-1]):
             halves = []
             for text in (guidance.negative, guidance.positive):
                 down, middle = self.controlnet(

@@ -97,7 +97,7 @@ def _parse(
 
 def _unknown(word: str, names: list[str]) -> str:
     flags = [_flag(name) for name in names]
-    close = difflib.get_close_matches(word.split("=")[0], flags, 1)
+    close = difflib.get_close_matches(word.split("=")[0], flags, 1, 0.75)
     return f"{word}: no such option{f'; did you mean {close[0]}?' if close else ''}"
 
 
