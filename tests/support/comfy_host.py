@@ -193,7 +193,8 @@ class Server:
                 cwd=self.host,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                # compiled modules are kept, as on users' machines
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""},
             )
         try:
             self._wait_until_ready()
