@@ -16,7 +16,7 @@ from node_texts import texts_of
 
 LINE = '    sharpness: int = option(3, "How sharp the frames are.", min=0, max=9)\n'
 BEFORE = "    min_candidates: int = 3\n"
-PARTS = "__init__.py", "nodes", "diffusion_interpolation", "benchmarks"
+PARTS = "__init__.py", "nodes", "diffusion_interpolation", "benchmarks", "js"
 WEIGHTS = Path("diffusion_interpolation", "demo", "weights")
 NODE_INFO = """
 import json, sys
