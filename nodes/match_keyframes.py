@@ -18,10 +18,10 @@ from ..diffusion_interpolation.method.anchors import (
 from ..diffusion_interpolation.method.correspondence import Correspondence, correspondences
 from ..diffusion_interpolation.method.features import FeatureExtractor, of_model
 from ..diffusion_interpolation.models.prompts import check_keyframes
-from ..diffusion_interpolation.poses.format import are_paired, read_poses
-from ..diffusion_interpolation.poses.pose import match_people
+from ..diffusion_interpolation.poses.format import read_poses
 from .comfy.conditioning import Conditioning, read_conditioning
 from .comfy.features import ComfyFeatures, vision_features
+from .comfy.prompts import paired
 from .images import to_rgb
 from .inputs import read_keyframes
 from .types import CATEGORY, CorrespondenceType, PoseKeypoint
@@ -158,8 +158,7 @@ def _anchors(poses: Any, text: str, pictures: Tensor) -> list[Anchors]:
             raise ValueError(
                 f"poses: got {len(people)} for {len(pictures)} keyframes, needs one for each"
             )
-        paired = are_paired(poses) and len(set(map(len, people))) == 1
-        known.append(pose_anchors(people if paired else match_people(people, "all"), size))
+        known.append(pose_anchors(paired(poses, people), size))
     return [joined(parts) for parts in zip(*known, strict=True)]
 
 

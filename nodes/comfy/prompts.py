@@ -87,6 +87,11 @@ def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]
     people, size = read_poses(pose.poses, pose.size)
     if len(people) not in (keyframes, 1) and keyframes > 1:
         raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, needs one for each")
-    # an editor may have changed their number since
-    paired = are_paired(pose.poses) and len(set(map(len, people))) == 1
-    return people if paired else match_people(people, "all"), size
+    return paired(pose.poses, people), size
+
+
+def paired(poses: Any, people: list[Any]) -> list[Any]:
+    """Return the `people` of each keyframe that were read from `poses`, in pairs."""
+    # an editor may have changed their number since they were paired
+    kept = are_paired(poses) and len(set(map(len, people))) == 1
+    return people if kept else match_people(people, "all")
