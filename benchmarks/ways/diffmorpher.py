@@ -1,4 +1,4 @@
-"""DiffMorpher (2312.07409), written anew from its paper and the authors' code.
+"""DiffMorpher (2312.07409), written again from its paper and the authors' code.
 
 Each keyframe gets a LoRA of its own. Frames are denoised from mixed inverted latents under mixed
 LoRAs, and their keys and values are of the mixed states of both ends. Then places are respaced so
@@ -23,7 +23,7 @@ from .registry import Task, maker
 
 RANK, STEPS, RATE = 16, 200, 2e-4
 INJECTED = 0.6
-"""The share of the steps, from pure noise on, in which keys and values are those of the ends."""
+"""The fraction of the steps, from pure noise on, in which keys and values are those of the ends."""
 
 Lora = dict[str, tuple[Tensor, Tensor]]
 """Of linear layers by name: `(rows, rank, in)` and `(rows, out, rank)`, a LoRA for each row."""

@@ -1,4 +1,4 @@
-"""AID and FreeMorph, written anew from their papers and the authors' code.
+"""AID and FreeMorph, written again from their papers and the authors' code.
 
 Both invert the keyframes, mix what comes out, and let the frames attend to both ends while they are
 denoised. All frames of a path go through the network together. Captions are the same for both
@@ -23,7 +23,7 @@ from .registry import Task, maker
 BETA = 20.0
 """FreeMorph's frames attend to the ends by quantiles of the distribution Beta(20, 20)."""
 STRENGTH = 0.8
-"""The share of the steps that FreeMorph inverts and takes."""
+"""The fraction of the steps that FreeMorph inverts and takes."""
 
 
 def places(task: Task) -> Tensor:

@@ -20,7 +20,7 @@ from typing import Any
 
 FILE, ONLY = Path(sys.argv[1]), sys.argv[2:]
 os.environ["TQDM_DISABLE"] = "1"
-# the host reads its options from there; each path is made anew
+# the host reads its options from there; each path is made again
 sys.argv = [sys.argv[0], "--cpu", "--cache-none"]
 sys.path.insert(0, str(Path.cwd()))
 import comfy.options  # noqa: E402
