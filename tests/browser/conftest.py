@@ -13,8 +13,8 @@ import pytest
 from chromium import CHROMIUM, FLAGS
 from comfy_host import Server
 from comfy_view import FIRST_WITH_DOM_WIDGETS, RENDERERS, View, opened_view
+from front_ends import HOSTS, NEWEST
 
-HOSTS, NEWEST = "the host's front end", "the newest front end"
 FAILED = pytest.StashKey[bool]()
 """Whether a test failed, and may have left its page in any state."""
 
