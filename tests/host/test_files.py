@@ -173,7 +173,8 @@ def test_a_clip_of_open_clip_is_loaded_from_a_file(server, tmp_path):
     import open_clip
 
     tiny_clips(tmp_path, narrow_files=32, wide_files=64)
-    torch.manual_seed(0)
+    # of random weights that tell the two keyframes apart
+    torch.manual_seed(1)
     model, _, preprocess = open_clip.create_model_and_transforms("narrow_files")
     file = place(server, "models/rerankers/random.safetensors")
     save_file(model.state_dict(), file)

@@ -60,25 +60,41 @@ def test_the_interface_is_the_committed_one(server):
     assert got == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
 
 
-def seconds_to_load(log: str) -> float:
-    """What a host says that our pack took, in tenths of a second."""
-    [(seconds, failed)] = re.findall(rf"([\d.]+) seconds(.*): \S*{PACK}", log)
-    assert failed == ""
-    return float(seconds)
+_IMPORT = """
+import time
+import comfy.options
+comfy.options.enable_args_parsing()
+import asyncio, server, nodes, comfy_api.latest
+start = time.process_time()
+import pack
+for node in asyncio.run(pack.DiffusionInterpolation().get_node_list()):
+    node.GET_SCHEMA()
+print(time.process_time() - start)
+"""
 
 
-def test_it_loads_in_well_under_a_tenth_of_a_second(server, tmp_path):
-    """0.0 is under 0.05; another start counts, twice at most, where this one was slower.
+def test_it_loads_in_well_under_a_tenth_of_a_second(tmp_path):
+    """The host's log rounds to tenths and counts what else the machine does: 0.03 where it is idle.
 
-    In the first one Python may compile the pack, as it does on users' machines, and other programs
-    slow down any.
+    Python compiles a pack at its first start, so the fastest of three counts.
     """
-    seconds = seconds_to_load(server.log_of_start)
-    for number in range(2):
-        if seconds > 0:
-            with comfy_host.Server(server.host, tmp_path / str(number)) as again:
-                seconds = seconds_to_load(again.log_of_start)
-    assert seconds == 0
+    if reason := comfy_host.why_not():
+        pytest.skip(reason)
+    host = comfy_host.find_host()
+    (tmp_path / "pack").symlink_to(comfy_host.CHECKOUT, target_is_directory=True)
+    words = [comfy_host.host_python(host), "-c", _IMPORT, "--cpu"]
+    env = {**os.environ, "PYTHONPATH": str(host), "PYTHONDONTWRITEBYTECODE": ""}
+    seconds = []
+    for _ in range(3):
+        done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        seconds.append(float(done.stdout.split()[-1]))
+    assert min(seconds) < 0.08, seconds
+
+
+def test_the_host_loads_it_without_a_failure(server):
+    [failed] = re.findall(rf"[\d.]+ seconds(.*): \S*{PACK}", server.log_of_start)
+    assert failed == ""
 
 
 def test_it_adds_no_warning_to_the_log(server):

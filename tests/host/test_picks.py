@@ -149,13 +149,13 @@ def test_a_pick_makes_anew_only_what_hangs_on_it(server):
     best = {frame["index"]: frame["candidate"] for frame in made(run, first.bisector)}
     quarter = Counted(server, "pick", picks=f"0.25: {1 - best[1]}")
     frames, run, more = quarter.frames()
-    assert more == 0, "all candidates of the quarters are known"
+    assert more == 2, "the pick alone takes the steps after the ranking"
     assert changed(frames, plain) == [1]
     told = made(run, quarter.bisector)
     assert [frame["picked"] for frame in told] == [True, False, False]
     assert told[0]["candidate"] == 1 - best[1] and told[0]["best"] == best[1]
     [line, *_] = run.outputs[quarter.bisector.id]["text"]
-    assert f": candidate {1 - best[1]} (picked) of " in line
+    assert f", candidate {1 - best[1]} (picked) of " in line
 
     frames, run, more = Counted(server, "pick", picks=f"0.5: {1 - best[2]}").frames()
     assert 0 < more < calls and changed(frames, plain) == [1, 2, 3]
@@ -186,10 +186,11 @@ def test_a_reroll_draws_new_candidates(server):
     assert told["roll"] == 2
     assert calls > 0 and changed(frames, plain) == [3]
     line = run.outputs[rolled.bisector.id]["text"][2]
-    assert f": candidate {told['candidate']} of 4 to 5: " in line
+    assert f", candidate {told['candidate']} of 4 to 5: " in line
     other = 9 - told["candidate"]
     picked, run, calls = Counted(server, "reroll", picks=f"0.75: {other}").frames()
-    assert calls == 0 and changed(picked, frames) == [3]
+    assert calls == 2, "the pick alone takes the steps after the ranking"
+    assert changed(picked, frames) == [3]
 
 
 def test_a_pick_without_a_frame_is_said(server):
@@ -297,7 +298,8 @@ def test_what_was_changed_in_place_makes_all_anew(server, what):
         changed_in_place(counted, change)
         results.append(counted.frames())
     (before, _, calls), (after, _, more), (again, _, none) = results
-    assert more == calls > 0 and none == 0
+    # another schedule may have a step more or less for some frames
+    assert calls > 0 and abs(more - calls) <= (what == "object_patch") and none == 0
     assert changed(after, before) == [1, 2, 3] and torch.equal(again, after)
 
 
