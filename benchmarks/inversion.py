@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffusion_interpolation.command.job import EMBEDDED, EMBEDDED_MODELS, Job, defaults_of
 from diffusion_interpolation.demo import load_named, world
-from diffusion_interpolation.method.inversion import invert
+from diffusion_interpolation.method.learning.inversion import invert
 from diffusion_interpolation.method.noise import draw_noise
 from diffusion_interpolation.models.contract import Guidance
 from diffusion_interpolation.models.diffusers.model import DiffusersModel

@@ -5,8 +5,8 @@
  * `di-reset` to leave the frame to the reranker; what they lead to is up to the listener.
  */
 
-import { addStyle, icon, make } from "./elements.js";
-import { say } from "./texts.js";
+import { addStyle, icon, make } from "./slider/elements.js";
+import { say } from "./slider/texts.js";
 
 /** @typedef {import("./preview_run.js").RunFrame} RunFrame */
 /** @typedef {import("./picks.js").Choice} Choice */

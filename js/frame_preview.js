@@ -4,12 +4,12 @@
  */
 
 import { CandidateStrip } from "./candidate_strip.js";
-import { addStyle, make } from "./elements.js";
-import { FrameSlider } from "./frame_slider.js";
+import { addStyle, make } from "./slider/elements.js";
+import { FrameSlider } from "./slider/frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
 import { addFrame, isMade, statusOf } from "./preview_run.js";
 import { SaveMenu } from "./save_menu.js";
-import { say } from "./texts.js";
+import { say } from "./slider/texts.js";
 
 /** @typedef {import("./preview_run.js").Run} Run */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */

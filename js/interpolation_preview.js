@@ -29,8 +29,8 @@ import {
 import { ShownRuns, outputsOf, post, runOf, urlOf, workflowOf } from "./comfy_server.js";
 import { FramePreview } from "./frame_preview.js";
 import { findNode, readOutput, startRun } from "./preview_run.js";
-import { setTexts } from "./texts.js";
-import { CHINESE } from "./texts_zh.js";
+import { setTexts } from "./slider/texts.js";
+import { CHINESE } from "./slider/texts_zh.js";
 
 /** @typedef {import("../../scripts/app.js").ComfyNode} ComfyNode */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */

@@ -5,7 +5,7 @@
 
 import { withDescendants } from "./frame_info.js";
 import { choiceAt } from "./picks.js";
-import { say } from "./texts.js";
+import { say } from "./slider/texts.js";
 
 /** @typedef {import("./frame_info.js").FrameInfo} FrameInfo */
 

@@ -1,7 +1,7 @@
 /** A button that opens a menu of things to save. Plain DOM. */
 
-import { addStyle, make } from "./elements.js";
-import { say } from "./texts.js";
+import { addStyle, make } from "./slider/elements.js";
+import { say } from "./slider/texts.js";
 
 /** @typedef {{ text: string, act: () => void }} Item */
 

@@ -9,8 +9,8 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..diffusion_interpolation.scoring.contract import Scorer
-from .images import to_rgb
-from .types import CATEGORY, Reranker
+from .common.images import to_rgb
+from .common.types import CATEGORY, Reranker
 
 
 class CLIPRerank(io.ComfyNode):

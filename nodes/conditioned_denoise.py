@@ -16,16 +16,16 @@ from .comfy.control import PoseControl
 from .comfy.prompts import PoseOptions, read_prompts
 from .comfy.sampler import ComfySampler
 from .comfy.schedule import as_schedule
-from .inputs import (
+from .common.inputs import (
     check_latents,
     negative_input,
     pose_inputs,
     position_input,
     positive_input,
 )
-from .option_inputs import checked, input_of, inputs_of
+from .common.option_inputs import checked, input_of, inputs_of
+from .common.types import CATEGORY
 from .preview.progress import Progress
-from .types import CATEGORY
 
 
 class ConditionedDenoise(io.ComfyNode):

@@ -10,12 +10,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.method.bisection import Bisection
-from ..diffusion_interpolation.method.candidate_sampler import Neighbours, neighbours
-from ..diffusion_interpolation.method.correspondence import Correspondence, check_aspect
-from ..diffusion_interpolation.method.moved_neighbours import MovedNeighbours
+from ..diffusion_interpolation.method.choice.candidate_sampler import Neighbours, neighbours
+from ..diffusion_interpolation.method.choice.picks import Picks
+from ..diffusion_interpolation.method.choice.recall import of_all_frames
+from ..diffusion_interpolation.method.matching.correspondence import Correspondence, check_aspect
+from ..diffusion_interpolation.method.matching.moved_neighbours import MovedNeighbours
 from ..diffusion_interpolation.method.path import Path
-from ..diffusion_interpolation.method.picks import Picks
-from ..diffusion_interpolation.method.recall import of_all_frames
 from ..diffusion_interpolation.options import Record, option
 from ..diffusion_interpolation.scoring.contract import Scorer
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
@@ -26,18 +26,18 @@ from .comfy.object_state import fingerprint
 from .comfy.prompts import PoseOptions, read_prompts
 from .comfy.sampler import ComfySampler
 from .comfy.schedule import ComfySchedule
-from .inputs import (
+from .common.inputs import (
     negative_input,
     pose_inputs,
     positive_input,
     read_keyframes,
     scheduler_input,
 )
-from .option_inputs import advanced, checked, inputs_of
+from .common.option_inputs import advanced, checked, inputs_of
+from .common.types import CATEGORY, CorrespondenceType, Reranker
 from .preview.files import THUMBNAIL, lost_runs
 from .preview.frame_run import FrameRun
 from .preview.memory import KEYFRAMES, frame_cache, holds_nothing
-from .types import CATEGORY, CorrespondenceType, Reranker
 
 
 @dataclass(frozen=True)

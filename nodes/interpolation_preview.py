@@ -7,9 +7,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.method.frame_info import evenly_spaced
-from .images import to_rgb
+from .common.images import to_rgb
+from .common.types import CATEGORY
 from .preview.files import FrameFiles, lost_runs
-from .types import CATEGORY
 
 
 class InterpolationPreview(io.ComfyNode):

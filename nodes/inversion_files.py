@@ -9,7 +9,7 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from ..diffusion_interpolation.method.inversion import Inversion
+from ..diffusion_interpolation.method.learning.inversion import Inversion
 from ..diffusion_interpolation.models.conditioning_file import (
     MadeFor,
     is_savable,
@@ -21,8 +21,8 @@ from ..diffusion_interpolation.models.prompts import (
     Prompts,
 )
 from .comfy.conditioning import read_conditioning, write_conditioning
-from .model_files import file_state, loadable
-from .types import CATEGORY, INVERSION_KEY
+from .common.model_files import file_state, loadable
+from .common.types import CATEGORY, INVERSION_KEY
 
 log = logging.getLogger(__name__)
 

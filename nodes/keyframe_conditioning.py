@@ -14,7 +14,7 @@ from .comfy.conditioning import (
     unlike,
     write_conditioning,
 )
-from .types import CATEGORY
+from .common.types import CATEGORY
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..diffusion_interpolation.poses.format import pose_entries, pose_file
-from .model_files import states
-from .types import CATEGORY, PoseKeypoint
+from .common.model_files import states
+from .common.types import CATEGORY, PoseKeypoint
 
 SUBFOLDER = "poses"
 

@@ -8,23 +8,23 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..diffusion_interpolation.arrows import draw_correspondence
-from ..diffusion_interpolation.method.anchors import (
+from ..diffusion_interpolation.charts.arrows import draw_correspondence
+from ..diffusion_interpolation.method.matching.anchors import (
     Anchors,
     joined,
     pose_anchors,
     read_anchors,
 )
-from ..diffusion_interpolation.method.correspondence import Correspondence, correspondences
-from ..diffusion_interpolation.method.features import FeatureExtractor, of_model
+from ..diffusion_interpolation.method.matching.correspondence import Correspondence, correspondences
+from ..diffusion_interpolation.method.matching.features import FeatureExtractor, of_model
 from ..diffusion_interpolation.models.prompts import check_keyframes
 from ..diffusion_interpolation.poses.format import read_poses
 from .comfy.conditioning import Conditioning, read_conditioning
 from .comfy.features import ComfyFeatures, vision_features
 from .comfy.prompts import paired
-from .images import to_rgb
-from .inputs import read_keyframes
-from .types import CATEGORY, CorrespondenceType, PoseKeypoint
+from .common.images import to_rgb
+from .common.inputs import read_keyframes
+from .common.types import CATEGORY, CorrespondenceType, PoseKeypoint
 
 
 class MatchKeyframes(io.ComfyNode):

@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 
 from ..diffusion_interpolation.poses.format import read_poses, write_poses
 from ..diffusion_interpolation.poses.pose import PAIRINGS, PEOPLE, Pose, draw_batch, match_people
-from .types import CATEGORY, PoseKeypoint
+from .common.types import CATEGORY, PoseKeypoint
 
 DROP, FILL_IN = "drop", "fill in"
 

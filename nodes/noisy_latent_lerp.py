@@ -14,9 +14,9 @@ from ..diffusion_interpolation.method.noise import draw_noise
 from ..diffusion_interpolation.settings import FrameSettings, SamplingSettings
 from .comfy.codec import HOW_TO_ENCODE, carry_noisy, check_channels, has_frames, to_network
 from .comfy.schedule import ComfySchedule, as_sigmas
-from .inputs import check_latents, position_input, scheduler_input
-from .option_inputs import input_of
-from .types import CATEGORY
+from .common.inputs import check_latents, position_input, scheduler_input
+from .common.option_inputs import input_of
+from .common.types import CATEGORY
 
 
 class NoisyLatentLerp(io.ComfyNode):

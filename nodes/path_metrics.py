@@ -7,12 +7,12 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..diffusion_interpolation.charts.plot import line_plot
 from ..diffusion_interpolation.pictures import to_tensor
-from ..diffusion_interpolation.plot import line_plot
 from ..diffusion_interpolation.scoring.contract import ImageEncoder, Scorer, encoder_of
 from ..diffusion_interpolation.scoring.metrics import PathMeasures, feature_distance, measure_path
-from .images import to_rgb
-from .types import CATEGORY, Reranker
+from .common.images import to_rgb
+from .common.types import CATEGORY, Reranker
 
 _BATCH = 16
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from ..diffusion_interpolation.poses.detection import detect
 from ..diffusion_interpolation.poses.pose import PAIRINGS
 from ..diffusion_interpolation.poses.weights import OPENPOSE, RTDETR, VITPOSE
-from .images import to_rgb
+from .common.images import to_rgb
+from .common.types import CATEGORY
 from .match_poses import DROP, matched, matching_inputs, people_input, pose_outputs
 from .networks.pose_detectors import DETECTORS, FOLDER, find_with, weights_state
-from .types import CATEGORY
 
 
 class PoseExtract(io.ComfyNode):

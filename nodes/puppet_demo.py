@@ -6,8 +6,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .common.types import CATEGORY, PoseKeypoint
 from .reranker import hosted_pair, pair_scorer, prompt_inputs, reranker_output
-from .types import CATEGORY, PoseKeypoint
 
 UNET, FLOW, STUDENT = "unet", "flow", "flow, 8 steps"
 NETWORKS = (UNET, FLOW, STUDENT)

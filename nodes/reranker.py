@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from ..diffusion_interpolation.scoring.clip import ClipPair, open_clip_pair
 from ..diffusion_interpolation.scoring.contract import EmbeddingScorer
-from .model_files import file_state, loadable
+from .common.model_files import file_state, loadable
+from .common.types import CATEGORY, Reranker
 from .networks.hosted import hosted
-from .types import CATEGORY, Reranker
 
 FOLDER = "rerankers"
 ARCHITECTURES = (

@@ -13,20 +13,20 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
+from ..diffusion_interpolation.charts.plot import SIZE, line_plot
 from ..diffusion_interpolation.method.guide import Guide
-from ..diffusion_interpolation.method.inversion import Inversion, invert
+from ..diffusion_interpolation.method.learning.inversion import Inversion, invert
 from ..diffusion_interpolation.models.prompts import PromptEmbeddings, Prompts
 from ..diffusion_interpolation.pictures import to_tensor
-from ..diffusion_interpolation.plot import SIZE, line_plot
 from ..diffusion_interpolation.settings import InversionSettings
 from .comfy.codec import ComfyCodec, check_channels
 from .comfy.conditioning import check_single, differences, joined, write_conditioning
-from .comfy.gradients import LearningModel
+from .comfy.learning.gradients import LearningModel
 from .comfy.prompts import read_prompts
 from .comfy.schedule import ComfySchedule
-from .inputs import negative_input, positive_input, read_keyframes
-from .option_inputs import checked, inputs_of
-from .types import CATEGORY, INVERSION_KEY
+from .common.inputs import negative_input, positive_input, read_keyframes
+from .common.option_inputs import checked, inputs_of
+from .common.types import CATEGORY, INVERSION_KEY
 
 log = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from support.puppets import SIZE
 from torch import Tensor
 
 from diffusion_interpolation.demo import world
-from diffusion_interpolation.method.anchors import Anchors, none, pose_anchors
-from diffusion_interpolation.method.correspondence import (
+from diffusion_interpolation.method.matching.anchors import Anchors, none, pose_anchors
+from diffusion_interpolation.method.matching.correspondence import (
     Correspondence,
     anchored,
     correspondences,
 )
-from diffusion_interpolation.method.features import of_model
-from diffusion_interpolation.method.moved_neighbours import MovedNeighbours
+from diffusion_interpolation.method.matching.features import of_model
+from diffusion_interpolation.method.matching.moved_neighbours import MovedNeighbours
 
 from .ours import work
 from .registry import ROWS, Task, maker

@@ -14,7 +14,7 @@ from torch import Tensor
 from diffusion_interpolation.command.job import EMBEDDED, Job, defaults_of
 from diffusion_interpolation.demo import load_named, reranker, world
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.method.inversion import invert
+from diffusion_interpolation.method.learning.inversion import invert
 from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.contract import (
     Guidance,

@@ -1,7 +1,7 @@
 """Writes one HTML file with a slider through the frames: no server, no network, no other file.
 
-The slider is `js/frame_slider.js`, the same file as the ComfyUI widget uses. A page opened from a
-disk cannot import a second file, so its modules are joined into one script.
+The slider is `js/slider/frame_slider.js`, the same file as the ComfyUI widget uses. A page opened
+from a disk cannot import a second file, so its modules are joined into one script.
 """
 
 from __future__ import annotations
@@ -178,9 +178,9 @@ def _script() -> str:
 
 
 def _script_folder() -> Path:
-    """`js/`: inside the package in an installed wheel, beside it in a checkout."""
+    """`js/slider/`: inside the package in an installed wheel, beside it in a checkout."""
     here = Path(__file__).resolve().parents[1]
-    for folder in (here / "js", here.parent / "js"):
+    for folder in (here / "js/slider", here.parent / "js/slider"):
         if all((folder / name).is_file() for name in _MODULES):
             return folder
     raise FileNotFoundError(f"the slider's files {', '.join(_MODULES)} are not beside {here}")

@@ -23,7 +23,7 @@ from ..files import write_whole
 from ..method.bisection import Bisection
 from ..method.frame_info import FrameInfo, planned
 from ..method.guide import Guide
-from ..method.inversion import Inversion, invert
+from ..method.learning.inversion import Inversion, invert
 from ..models.conditioning_file import MadeFor, load_inversion, save_inversion
 from ..models.diffusers.model import DiffusersModel
 from ..pictures import (

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..files import UNFINISHED, write_whole
-from ..method.candidates import Frame
+from ..method.choice.candidates import Frame
 from ..method.frame_info import FrameInfo
 from ..pictures import to_png
 

@@ -13,16 +13,16 @@ from torch import Tensor
 from ..models.contract import LatentDiffusionModel
 from ..scoring.contract import Scorer
 from ..settings import FrameSettings
-from .candidate_sampler import CandidateSampler, Neighbours, decode, finite, neighbours
-from .candidates import Candidate, Candidates, Frame, thumbnails
-from .frame_cache import FrameCache
+from .choice.candidate_sampler import CandidateSampler, Neighbours, decode, finite, neighbours
+from .choice.candidates import Candidate, Candidates, Frame, thumbnails
+from .choice.frame_cache import FrameCache
+from .choice.judge import Finished, Judge, embeddings
+from .choice.picks import NO_PICKS, Picks
+from .choice.ranking import Terms
+from .choice.recall import Recall
 from .guide import Guide
-from .judge import Finished, Judge, embeddings
 from .path import Path, Slot
-from .picks import NO_PICKS, Picks
 from .plan import Plan
-from .ranking import Terms
-from .recall import Recall
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .choice.ranking import best
 from .path import Path, Slot
-from .ranking import best
 
 
 @dataclass(frozen=True)

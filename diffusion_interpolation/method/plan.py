@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..models.contract import Sampler, Schedule
 from ..settings import FrameSettings
-from .candidates import steps_before_ranking
+from .choice.candidates import steps_before_ranking
 from .path import Path, Slot
 
 

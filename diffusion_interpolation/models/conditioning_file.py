@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..files import write_whole
-from ..method.inversion import Inversion
+from ..method.learning.inversion import Inversion
 from .prompts import KeyframePrompts, PromptEmbeddings, Prompts
 
 HALVES = ("positive", "negative")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...diffusion_interpolation.finite import check_vae
-from ..images import OTHER_VAE
+from ..common.images import OTHER_VAE
 
 
 class ComfyCodec:

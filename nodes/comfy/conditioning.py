@@ -26,7 +26,7 @@ from ...diffusion_interpolation.models.prompts import (
     check_positions,
     stack,
 )
-from ..types import INVERSION_KEY, KEYFRAME_KEY
+from ..common.types import INVERSION_KEY, KEYFRAME_KEY
 
 # A number for each token, of a prompt in one row: the host adds the row itself.
 OF_ONE_ROW = ("t5xxl_ids", "t5xxl_weights")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import comfy.samplers
 
-from ...diffusion_interpolation.method.features import FeatureExtractor
+from ...diffusion_interpolation.method.matching.features import FeatureExtractor
 from ...diffusion_interpolation.models.activations import (
     FEATURE_DENOISE,
     captured,

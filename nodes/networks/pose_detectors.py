@@ -19,7 +19,7 @@ from ...diffusion_interpolation.poses.detection import (
 )
 from ...diffusion_interpolation.poses.pose import Pose
 from ...diffusion_interpolation.poses.weights import OPENPOSE, RTDETR, VITPOSE, find_weights
-from ..model_files import states
+from ..common.model_files import states
 from .hosted import hosted
 
 FOLDER = "pose_detection"

@@ -15,7 +15,7 @@ import comfy.model_management as memory
 import torch
 from comfy.cli_args import args
 
-from ...diffusion_interpolation.method.frame_cache import FrameCache, Store
+from ...diffusion_interpolation.method.choice.frame_cache import FrameCache, Store
 from .running_prompt import running_server
 
 

@@ -19,7 +19,7 @@ from diffusion_interpolation.command.cli import main
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import pair
-from diffusion_interpolation.method.inversion import Inversion
+from diffusion_interpolation.method.learning.inversion import Inversion
 from diffusion_interpolation.models.conditioning_file import MadeFor, load_inversion, save_inversion
 from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.pictures import to_image

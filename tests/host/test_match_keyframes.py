@@ -15,9 +15,9 @@ from torch import Tensor
 from diffusion_interpolation.demo import load_named, load_reader, world
 from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.demo.pair import pair
-from diffusion_interpolation.method.correspondence import Correspondence, correspondences
-from diffusion_interpolation.method.features import of_model
-from diffusion_interpolation.method.rigid_warp import rigid_move
+from diffusion_interpolation.method.matching.correspondence import Correspondence, correspondences
+from diffusion_interpolation.method.matching.features import of_model
+from diffusion_interpolation.method.matching.rigid_warp import rigid_move
 
 MODELS = {"unet": "demo", "flow": "demo-flow"}
 

@@ -14,7 +14,7 @@ import {
   nearest,
   positionText,
   wheelFrames,
-} from "../../js/frame_player.js";
+} from "../../js/slider/frame_player.js";
 
 /** @param {number} count */
 function evenPositions(count) {

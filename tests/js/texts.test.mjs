@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import test from "node:test";
 
-import { say, setTexts } from "../../js/texts.js";
-import { CHINESE } from "../../js/texts_zh.js";
+import { say, setTexts } from "../../js/slider/texts.js";
+import { CHINESE } from "../../js/slider/texts_zh.js";
 
 const FOLDER = new URL("../../js/", import.meta.url);
 const SAID = /say\(\s*(?:[\w.?]+\s*\?\s*)?"([^"]*)"(?:\s*:\s*"([^"]*)")?/g;
 const BRACES = /\{\w+\}/g;
 
-const sources = readdirSync(FOLDER)
-  .filter((name) => name.endsWith(".js") && name !== "texts_zh.js")
+const sources = readdirSync(FOLDER, { recursive: true })
+  .filter((name) => name.endsWith(".js") && !name.endsWith("texts_zh.js"))
   .map((name) => readFileSync(new URL(name, FOLDER), "utf8"));
 
 test("a text is its own key, with values filled in", () => {

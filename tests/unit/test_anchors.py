@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from diffusion_interpolation.method.anchors import pose_anchors, read_anchors
+from diffusion_interpolation.method.matching.anchors import pose_anchors, read_anchors
 from diffusion_interpolation.poses.pose import Pose
 
 SIZE = (100, 400)

@@ -9,13 +9,13 @@ import torch
 from analytic import CLEAN, GaussianModel
 
 from diffusion_interpolation.method.bisection import Bisection
-from diffusion_interpolation.method.candidate_sampler import DecodeError
-from diffusion_interpolation.method.candidates import Frame, steps_before_ranking
-from diffusion_interpolation.method.frame_cache import FrameCache, Store
+from diffusion_interpolation.method.choice.candidate_sampler import DecodeError
+from diffusion_interpolation.method.choice.candidates import Frame, steps_before_ranking
+from diffusion_interpolation.method.choice.frame_cache import FrameCache, Store
+from diffusion_interpolation.method.choice.picks import Picks
 from diffusion_interpolation.method.guide import Guide
 from diffusion_interpolation.method.noise import draw_noise, row_seed
 from diffusion_interpolation.method.path import Path
-from diffusion_interpolation.method.picks import Picks
 from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.scoring.contract import EmbeddingScorer
 from diffusion_interpolation.settings import PAPER, FrameSettings

@@ -11,7 +11,7 @@ import torch
 from diffusion_interpolation.demo.networks import flow_scheduler, scheduler
 from diffusion_interpolation.models.denoise import noise_ratio, schedule_from
 from diffusion_interpolation.models.diffusers.flow import FlowSchedule
-from diffusion_interpolation.models.diffusers.schedule import CLEAN, DiffusersSchedule
+from diffusion_interpolation.models.diffusers.sampling.schedule import CLEAN, DiffusersSchedule
 
 DENOISES = [0.01, 0.05, 0.22, 0.3, 0.55, 0.8, 0.99, 1.0]
 

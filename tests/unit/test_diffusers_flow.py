@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffusion_interpolation.demo import load_flow, networks, world
 from diffusion_interpolation.demo.networks import FLOW_SHIFT, GRID, SIZE
-from diffusion_interpolation.method.inversion import invert
+from diffusion_interpolation.method.learning.inversion import invert
 from diffusion_interpolation.models.contract import Guidance
 from diffusion_interpolation.models.denoise import noise_ratio
 from diffusion_interpolation.models.diffusers.flow import DiffusersFlow

@@ -20,11 +20,11 @@ from diffusion_interpolation.demo.networks import TOKENS
 from diffusion_interpolation.method import path
 from diffusion_interpolation.method.bisection import Bisection
 from diffusion_interpolation.method.guide import Guide
-from diffusion_interpolation.method.inversion import invert
+from diffusion_interpolation.method.learning.inversion import invert
 from diffusion_interpolation.models.contract import Guidance, Schedule
 from diffusion_interpolation.models.denoise import noise_ratio
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
-from diffusion_interpolation.models.diffusers.schedule import CLEAN
+from diffusion_interpolation.models.diffusers.sampling.schedule import CLEAN
 from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.scoring.contract import EmbeddingScorer
 from diffusion_interpolation.settings import FrameSettings, InversionSettings

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from diffusion_interpolation.method.candidates import Candidate
-from diffusion_interpolation.method.frame_cache import FrameCache, Store
+from diffusion_interpolation.method.choice.candidates import Candidate
+from diffusion_interpolation.method.choice.frame_cache import FrameCache, Store
 from diffusion_interpolation.method.path import Slot
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from analytic import GaussianModel
 
-from diffusion_interpolation.method.augmentation import augment
-from diffusion_interpolation.method.inversion import NoGradientError, invert
+from diffusion_interpolation.method.learning.augmentation import augment
+from diffusion_interpolation.method.learning.inversion import NoGradientError, invert
 from diffusion_interpolation.models.prompts import KeyframePrompts, PromptEmbeddings
 from diffusion_interpolation.settings import InversionSettings
 

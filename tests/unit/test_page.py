@@ -207,11 +207,11 @@ def test_memory_does_not_grow_with_the_frames(tmp_path):
 
 def test_a_wheel_has_the_script_inside_the_package(tmp_path, monkeypatch):
     package = tmp_path / "site" / "diffusion_interpolation"
-    (package / "js").mkdir(parents=True)
+    (package / "js/slider").mkdir(parents=True)
     for name in page._MODULES:
-        (package / "js" / name).write_text("")
+        (package / "js/slider" / name).write_text("")
     monkeypatch.setattr(page, "__file__", str(package / "command" / "page.py"))
-    assert page._script_folder() == (package / "js").resolve()
+    assert page._script_folder() == (package / "js/slider").resolve()
     monkeypatch.setattr(page, "__file__", str(tmp_path / "elsewhere" / "command" / "page.py"))
     with pytest.raises(FileNotFoundError, match=r"frame_slider\.js"):
         page._script_folder()

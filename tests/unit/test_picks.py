@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffusion_interpolation.method.picks import Choice, Picks
+from diffusion_interpolation.method.choice.picks import Choice, Picks
 
 
 def test_entries_are_divided_by_commas_semicolons_and_lines():

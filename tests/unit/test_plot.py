@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffusion_interpolation.plot import SIZE, line_plot
+from diffusion_interpolation.charts.plot import SIZE, line_plot
 
 
 def _line(points: dict[float, float]) -> np.ndarray:

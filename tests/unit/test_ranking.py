@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffusion_interpolation.method.ranking import Terms, ranked, standardised
+from diffusion_interpolation.method.choice.ranking import Terms, ranked, standardised
 
 
 def test_values_are_counted_in_their_own_standard_deviations():

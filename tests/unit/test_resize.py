@@ -6,7 +6,7 @@ import pytest
 import torch
 from no_float64 import MPS, WithoutFloat64
 
-from diffusion_interpolation.method.candidates import thumbnails
+from diffusion_interpolation.method.choice.candidates import thumbnails
 from diffusion_interpolation.poses.detection import shrunk
 from diffusion_interpolation.scoring.clip import normalise
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diffusion_interpolation.method import rigid_warp
-from diffusion_interpolation.method.rigid_warp import rigid_move, warp
-from diffusion_interpolation.method.transport import cell_centres, extent
+from diffusion_interpolation.method.matching import rigid_warp
+from diffusion_interpolation.method.matching.rigid_warp import rigid_move, warp
+from diffusion_interpolation.method.matching.transport import cell_centres, extent
 
 ONES = torch.ones(40)
 

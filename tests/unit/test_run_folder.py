@@ -8,9 +8,9 @@ import torch
 
 from diffusion_interpolation.command.run_folder import RunFolder
 from diffusion_interpolation.files import replacing, write_whole
-from diffusion_interpolation.method.candidates import Frame
+from diffusion_interpolation.method.choice.candidates import Frame
 from diffusion_interpolation.method.frame_info import FrameInfo
-from diffusion_interpolation.method.inversion import Inversion
+from diffusion_interpolation.method.learning.inversion import Inversion
 from diffusion_interpolation.models.conditioning_file import (
     MadeFor,
     is_savable,

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffusion_interpolation.method.transport import (
+from diffusion_interpolation.method.matching.transport import (
     EPSILON,
     cell_centres,
     extent,

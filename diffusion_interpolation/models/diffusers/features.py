@@ -24,8 +24,8 @@ from ..memory import Batches
 
 if TYPE_CHECKING:
     from .flow import FlowNetwork, FlowSchedule
-    from .network import DiffusersNetwork
-    from .schedule import DiffusersSchedule
+    from .sampling.network import DiffusersNetwork
+    from .sampling.schedule import DiffusersSchedule
 
 ReadBlocks = Callable[[Tensor, PromptEmbeddings, int], list[Tensor]]
 """Activations of some blocks for clean latents under the noise of a number; one forward pass."""

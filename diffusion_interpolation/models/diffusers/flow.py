@@ -18,7 +18,7 @@ from .files import load_flow_folder
 from .flow_text import FlowText
 from .model import DiffusersModel
 from .parts import placed, placed_codec, placed_encoders
-from .sampler import DiffusersSampler, check_rows
+from .sampling.sampler import DiffusersSampler, check_rows
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, Lumina2Transformer2DModel

@@ -13,13 +13,13 @@ from ..contract import Guidance, Sampled, Schedule
 from ..prompts import PromptEmbeddings
 from .codec import shrinking_of
 from .control import DiffusersControl
-from .ddim import DdimSteps
 from .features import DiffusersFeatures, UnetBlocks
 from .files import load_controlnet, load_folder, load_single_file
-from .network import DiffusersNetwork
 from .parts import check_controlnet, check_fit, placed, placed_codec, placed_encoders
-from .sampler import DiffusersSampler, check_rows
-from .schedule import DiffusersSchedule
+from .sampling.ddim import DdimSteps
+from .sampling.network import DiffusersNetwork
+from .sampling.sampler import DiffusersSampler, check_rows
+from .sampling.schedule import DiffusersSchedule
 from .text import encode_text
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .codec import DiffusersCodec
-from .network import is_xl
+from .sampling.network import is_xl
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..contract import Guidance, Sampled, Schedule
-from ..memory import Batches
-from ..prompts import PromptEmbeddings, PromptMix
+from ...contract import Guidance, Sampled, Schedule
+from ...memory import Batches
+from ...prompts import PromptEmbeddings, PromptMix
 
 Steps = Callable[[Tensor, Schedule, Guidance], Sampled]
 """All steps of a schedule for one batch of latents, as a family of models takes them."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..models.contract import LearnableModel
-from ..models.memory import Batches, out_of_memory
-from ..models.prompts import (
+from ...models.contract import LearnableModel
+from ...models.memory import Batches, out_of_memory
+from ...models.prompts import (
     PromptEmbeddings,
     Prompts,
     by_part,
@@ -23,10 +23,10 @@ from ..models.prompts import (
     of_keyframes,
     stack,
 )
-from ..settings import InversionSettings
+from ...settings import InversionSettings
+from ..noise import draw_noise
 from .augmentation import augment
 from .gradient_scale import GradientScale
-from .noise import draw_noise
 
 log = logging.getLogger(__name__)
 

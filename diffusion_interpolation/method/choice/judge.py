@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..models.contract import LatentDiffusionModel
-from ..scoring.contract import Scorer, encoder_of, judge
+from ...models.contract import LatentDiffusionModel
+from ...scoring.contract import Scorer, encoder_of, judge
+from ..path import Slot
 from .candidate_sampler import decode
 from .candidates import Frame
-from .path import Slot
 from .ranking import Terms
 
 

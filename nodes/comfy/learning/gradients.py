@@ -17,17 +17,19 @@ import comfy.sampler_helpers
 import comfy.samplers
 from comfy.model_patcher import create_model_options_clone
 
-from ...diffusion_interpolation.method.inversion import NoGradientError
-from ...diffusion_interpolation.models.checkpointing import (
+from ....diffusion_interpolation.method.learning.inversion import NoGradientError
+from ....diffusion_interpolation.models.checkpointing import (
     Kept,
     blocks,
     checkpoints,
     plan,
     saving_copies,
 )
-from ...diffusion_interpolation.models.contract import Schedule
-from ...diffusion_interpolation.models.prompts import PromptEmbeddings
-from .codec import ComfyCodec, with_frames, without_frames
+from ....diffusion_interpolation.models.contract import Schedule
+from ....diffusion_interpolation.models.prompts import PromptEmbeddings
+from ..codec import ComfyCodec, with_frames, without_frames
+from ..patches import names_of_patches, without_shortcuts
+from ..schedule import ComfySchedule
 from .differentiable import (
     NormalTensors,
     leave_inference,
@@ -36,8 +38,6 @@ from .differentiable import (
     plain_kernels,
     unpack_quantised,
 )
-from .patches import names_of_patches, without_shortcuts
-from .schedule import ComfySchedule
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ..settings import FrameSettings
+from ...settings import FrameSettings
+from ..path import Slot
+from ..plan import Plan
 from .candidates import Candidate, Candidates
 from .frame_cache import FrameCache, once_finished
-from .path import Slot
 from .picks import Picks
-from .plan import Plan
 
 _OF_ONE_FRAME = (
     "candidates",

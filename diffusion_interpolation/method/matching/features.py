@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..models.contract import Codec, PromptEmbeddings
+from ...models.contract import Codec, PromptEmbeddings
 
 FeatureExtractor = Callable[[Tensor, int], list[Tensor]]
 """Gives activations of some blocks, each `(n, c, rows, columns)`, for pictures `(n, 3, h, w)` in

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
-from ..diffusion_interpolation.options import Option, Record, option_of, options_of
+from ...diffusion_interpolation.options import Option, Record, option_of, options_of
 
 AnyInput = TypeVar("AnyInput", bound=io.Input)
 

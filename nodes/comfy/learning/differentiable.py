@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 import comfy.ldm.modules.attention as attention
 import comfy.model_management as memory
 
-from ...diffusion_interpolation.models.checkpointing import map_tensors
+from ....diffusion_interpolation.models.checkpointing import map_tensors
 
 _PLAIN_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _ATTENTION_NAMES = ("optimized_attention", "optimized_attention_masked")

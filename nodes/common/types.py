@@ -13,7 +13,7 @@ Reranker = io.Custom("RERANKER")
 """A `Scorer` of `scoring/contract.py`: any function from pictures to one number each."""
 
 CorrespondenceType = io.Custom("CORRESPONDENCE")
-"""A list with a `Correspondence` of `method/correspondence.py` for each gap between keyframes."""
+"""A list with a `Correspondence` (`method/matching/`) for each gap between keyframes."""
 
 INVERSION_KEY = "diffusion_interpolation"
 """Under it a learned CONDITIONING holds what it was made with; the host passes such keys on."""

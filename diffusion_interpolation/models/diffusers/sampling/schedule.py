@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..contract import Schedule
-from ..denoise import schedule_from
+from ...contract import Schedule
+from ...denoise import schedule_from
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler, SchedulerMixin

@@ -8,7 +8,7 @@ import comfy.samplers
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..diffusion_interpolation.finite import check_finite
+from ...diffusion_interpolation.finite import check_finite
 from .images import OTHER_VAE, to_rgb
 from .types import PoseKeypoint
 

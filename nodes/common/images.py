@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..diffusion_interpolation.finite import check_finite
+from ...diffusion_interpolation.finite import check_finite
 
 OTHER_VAE = (
     "start ComfyUI with --fp32-vae or --bf16-vae, or load another VAE file, such as SDXL's fp16 fix"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..models.contract import Codec, LatentDiffusionModel, Sampled, Schedule
-from .blend import noisy_blend
-from .guide import Guide
-from .noise import draw_noise, row_seed
-from .path import Slot
-from .plan import Plan
+from ...models.contract import Codec, LatentDiffusionModel, Sampled, Schedule
+from ..blend import noisy_blend
+from ..guide import Guide
+from ..noise import draw_noise, row_seed
+from ..path import Slot
+from ..plan import Plan
 
 Job = tuple[Slot, int]
 """A candidate to be made: of which frame, and its number."""

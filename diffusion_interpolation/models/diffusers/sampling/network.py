@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..prompts import PromptEmbeddings
+from ...prompts import PromptEmbeddings
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel

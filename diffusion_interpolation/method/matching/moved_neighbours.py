@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..models.contract import LatentDiffusionModel
-from .candidate_sampler import Job, decode
+from ...models.contract import LatentDiffusionModel
+from ..choice.candidate_sampler import Job, decode
+from ..path import Path, Slot
 from .correspondence import Correspondence
-from .path import Path, Slot
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..models.contract import Schedule
-from ..resize import resize
-from .frame_info import FrameInfo
-from .path import Slot
+from ...models.contract import Schedule
+from ...resize import resize
+from ..frame_info import FrameInfo
+from ..path import Slot
 from .ranking import Terms, best, ranked
 
 MIN_STEPS = 2

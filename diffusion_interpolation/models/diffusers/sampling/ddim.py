@@ -7,9 +7,9 @@ import itertools
 import torch
 from torch import Tensor
 
-from ..contract import Guidance, Sampled, Schedule
-from ..prompts import stack
-from .control import DiffusersControl, no_residuals
+from ...contract import Guidance, Sampled, Schedule
+from ...prompts import stack
+from ..control import DiffusersControl, no_residuals
 from .network import DiffusersNetwork
 from .schedule import DiffusersSchedule
 

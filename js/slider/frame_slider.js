@@ -20,7 +20,7 @@ import { ICONS, buildSlider, tickAt } from "./slider_parts.js";
 import { SLIDER_STYLE } from "./slider_style.js";
 import { say } from "./texts.js";
 
-/** @typedef {Pick<import("./frame_info.js").FrameInfo, "position">} Placed */
+/** @typedef {Pick<import("../frame_info.js").FrameInfo, "position">} Placed */
 
 /**
  * @typedef {object} SliderOptions

@@ -8,9 +8,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .method.correspondence import Correspondence
-from .method.transport import extent
-from .pictures import to_image, to_tensor
+from ..method.matching.correspondence import Correspondence
+from ..method.matching.transport import extent
+from ..pictures import to_image, to_tensor
 
 SHORTEST_SIDE = 512
 """Pixels; smaller pictures are shown larger, so that the arrows can be told apart."""

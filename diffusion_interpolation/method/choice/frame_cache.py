@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..fingerprint import fingerprint
+from ...fingerprint import fingerprint
+from ..path import Slot
 from .candidates import Candidate
-from .path import Slot
 
 
 class _Entry(NamedTuple):

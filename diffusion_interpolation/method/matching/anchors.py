@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..poses.pose import LIMBS, Pose
+from ...poses.pose import LIMBS, Pose
 from .transport import extent
 
 ON_A_LIMB = 4

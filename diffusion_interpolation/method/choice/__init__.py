@@ -1,0 +1,1 @@
+"""Candidates of a frame: made, judged, ranked, picked and kept (method, steps 5 and 6)."""

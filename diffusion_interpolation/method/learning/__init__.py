@@ -1,0 +1,1 @@
+"""Prompts that are learned from keyframes (method, step 1)."""

@@ -1,0 +1,1 @@
+"""What is where in two keyframes, and the pictures moved along it."""

@@ -1,0 +1,1 @@
+"""Steps of a schedule, and the network that takes them."""

@@ -1,0 +1,1 @@
+"""The host's networks, made to give gradients."""

@@ -1,0 +1,1 @@
+"""What several nodes share: their inputs, types, pictures and lists of files."""
