@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..models.contract import Sampler, Schedule
 from ..settings import FrameSettings
@@ -21,6 +21,9 @@ class Plan:
     path: Path
     settings: FrameSettings
     ranked: bool = True
+    _schedules: dict[float, Schedule] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def denoise(self, slot: Slot) -> float:
         """Return the denoise of a frame."""
@@ -31,8 +34,11 @@ class Plan:
         return self.settings.count(slot.depth) if self.ranked else 1
 
     def schedule(self, slot: Slot) -> Schedule:
-        """Return all steps of a frame."""
-        return self.sampler.schedule(self.denoise(slot), self.settings.min_steps)
+        """Return all steps of a frame; those of a depth are worked out once."""
+        denoise = self.denoise(slot)
+        if denoise not in self._schedules:
+            self._schedules[denoise] = self.sampler.schedule(denoise, self.settings.min_steps)
+        return self._schedules[denoise]
 
     def schedules(self, slot: Slot) -> tuple[Schedule, Schedule]:
         """Return the steps before candidates are ranked, and those that only the best takes."""

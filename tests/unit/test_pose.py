@@ -7,6 +7,7 @@ import numpy as np
 import planted
 import pytest
 import torch
+from poses_by_hand import only
 
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.poses.pose import (
@@ -27,15 +28,6 @@ def _puppets(count: int, seed: int = 0, size: int = SIZE) -> list[Pose]:
     return [people[0] for people in world.poses(puppets, size)]
 
 
-def _only(**joints: tuple[float, float]) -> Pose:
-    """A pose that has nothing but these joints."""
-    points, scores = torch.zeros(18, 2), torch.zeros(18)
-    for name, point in joints.items():
-        points[JOINTS.index(name)] = torch.tensor(point)
-        scores[JOINTS.index(name)] = 0.9
-    return Pose(points, scores)
-
-
 def _at(x: float, y: float = 50.0, size: float = 20.0) -> Pose:
     """A small whole person around (x, y)."""
     points = torch.tensor([x, y]) + size * (_puppets(1, size=1)[0].points - 0.5)
@@ -45,11 +37,11 @@ def _at(x: float, y: float = 50.0, size: float = 20.0) -> Pose:
 def test_a_pose_has_eighteen_joints_and_its_box_is_of_those_present():
     with pytest.raises(ValueError, match=r"points \(17, 2\).*needs \(18, 2\)"):
         Pose(torch.zeros(17, 2), torch.zeros(18))
-    pose = _only(neck=(10, 20), left_ankle=(40, 60)).scaled(2, 0.5)
+    pose = only(neck=(10, 20), left_ankle=(40, 60)).scaled(2, 0.5)
     assert pose.box == (20, 10, 80, 30)
     assert pose.area == 1200
     assert pose.middle == (50, 20)
-    assert _only().box == (0, 0, 0, 0)
+    assert only().box == (0, 0, 0, 0)
 
 
 def test_limbs_are_a_tree_over_all_joints_with_a_colour_each():
@@ -97,10 +89,10 @@ def test_matching_refuses_empty_keyframes_and_unknown_words():
 
 def test_a_missing_joint_is_filled_in_from_the_keyframes_that_have_it():
     keyframes = [
-        [_only(nose=(10, 10)), _only(neck=(0, 0))],
-        [_only(neck=(20, 20)), _only(neck=(0, 0))],
-        [_only(nose=(30, 50), neck=(40, 20)), _only(neck=(0, 0))],
-        [_only(neck=(60, 20)), _only(neck=(0, 0))],
+        [only(nose=(10, 10)), only(neck=(0, 0))],
+        [only(neck=(20, 20)), only(neck=(0, 0))],
+        [only(nose=(30, 50), neck=(40, 20)), only(neck=(0, 0))],
+        [only(neck=(60, 20)), only(neck=(0, 0))],
     ]
     filled = fill_missing(keyframes)
     places = [people[0].points[:2].tolist() for people in filled]
@@ -152,10 +144,10 @@ def test_skeletons_look_as_controlnet_aux_draws_them():
 
 
 def test_limbs_are_nine_pixels_wide_in_the_middle_and_dots_have_radius_four():
-    limb = draw_batch([[_only(neck=(20, 30), right_hip=(80, 30))]], 60, 100)[0, 1]
+    limb = draw_batch([[only(neck=(20, 30), right_hip=(80, 30))]], 60, 100)[0, 1]
     assert limb[:, 50].sum() == pytest.approx(0.6 * 9, abs=0.05)
     assert limb[:, 35].sum() == pytest.approx(0.6 * (2 * 4 * math.sqrt(0.75) + 1), abs=0.05)
-    dot = draw_batch([[_only(nose=(30, 30))]], 60, 60)[0, 0]
+    dot = draw_batch([[only(nose=(30, 30))]], 60, 60)[0, 0]
     assert dot.sum() == pytest.approx(16 * math.pi, rel=0.04)
     assert dot[30, 24:37].tolist() == pytest.approx(dot[24:37, 30].tolist())
 
@@ -163,7 +155,7 @@ def test_limbs_are_nine_pixels_wide_in_the_middle_and_dots_have_radius_four():
 def test_shapes_are_where_they_are_to_a_part_of_a_pixel():
     ticks = torch.arange(60.0)
     for x, y in ((30, 30), (30.3, 29.6), (31.25, 30.5)):
-        dot = draw_batch([[_only(nose=(x, y))]], 60, 60)[0, 0]
+        dot = draw_batch([[only(nose=(x, y))]], 60, 60)[0, 0]
         centre = (dot.sum(0) @ ticks / dot.sum(), dot.sum(1) @ ticks / dot.sum())
         assert [float(c) for c in centre] == pytest.approx([x, y], abs=0.01)
 
@@ -186,7 +178,7 @@ def test_limbs_without_length_do_not_flip():
         way = 0.05 * math.cos(angle), 0.05 * math.sin(angle)
         ends = [(30 + sign * way[0], 30 + sign * way[1]) for sign in (1, -1)]
         there, back = draw_batch(
-            [[_only(neck=ends[0], nose=ends[1])], [_only(neck=ends[1], nose=ends[1])]], 60, 60
+            [[only(neck=ends[0], nose=ends[1])], [only(neck=ends[1], nose=ends[1])]], 60, 60
         )
         assert not there[:, :20].any()
         assert there.isfinite().all()
@@ -201,7 +193,7 @@ def test_a_missing_joint_takes_its_limbs_with_it():
     points[JOINTS.index("right_elbow")] = math.nan
     picture = draw_batch([[Pose(points, scores)]], SIZE, SIZE)
     assert picture.isfinite().all()
-    alone = _only(right_shoulder=(20, 20), right_wrist=(60, 60))
+    alone = only(right_shoulder=(20, 20), right_wrist=(60, 60))
     assert draw_batch([[alone]], 80, 80)[0, :, 40, 40].tolist() == [0, 0, 0]
 
 
@@ -211,7 +203,7 @@ def test_a_picture_does_not_depend_on_its_batch():
         [poses[0]],
         [],
         [poses[1], poses[2]],
-        [_only()],
+        [only()],
         [poses[3].scaled(1.6, 1.6), poses[4]],
     ]
     together = draw_batch(people, SIZE, SIZE + 8)
@@ -224,14 +216,14 @@ def test_a_picture_does_not_depend_on_its_batch():
 
 
 def test_later_people_are_painted_over_earlier_ones():
-    a, b = _only(nose=(20, 20)), _only(neck=(21, 20))
+    a, b = only(nose=(20, 20)), only(neck=(21, 20))
     for people, top in (([a, b], 1), ([b, a], 0)):
         assert draw_batch([people], 40, 40)[0, :, 20, 20].tolist() == _colour(top)
 
 
 def test_what_lies_outside_the_picture_is_cut_off():
-    wide = draw_batch([[_only(neck=(-30, 20), right_hip=(70, 25)), _at(300)]], 40, 40)
-    shifted = draw_batch([[_only(neck=(20, 70), right_hip=(120, 75))]], 140, 140)
+    wide = draw_batch([[only(neck=(-30, 20), right_hip=(70, 25)), _at(300)]], 40, 40)
+    shifted = draw_batch([[only(neck=(20, 70), right_hip=(120, 75))]], 140, 140)
     assert torch.allclose(wide[0], shifted[0, :, 50:90, 50:90], atol=1e-5)
     assert not draw_batch([[_at(-300), _at(20, 1e6)]], 40, 40).any()
     with pytest.raises(ValueError, match="0 x 40"):

@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from poses_by_hand import only
 
 from diffusion_interpolation.poses.format import (
     SCORES_KEY,
@@ -17,16 +18,7 @@ from diffusion_interpolation.poses.format import (
     read_poses,
     write_poses,
 )
-from diffusion_interpolation.poses.pose import JOINTS, Pose
-
-
-def _only(**joints: tuple[float, float]) -> Pose:
-    """A pose that has nothing but these joints."""
-    points, scores = torch.zeros(18, 2), torch.zeros(18)
-    for name, point in joints.items():
-        points[JOINTS.index(name)] = torch.tensor(point)
-        scores[JOINTS.index(name)] = 0.9
-    return Pose(points, scores)
+from diffusion_interpolation.poses.pose import JOINTS
 
 
 def _entry(triples: list[float] | None, width: int = 200, height: int = 100, **more) -> dict:
@@ -98,7 +90,7 @@ def test_what_is_no_pose_is_refused_by_name(data, message):
 
 
 def test_written_poses_suit_every_reader_and_come_back_with_their_scores():
-    pose = _only(nose=(30.25, 40), right_hip=(50, 60.5))
+    pose = only(nose=(30.25, 40), right_hip=(50, 60.5))
     (entry, empty) = write_poses([[pose, pose], []], (120, 80))
     assert (entry["canvas_height"], entry["canvas_width"], empty["people"]) == (120, 80, [])
     person = entry["people"][1]
@@ -129,7 +121,7 @@ def test_files_are_put_in_a_row_and_trouble_names_the_file(tmp_path):
 
 
 def test_people_that_are_paired_are_said_to_be():
-    people = [[_only(nose=(20, 20))], [_only(nose=(60, 60))]]
+    people = [[only(nose=(20, 20))], [only(nose=(60, 60))]]
     assert are_paired(write_poses(people, (100, 100), paired=True))
     assert not are_paired(write_poses(people, (100, 100)))
     assert not are_paired([_entry(_triples((10, 10, 1)))])

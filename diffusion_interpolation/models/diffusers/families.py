@@ -12,7 +12,7 @@ from .model import DiffusersModel
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .model import Options
+    from .parts import Options
 
 FAMILIES = {
     "StableDiffusionPipeline": DiffusersModel,

@@ -17,7 +17,7 @@ from .features import DiffusersFeatures, FlowBlocks
 from .files import load_flow_folder
 from .flow_text import FlowText
 from .model import DiffusersModel
-from .parts import placed, placed_codec, placed_encoders
+from .parts import placed, placed_codec, placed_encoders, with_defaults
 from .sampling.sampler import DiffusersSampler, check_rows
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, Gemma2Model, PreTrainedTokenizerBase
     from typing_extensions import Unpack
 
-    from .model import Options
+    from .parts import Options
 
 
 class DiffusersFlow(DiffusersModel):
@@ -43,14 +43,13 @@ class DiffusersFlow(DiffusersModel):
         scheduler: Mapping[str, Any],
         text_encoder: CLIPTextModel | Gemma2Model,
         tokenizer: PreTrainedTokenizerBase,
-        *,
-        steps: int = 20,
-        max_batch: int = 8,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        **options: Unpack[Options],
     ) -> None:
         _check_parts(vae, transformer, text_encoder)
-        self._device, self._schedule = torch.device(device), FlowSchedule(scheduler, steps)
+        told = with_defaults(options)
+        self._device, dtype = torch.device(told["device"]), told["dtype"]
+        max_batch = told["max_batch"]
+        self._schedule = FlowSchedule(scheduler, told["steps"])
         patch = transformer.config.patch_size
         self._codec = placed_codec(vae, patch, max_batch, self._device, dtype)
         [text_encoder] = placed_encoders([text_encoder], self._device, dtype)

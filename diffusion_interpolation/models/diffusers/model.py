@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,14 @@ from .codec import shrinking_of
 from .control import DiffusersControl
 from .features import DiffusersFeatures, UnetBlocks
 from .files import load_controlnet, load_folder, load_single_file
-from .parts import check_controlnet, check_fit, placed, placed_codec, placed_encoders
+from .parts import (
+    check_controlnet,
+    check_fit,
+    placed,
+    placed_codec,
+    placed_encoders,
+    with_defaults,
+)
 from .sampling.ddim import DdimSteps
 from .sampling.network import DiffusersNetwork
 from .sampling.sampler import DiffusersSampler, check_rows
@@ -32,20 +39,8 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
     from typing_extensions import Unpack
 
+    from .parts import Options
     from .text import TextEncoder
-
-
-class Options(TypedDict, total=False):
-    """How a `DiffusersModel` runs.
-
-    `steps` of DDIM over the whole schedule (default 20), `max_batch` rows at most in one forward
-    pass (8), `device` (the CPU) and `dtype` of the weights (float32).
-    """
-
-    steps: int
-    max_batch: int
-    device: torch.device | str
-    dtype: torch.dtype
 
 
 class DiffusersModel:
@@ -66,17 +61,15 @@ class DiffusersModel:
         text_encoders: Sequence[TextEncoder],
         tokenizers: Sequence[CLIPTokenizer],
         controlnet: ControlNetModel | None = None,
-        *,
-        steps: int = 20,
-        max_batch: int = 8,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        **options: Unpack[Options],
     ) -> None:
         check_fit(vae, unet, text_encoders, tokenizers)
         if controlnet is not None:
             check_controlnet(controlnet, unet)
-        self._device = torch.device(device)
-        self._schedule = DiffusersSchedule(scheduler, steps)
+        told = with_defaults(options)
+        self._device, dtype = torch.device(told["device"]), told["dtype"]
+        max_batch = told["max_batch"]
+        self._schedule = DiffusersSchedule(scheduler, told["steps"])
         self._codec = placed_codec(vae, shrinking_of(unet), max_batch, self._device, dtype)
         unet, control = placed("unet", unet, self._device, dtype), None
         if controlnet is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import nn
@@ -16,6 +16,29 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
     from .text import TextEncoder
+
+
+class Options(TypedDict, total=False):
+    """How a `DiffusersModel` runs.
+
+    `steps` of the whole schedule, `max_batch` rows at most in one forward pass, `device`, and
+    `dtype` of the weights.
+    """
+
+    steps: int
+    max_batch: int
+    device: torch.device | str
+    dtype: torch.dtype
+
+
+_DEFAULTS = Options(steps=20, max_batch=8, device="cpu", dtype=torch.float32)
+
+
+def with_defaults(options: Options) -> Options:
+    """All options of how a model runs; raises `TypeError` for one that there is not."""
+    if unknown := options.keys() - _DEFAULTS.keys():
+        raise TypeError(f"got unexpected options: {', '.join(sorted(unknown))}")
+    return _DEFAULTS | options
 
 
 def placed(name: str, module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:

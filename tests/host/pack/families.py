@@ -25,10 +25,8 @@ from comfy.ldm.qwen_image.controlnet import QwenImageControlNetModel
 from comfy.ldm.wan.vae import WanVAE
 
 from .family_list import FAMILIES, Family
-from .models import fill
+from .models import autoencoder, fill
 
-_LEVELS = {8: (1, 1, 1, 1), 4: (1, 1, 1), 32: (1, 1, 1, 1, 1, 1)}
-"""Widths of an autoencoder's levels, by the pixels that it makes one."""
 _KL = {"kl4": (4, 8), "kl16": (16, 8), "kl4 of 4": (4, 4), "kl64 of 32": (64, 32)}
 """Channels of a KL autoencoder's latents, and the pixels that it makes one."""
 
@@ -107,11 +105,11 @@ def vae(kind: str, seed: int = 0) -> comfy.sd.VAE:
     """A VAE with random weights, by its name in `family_list`."""
     if kind in _KL:
         channels, scale = _KL[kind]
-        return _autoencoder(channels, scale, seed)
+        return autoencoder(channels, scale, seed)
     if kind == "pixels":
         return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
     if kind == "flux 2":
-        built = _autoencoder(32, 8, seed, batch_norm_latent=True)
+        built = autoencoder(32, 8, seed, batch_norm_latent=True)
         built.latent_channels, built.downscale_ratio, built.upscale_ratio = 128, 16, 16
         return built
     network = fill(_wan() if kind == "wan" else StageC_coder(), seed)
@@ -133,24 +131,3 @@ def _wan() -> torch.nn.Module:
         dropout=0.0,
         **{key: value for key, value in _WAN_COLOURS.items() if key in known},
     )
-
-
-def _autoencoder(channels: int, scale: int, seed: int, **more: bool) -> comfy.sd.VAE:
-    shape = {
-        "double_z": True,
-        "z_channels": channels,
-        "resolution": 64,
-        "in_channels": 3,
-        "out_ch": 3,
-        "ch": 32,
-        "ch_mult": list(_LEVELS[scale]),
-        "num_res_blocks": 1,
-        "attn_resolutions": [],
-        "dropout": 0.0,
-        **more,
-    }
-    params = {"ddconfig": shape, "embed_dim": channels}
-    weights = fill(comfy.ldm.models.autoencoder.AutoencoderKL(**params), seed).state_dict()
-    built = comfy.sd.VAE(sd=weights, config={"params": params}, dtype=torch.float32)
-    built.latent_channels, built.downscale_ratio, built.upscale_ratio = channels, scale, scale
-    return built

@@ -44,6 +44,9 @@ _XL = {
 _FREEDOM = 0.25
 """How much of a predicted noise is the network's own invention, and how much a ControlNet says."""
 
+_LEVELS = {8: (1, 1, 1, 1), 4: (1, 1, 1), 32: (1, 1, 1, 1, 1, 1)}
+"""Widths of an autoencoder's levels, by the pixels that it makes one."""
+
 
 @dataclass(frozen=True)
 class _Kind:
@@ -152,9 +155,8 @@ def clip(kind: str, seed: int) -> comfy.sd.CLIP:
     return built
 
 
-def vae(kind: str, seed: int) -> comfy.sd.VAE:
-    """An autoencoder that makes 8 x 8 pixels one."""
-    channels = _KINDS[kind].latent_channels
+def autoencoder(channels: int, scale: int, seed: int, **more: bool) -> comfy.sd.VAE:
+    """A tiny KL autoencoder that makes `scale` x `scale` pixels one."""
     shape = {
         "double_z": True,
         "z_channels": channels,
@@ -162,16 +164,22 @@ def vae(kind: str, seed: int) -> comfy.sd.VAE:
         "in_channels": 3,
         "out_ch": 3,
         "ch": 32,
-        "ch_mult": [1, 1, 1, 1],
+        "ch_mult": list(_LEVELS[scale]),
         "num_res_blocks": 1,
         "attn_resolutions": [],
         "dropout": 0.0,
+        **more,
     }
     params = {"ddconfig": shape, "embed_dim": channels}
     weights = fill(comfy.ldm.models.autoencoder.AutoencoderKL(**params), seed).state_dict()
     built = comfy.sd.VAE(sd=weights, config={"params": params}, dtype=torch.float32)
-    built.latent_channels = channels
+    built.latent_channels, built.downscale_ratio, built.upscale_ratio = channels, scale, scale
     return built
+
+
+def vae(kind: str, seed: int) -> comfy.sd.VAE:
+    """An autoencoder for the model of a kind."""
+    return autoencoder(_KINDS[kind].latent_channels, 8, seed)
 
 
 def controlnet(kind: str, seed: int) -> comfy.controlnet.ControlNet:
