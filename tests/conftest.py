@@ -21,8 +21,9 @@ class _ByWhatTestsShare(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        module, _, name = nodeid.partition("::")
-        return next((page for page in (HOSTS, NEWEST) if page in name), module)
+        module, _, case = nodeid.partition("[")
+        page = [part for part in (HOSTS, NEWEST, "canvas", "vue") if part in case]
+        return "-".join(page) or module.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
