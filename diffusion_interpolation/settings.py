@@ -31,7 +31,8 @@ class SamplingSettings(Record):
     steps: int = option(
         20,
         "Number of steps of the whole schedule. A frame takes those that lie below its denoise: "
-        "about half of them at 0.5. More steps give finer detail and take longer.",
+        "with Stable Diffusion, about half of them at 0.5. More steps give finer detail and take "
+        "longer.",
         min=2,
         max=1000,
     )
@@ -67,8 +68,9 @@ class FrameSettings(Record):
     candidates: int = option(
         4,
         "Number of candidates for the frame half-way, from which the reranker chooses the best. "
-        "Each later depth has one candidate fewer, but not fewer than 3. More candidates give a "
-        "better choice and take longer. Without a reranker there is one candidate.",
+        "Each later depth has one fewer, down to 3. With 1 or 2, every frame has that many. More "
+        "candidates give a better choice and take longer. Without a reranker there is one "
+        "candidate.",
         min=1,
         max=64,
     )
@@ -97,9 +99,9 @@ class FrameSettings(Record):
     )
     min_steps: int = option(
         2,
-        "Smallest number of steps that a frame takes, where its denoise leaves fewer of the "
-        "schedule's steps. Higher values help models that are no few-step models, at a low denoise "
-        "or with few steps.",
+        "Least number of steps that a frame takes. If its denoise leaves fewer, smaller steps are "
+        "taken. Raise it if frames at a low denoise look rough. Few-step models, such as Turbo and "
+        "Lightning, do well with 2.",
         min=1,
         max=1000,
         advanced=True,
@@ -175,8 +177,8 @@ class PoseSettings(Record):
 
     strength_at_keyframes: float = option(
         1.0,
-        "Strength of the ControlNet for frames next to a keyframe. Higher values hold people to "
-        "the pose more strictly.",
+        "Strength of the ControlNet at a keyframe. From there it changes evenly to "
+        "strength_half_way and back. Higher values hold people to the pose more strictly.",
         min=0.0,
         max=10.0,
         step=0.05,
@@ -273,9 +275,10 @@ class InversionSettings(Record):
     )
     augmentations: int = option(
         16,
-        "How many copies of each keyframe, altered in colour and crop, are used for learning. With "
-        "them, the prompt learns the subject rather than every speck of the picture. At 0 only the "
-        "keyframe itself is used.",
+        "How many copies of each keyframe, altered in colour and crop, are learned from besides "
+        "the keyframe itself. Each draw takes one of them at random, so more copies do not make a "
+        "step slower. With them, the prompt learns the subject rather than every speck of the "
+        "picture.",
         min=0,
         max=256,
         advanced=True,

@@ -62,9 +62,10 @@ class PathSettings(Record):
     )
     picks: str = option(
         "",
-        "The candidates that you chose in the slider below. You can also type them: 0.5: 3 takes "
-        "candidate 3 of the frame half-way, and 0.5: roll 1 draws new candidates there. Only "
-        "frames that depend on a changed choice are made again.",
+        "The candidates that you chose in the slider below. You can also type them, with commas "
+        "between: 0.5: 0 takes the first candidate of the frame half-way (they are numbered from "
+        "0), and 0.25: roll 1 draws new candidates at 0.25. Only frames that depend on a changed "
+        "choice are made again.",
         advanced=True,
     )
 

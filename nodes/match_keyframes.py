@@ -34,9 +34,9 @@ class MatchKeyframes(io.ComfyNode):
             node_id="MatchKeyframes",
             display_name="Match Keyframes",
             category=CATEGORY,
-            description="Finds which place of a keyframe shows the same thing as which place of "
-            "the next keyframe, and draws arrows from one to the other. Frames that are made with "
-            "this map move things instead of fading them over.",
+            description="Pairs places that show the same thing in a keyframe and in the next one, "
+            "and draws arrows between them. Connect a model, a clip_vision or poses, or type "
+            "anchors. Frames that are made with this map move things instead of fading them over.",
             inputs=[
                 io.Image.Input(
                     "keyframes", tooltip="The keyframes as one batch, as for Frame Bisector."

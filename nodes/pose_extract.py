@@ -34,9 +34,10 @@ class PoseExtract(io.ComfyNode):
                     options=list(DETECTORS),
                     default=DETECTORS[0],
                     tooltip=f"ViTPose needs the folders {VITPOSE.folder} and {RTDETR.folder} in "
-                    f"models/{FOLDER} (Apache-2.0). OpenPose needs {OPENPOSE.files[0]} in the "
-                    "same folder (its weights are for non-commercial use) and the package "
-                    "controlnet-aux. The third detector recognises only the demo's puppets.",
+                    f"models/{FOLDER} (Apache-2.0). OpenPose needs {OPENPOSE.files[0]} in "
+                    f"models/{FOLDER} itself (its weights are for non-commercial use) and the "
+                    "package controlnet-aux. The third detector recognises only the demo's "
+                    "puppets.",
                 ),
                 people_input(),
                 *matching_inputs(),

@@ -27,7 +27,7 @@ from .plan import Plan
 
 @dataclass(frozen=True)
 class Bisection:
-    """Everything that makes the frames of one path but the keyframes themselves.
+    """All that the frames of one path are made with, except the keyframes, which `frames` takes.
 
     `picks` overrule the scorer. With a `cache` only what it lacks is made. `thumbnail` is the
     longer side in pixels of small pictures of all candidates; 0: none are made. `neighbours` gives

@@ -20,11 +20,11 @@ class Guide:
     """Conditioning of N keyframes.
 
     `positive` has N rows, one row, or the prompts of N keyframes in several parts; `negative` has
-    one row for all frames (method, step 2). `poses`
-    holds the paired people of every keyframe, in pixels of a picture of `pose_size` (height,
-    width). If the latents have another shape, that picture is centred and cropped. Between
-    keyframes people move as `motion` says. The ControlNet's strength goes from
-    `strength_at_keyframes` to `strength_half_way` and back in every gap (method, step 3).
+    one row for all frames (method, step 2). `poses` holds the paired people of every keyframe, in
+    pixels of a picture of `pose_size` (height, width). If the latents have another shape, that
+    picture is scaled to cover it, centred and cropped. Between keyframes people move as `motion`
+    says. The ControlNet's strength goes from `strength_at_keyframes` to `strength_half_way` and
+    back in every gap (method, step 3).
     """
 
     positive: Prompts

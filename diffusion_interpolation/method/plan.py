@@ -14,7 +14,7 @@ from .path import Path, Slot
 class Plan:
     """The denoise, the candidates and the steps of each frame.
 
-    Without something that ranks candidates (`ranked`) each frame has one.
+    Unless `ranked` (there is something to rank candidates by), each frame has one candidate.
     """
 
     sampler: Sampler
@@ -56,8 +56,8 @@ class Plan:
     def evaluations(self, slot: Slot) -> int:
         """Return the work of a frame: runs of the denoiser on one latent.
 
-        Both halves of guidance count as one run. A sampler that runs the denoiser several times a
-        step counts its steps.
+        Both halves of guidance count as one run. A step counts once, even if the sampler runs the
+        denoiser several times in it.
         """
         before, after = self.schedules(slot)
         return self.count(slot) * len(before) + len(after)

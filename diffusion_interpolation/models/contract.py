@@ -56,7 +56,7 @@ class Guidance:
         return positives if self.cfg == 1 else [self.negative, *positives]
 
     def guided(self, predictions: Sequence[Tensor]) -> Tensor:
-        """Return the guided prediction of those under each of `texts`, all `(n, c, h', w')`."""
+        """Combine predictions `(n, c, h', w')`, one under each of `texts`, into the guided one."""
         *negative, towards = predictions
         weights = [weight for _, weight in self.positives()]
         if len(weights) > 1:
@@ -122,10 +122,11 @@ class Sampled(NamedTuple):
 class Sampler(Protocol):
     """Takes noise off latents under a guidance. Latents are in the model's own scale.
 
-    `denoise`, in (0, 1], says how much noise a latent gets: a noise-to-signal ratio, the same in
-    every model (`noise_ratio`); 1 is pure noise. Latents go to `device` and come from it.
-    `max_batch` is how many of them `sample` should get at once; it may shrink while memory runs
-    out. `hint_scale` is the pixels of a ControlNet hint for each step of the latent grid.
+    `denoise`, in (0, 1], says how much noise a latent gets. It is no ratio itself: `noise_ratio`
+    gives the noise-to-signal ratio, which is the same in every model. 1 is pure noise. Latents go
+    to `device` and come from it. `max_batch` is how many of them `sample` should get at once; it
+    may shrink while memory runs out. `hint_scale` is how many pixels of a ControlNet hint lie along
+    one cell of the latent grid.
     """
 
     device: torch.device

@@ -24,9 +24,9 @@ def noise_ratio(denoise: float) -> float:
     """Return the noise-to-signal ratio that `denoise` in (0, 1] names, for latents of unit size.
 
     It is the one that Stable Diffusion 1.5 has at this fraction of its schedule: 1.913 at 0.55,
-    0.832 at 0.30. At 1 it is infinite: pure noise. It rises with `denoise`. The numbers are those
-    of ComfyUI's `ModelSamplingDiscrete.percent_to_sigma`, bit for bit. Raises `ValueError` outside
-    of (0, 1].
+    0.832 at 0.30. At 1 it is infinite: pure noise. It rises with `denoise`. Below 1 the numbers are
+    those of ComfyUI's `ModelSamplingDiscrete.percent_to_sigma` at `1 - denoise`, bit for bit.
+    Raises `ValueError` outside of (0, 1].
     """
     if not 0 < denoise <= 1:
         raise ValueError(f"denoise: got {denoise}, needs more than 0, and 1 at most")

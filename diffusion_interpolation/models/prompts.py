@@ -104,7 +104,9 @@ class KeyframePrompts:
         return list(accumulate(map(len, self.parts[:-1]), initial=0))
 
     def at(self, positions: Tensor) -> PromptMix:
-        """Return the mix of each position; the weight of a part falls to 0 over the next gap.
+        """Return the mix of each position.
+
+        The weight of a part falls to 0 over the gap on either side of it.
 
         `positions` are on the CPU, in float64. Raises `ValueError` for a position outside of
         `[0, N - 1]`.
@@ -166,7 +168,7 @@ def check_positions(positions: Sequence[float], rows: int) -> None:
 
 
 def can_stack(one: PromptEmbeddings, other: PromptEmbeddings) -> bool:
-    """Whether two prompts are alike in all but their numbers: shapes and extras."""
+    """Whether two prompts have rows of the same shapes and the same `extras` object."""
     shapes = [[tensor.shape[1:] for tensor in text.tensors()] for text in (one, other)]
     return shapes[0] == shapes[1] and one.extras is other.extras
 

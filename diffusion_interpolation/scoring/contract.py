@@ -1,4 +1,7 @@
-"""What ranks pictures, and what sees them. The first works without the second."""
+"""Scorers, which rank pictures, and image encoders, which compare them.
+
+A scorer needs no encoder.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,8 @@ class ImageEncoder(Protocol):
 class EmbeddingScorer:
     """A scorer that ranks the embeddings of an image encoder, which it shows to others too.
 
-    `rank` maps unit embeddings `(n, width)` to numbers `(n,)`. `depends_on` are objects of others
-    that the encoder asks, and that may be changed while they stay the same objects.
+    `rank` maps unit embeddings `(n, width)` to numbers `(n,)`. `depends_on` holds objects that the
+    encoder uses and that may change in place; caches ask for their state.
     """
 
     encoder: ImageEncoder
@@ -52,7 +55,8 @@ def encoder_of(scorer: Scorer) -> ImageEncoder | None:
 def judge(scorer: Scorer, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return the numbers `(n,)` of pictures, and their embeddings if the scorer has an encoder.
 
-    The encoder sees the pictures once, also where the numbers come from the embeddings.
+    If the scorer has `rank`, it ranks these embeddings, so that the encoder runs once. Otherwise
+    the scorer sees the pictures itself.
     """
     encoder = encoder_of(scorer)
     if encoder is None:

@@ -134,9 +134,10 @@ def check_channels(name: str, latents: Tensor, model: Any) -> None:
         )
     pictures = without_frames(latents) if has_frames(model) else latents
     if pictures.ndim != 4 or pictures.shape[1] != want:
+        sizes = "1, height, width" if has_frames(model) else "height, width"
         raise ValueError(
-            f"{name}: got {tuple(latents.shape)}, this model needs (n, {want}, "
-            f"{'1, ' * has_frames(model)}height, width); is the VAE of another model family?"
+            f"{name}: got {tuple(latents.shape)}, this model needs (n, {want}, {sizes}); is the "
+            "VAE of another model family?"
         )
 
 

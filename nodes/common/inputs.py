@@ -38,8 +38,8 @@ def negative_input() -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "negative",
         optional=True,
-        tooltip="What the frames should not look like. It is the same for all frames. At cfg 1 it "
-        "is not needed.",
+        tooltip="What the frames should not look like. It is the same for all frames. It is "
+        "needed unless cfg is 1.",
     )
 
 

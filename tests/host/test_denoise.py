@@ -24,7 +24,7 @@ SHIFTS = {
 
 def schedulers(server: Server) -> list[str]:
     """All that the host knows."""
-    inputs = server.object_info("NoisyLatentLerp")["NoisyLatentLerp"]["input"]["required"]
+    inputs = server.object_info("NoisyLatentLerp")["input"]["required"]
     kind, options = inputs["scheduler"]
     return options["options"] if kind == "COMBO" else kind
 

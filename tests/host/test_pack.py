@@ -64,6 +64,7 @@ _IMPORT = """
 import time
 import comfy.options
 comfy.options.enable_args_parsing()
+import utils.extra_config
 import asyncio, server, nodes, comfy_api.latest
 start = time.process_time()
 import pack

@@ -399,7 +399,8 @@ def test_the_hosts_memory_pressure_takes_candidates_that_were_not_taken(server):
     kept, _, none = run("0.9: 0")
     assert none == 0 and torch.equal(kept, plain), "what was taken is needed, and stays"
     picked, _, more = run(f"0.25: {1 - told[0]['candidate']}")
-    assert (0 < more < calls) if presses else more == 0
+    # the pick itself takes the steps after the ranking
+    assert (2 < more < calls) if presses else more == 2
     assert changed(picked, plain) == [1]
 
 

@@ -45,12 +45,12 @@ def package(name: str, folder: Path) -> None:
 CHECKOUT = Path(__file__).parents[2]
 package("checkout", CHECKOUT)
 package("pack", CHECKOUT / "tests" / "host" / "pack")
+from checkout.nodes.common.types import INVERSION_KEY  # noqa: E402
 from checkout.nodes.conditioned_denoise import ConditionedDenoise  # noqa: E402
 from checkout.nodes.frame_bisector import FrameBisector  # noqa: E402
 from checkout.nodes.keyframe_conditioning import KeyframeConditioning  # noqa: E402
 from checkout.nodes.noisy_latent_lerp import NoisyLatentLerp  # noqa: E402
 from checkout.nodes.textual_invert import TextualInvert  # noqa: E402
-from checkout.nodes.types import INVERSION_KEY  # noqa: E402
 from pack import families  # noqa: E402
 from pack.family_list import FAMILIES, Family  # noqa: E402
 

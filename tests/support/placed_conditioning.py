@@ -31,7 +31,7 @@ from checkout.nodes.comfy.conditioning import (  # noqa: E402
     unlike,
     write_conditioning,
 )
-from checkout.nodes.types import KEYFRAME_KEY  # noqa: E402
+from checkout.nodes.common.types import KEYFRAME_KEY  # noqa: E402
 
 ROWS = torch.tensor([0.0, 4.0])
 """What two keyframes have; the frames at 0.25, 0.25 and 1 have 1, 1 and 4."""

@@ -30,7 +30,7 @@ from diffusion_interpolation.demo.pair import write_pair
 from diffusion_interpolation.files import write_whole
 from diffusion_interpolation.models.diffusers import model as diffusers_model
 
-QUICK = ["--frames", "5", "--steps", "10", "--inversion-steps", "3", "--candidates", "4"]
+QUICK = ["--frames", "5", "--steps", "4", "--inversion-steps", "2", "--candidates", "4"]
 
 
 def command(folder: Path, *more: object, out: Path | None = None) -> list[str]:

@@ -74,13 +74,13 @@ def test_captions_are_obeyed(model, reader, network):
         "student": (lambda: load_flow(student=True, steps=8, max_batch=32), 1.0),
     }
     load, cfg = drawers[network]
-    puppets = held_out(32, 4)
+    puppets = held_out(16, 4)
     read = reader(sample(load(), puppets, cfg=cfg, seed=0, posed=False))
     assert words_right(read, puppets)["all three"] > 0.85
 
 
 def test_poses_are_followed(model, reader):
-    puppets = held_out(32, 5)
+    puppets = held_out(16, 5)
     errors = []
     for posed in (True, False):
         read = reader(sample(model, puppets, cfg=4.0, seed=0, posed=posed))

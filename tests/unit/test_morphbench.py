@@ -51,6 +51,7 @@ def test_figures_are_of_the_commands_frames(tmp_path, monkeypatch):
     write(tmp_path / "pairs", ["a_0.png", "a_1.png"])
     file, out = tmp_path / "figures.json", tmp_path / "out"
     options = ["--model", "demo", "--frames", "4", "--steps", "3", "--candidates", "1"]
+    options += ["--inversion-steps", "2"]
     words = [tmp_path / "pairs", "--out", out, "--json", file, "--device", "cpu", *options]
     monkeypatch.setattr(sys, "argv", ["morphbench", *map(str, words)])
     main()

@@ -20,9 +20,10 @@ MIN_STEPS = 2
 
 
 def steps_before_ranking(steps: int, fraction: float) -> int:
-    """How many of `steps` come before candidates are ranked, about a `fraction` in (0, 1] of them.
+    """How many of `steps` come before candidates are ranked, about a `fraction` below 1 of them.
 
-    `MIN_STEPS` at least are before and after; all of them are before where there are not so many.
+    At least `MIN_STEPS` come before and `MIN_STEPS` after. With fewer than twice `MIN_STEPS` in
+    all, all come before.
     """
     if steps < 2 * MIN_STEPS:
         return steps
@@ -139,9 +140,9 @@ class Candidates:
         return chosen.latent is not None and not chosen.partial
 
     def frame(self, picture: Tensor, schedule: Schedule) -> Frame:
-        """Return the chosen candidate, with its picture and its steps, as a frame, and let it go.
+        """Return the chosen candidate, with its picture and its steps, as a frame.
 
-        Other frames of the same depth wait for their turn, and their pictures with them.
+        Lets go of the picture, so that memory is free while other frames of the depth wait.
         """
         self._pictures = {}
         ordered, chosen = [self.made[number] for number in self.numbers], self.made[self.chosen]

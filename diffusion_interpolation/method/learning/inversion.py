@@ -52,8 +52,8 @@ class NoGradientError(ValueError):
 class Inversion:
     """Learned conditioning: `positive` has a row for each keyframe, in one part or several.
 
-    `negative` has one row. `losses` is the loss on a fixed evaluation batch by step; the lowest one
-    is kept.
+    `negative` has one row. `losses` has the loss on a fixed evaluation batch, by step. The
+    conditioning is that of the step with the lowest loss.
     """
 
     positive: Prompts

@@ -29,9 +29,9 @@ REACH = 0.1
 class Correspondence:
     """Points `first` `(m, 2)` of a keyframe that lie at `second` in the next one.
 
-    Points are (x, y) in sides: 1 is the side of a square with the area of the picture, whose width
-    is `aspect` times its height. `weights` `(m,)` are in (0, 1], and 1 for anchors alone. Without
-    points nothing is moved.
+    Points are (x, y) in sides: 1 is the side of a square with the area of the picture. The
+    picture's width is `aspect` times its height. `weights` `(m,)` are in (0, 1], and 1 for anchors
+    alone. Without points nothing is moved.
     """
 
     first: Tensor
@@ -76,9 +76,10 @@ def anchored(anchors: Anchors, aspect: float) -> Correspondence:
 def find(
     first: Tensor, second: Tensor, aspect: float, anchors: Anchors | None = None
 ) -> Correspondence:
-    """The correspondence between two pictures with features `(c, rows, columns)` of norm 1.
+    """The correspondence between two pictures, from their features `(c, rows, columns)` of norm 1.
 
-    `anchors` are points of weight 1; cells around them are expected to go where they go.
+    `anchors` are points of weight 1; cells near one are expected to move by as much, in the same
+    direction.
     """
     anchors = Anchors(*(points.to(first) for points in anchors or none()))
     cells = cell_centres(*first.shape[1:], aspect, first)

@@ -289,7 +289,8 @@ class LearningModel:
             "cond_or_uncond": halves,
             "uuids": [self._uuids[half] for half in halves],
             "sigmas": sigmas,
-            "sample_sigmas": self._schedule.sigmas.to(sigmas.device),
+            # packs look a step up by its sigma, which may lie between two of the schedule's
+            "sample_sigmas": torch.cat([self._schedule.sigmas.to(sigmas), sigmas]).unique().flip(0),
             "optimized_attention_override": override_attention,
         }
         # older hosts take no options
