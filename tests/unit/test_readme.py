@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 from diffusion_interpolation.command.job import defaults_of
+from diffusion_interpolation.demo import weights_folder
+from diffusion_interpolation.demo.networks import SIZE
+from diffusion_interpolation.demo.pair import pair
+from diffusion_interpolation.demo.world import render
+from diffusion_interpolation.pictures import to_image
+from diffusion_interpolation.settings import InversionSettings
 
 ROOT = Path(__file__).parents[2]
 PAGES = "README.md", "docs/measurements.md"
@@ -49,6 +55,25 @@ def test_all_nodes_are_listed():
 def test_all_templates_are_listed():
     listed = re.findall(r"^\| `(\w+)` \|", section("Templates"), re.MULTILINE)
     assert sorted(listed) == sorted(f.stem for f in (ROOT / "example_workflows").glob("*.json"))
+
+
+def test_the_example_of_the_library_runs(tmp_path, monkeypatch, capsys):
+    """On the embedded model, with fewer frames and steps."""
+    [example] = re.findall(r"```python\n(.*?)```", section("As a library"), re.DOTALL)
+    for picture, name in zip(render(pair(), SIZE), ("a.png", "b.png"), strict=True):
+        to_image(picture).save(tmp_path / name)
+    for told, here in {
+        "path/to/stable-diffusion-v1-5": str(weights_folder()),
+        "cuda": "cpu",
+        "FramePath.of(17, 2)": "FramePath.of(3, 2)",
+        '[""]))': '[""]), InversionSettings(steps=1))',
+    }.items():
+        assert told in example
+        example = example.replace(told, here)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {"InversionSettings": InversionSettings})
+    # of the frames that are made, there is one
+    assert capsys.readouterr().out == "1 0.5 torch.Size([3, 128, 128])\n"
 
 
 def test_options_are_those_of_the_command():
