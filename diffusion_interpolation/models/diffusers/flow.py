@@ -61,22 +61,13 @@ class DiffusersFlow(DiffusersModel):
         self._features = DiffusersFeatures(blocks, self._device, max_batch)
         self.hint_scale = self._codec.scale
 
-    @classmethod
-    def from_folder(
-        cls,
-        path: str | Path,
-        controlnet: str | Path | None = None,
-        allow_download: bool = False,
-        **options: Unpack[Options],
-    ) -> DiffusersFlow:
-        """Lumina 2 in a folder of diffusers' layout, read as `DiffusersModel.from_folder` reads.
-
-        Raises `ValueError` for a ControlNet too: there is none for this family.
-        """
+    @staticmethod
+    def _read(
+        path: str | Path, controlnet: str | Path | None, dtype: torch.dtype, allow_download: bool
+    ) -> dict[str, Any]:
         if controlnet is not None:
             raise ValueError(f"controlnet: got {controlnet}, but Lumina 2 takes none")
-        parts = load_flow_folder(path, options.get("dtype", torch.float32), allow_download)
-        return cls(**parts, **options)
+        return load_flow_folder(path, dtype, allow_download)
 
     def encode_text(self, prompts: list[str], negative: bool = False) -> PromptEmbeddings:
         """The conditioning of prompts, one row each, without padding (`FlowText`)."""

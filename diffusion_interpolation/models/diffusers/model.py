@@ -99,9 +99,15 @@ class DiffusersModel:
         hub. Raises `ValueError` for what is not there, not supported, not whole, or does not fit.
         """
         dtype = options.get("dtype", torch.float32)
+        return cls(**cls._read(path, controlnet, dtype, allow_download), **options)
+
+    @staticmethod
+    def _read(
+        path: str | Path, controlnet: str | Path | None, dtype: torch.dtype, allow_download: bool
+    ) -> dict[str, Any]:
+        """The parts of the model in a folder, by the names of `__init__`."""
         parts = load_folder(path, dtype, allow_download)
-        control = load_controlnet(controlnet, dtype, allow_download)
-        return cls(**parts, controlnet=control, **options)
+        return {**parts, "controlnet": load_controlnet(controlnet, dtype, allow_download)}
 
     @classmethod
     def from_single_file(
