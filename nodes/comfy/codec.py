@@ -134,10 +134,10 @@ def check_channels(name: str, latents: Tensor, model: Any) -> None:
         )
     pictures = without_frames(latents) if has_frames(model) else latents
     if pictures.ndim != 4 or pictures.shape[1] != want:
-        sizes = "1, height, width" if has_frames(model) else "height, width"
+        form = f"(n, {want}, {'1, ' * has_frames(model)}height, width)"
         raise ValueError(
-            f"{name}: got {tuple(latents.shape)}, this model needs (n, {want}, {sizes}); is the "
-            "VAE of another model family?"
+            f"{name}: got {tuple(latents.shape)}, this model needs {form}; is the VAE of another "
+            "model family?"
         )
 
 

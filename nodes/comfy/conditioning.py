@@ -83,9 +83,11 @@ def write_conditioning(text: Prompts) -> Conditioning:
 
 
 def write_entry(text: PromptEmbeddings, rest: dict[str, Any]) -> list[Any]:
-    """An entry of a CONDITIONING with the rows of `text`, and `rest`."""
-    pooled = {} if text.pooled is None else {"pooled_output": text.pooled}
-    return [text.embeddings, {**rest, **pooled}]
+    """An entry of a CONDITIONING with the rows of `text`, and `rest`.
+
+    As in those of the host's text encoders there is always a `pooled_output`, even if it is None.
+    """
+    return [text.embeddings, {**rest, "pooled_output": text.pooled}]
 
 
 def mixed(rest: dict[str, Any], weights: Tensor, grid: Sequence[int]) -> dict[str, Any]:

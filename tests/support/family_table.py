@@ -24,8 +24,8 @@ HEAD = """# Families of models
 The table lists the families of image models that ComfyUI samples with. A test runs the nodes on a
 tiny network of each family, with random weights, in the classes of ComfyUI itself. The test shows
 that the nodes run, that they agree with ComfyUI's own sampler, and that prompts can be learned. It
-does not show how good the frames look. So far it has run to its end for 20 of the
-families of ComfyUI 0.33.0; for the others the table says what is meant.
+does not show how good the frames look. The test runs in ComfyUI 0.33.0, which has all of these
+families, and in 0.3.64.
 
 - **frames**: FrameBisector, NoisyLatentLerp and ConditionedDenoise draw frames, under one prompt or
   a prompt for each keyframe. The prompts may differ in length and in all that comes with them.

@@ -258,8 +258,7 @@ class LearningModel:
         # some networks change their text in place
         text = text.map(lambda tensor: tensor.to(noisy.device, copy=True))
         entry = {**rest, "cross_attn": text.embeddings, "model_conds": {}}
-        if text.pooled is not None:
-            entry["pooled_output"] = text.pooled
+        entry["pooled_output"] = text.pooled
         sampling = self._model.get_model_object("model_sampling")
         [entry] = comfy.samplers.encode_model_conds(
             self._model.model.extra_conds,
@@ -285,12 +284,13 @@ class LearningModel:
         options = without_shortcuts(options)
         # one sigma a latent
         sigmas = sigmas[: len(sigmas) // len(halves)]
+        schedule = self._schedule.sigmas.to(sigmas)
         options["transformer_options"] |= {
             "cond_or_uncond": halves,
             "uuids": [self._uuids[half] for half in halves],
             "sigmas": sigmas,
-            # packs look a step up by its sigma, which may lie between two of the schedule's
-            "sample_sigmas": torch.cat([self._schedule.sigmas.to(sigmas), sigmas]).unique().flip(0),
+            # patches look a sigma up there
+            "sample_sigmas": torch.cat([schedule, sigmas]).unique().flip(0),
             "optimized_attention_override": override_attention,
         }
         # older hosts take no options

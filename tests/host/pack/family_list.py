@@ -120,6 +120,12 @@ UNET = {
 }
 """Two levels with attention on both; every group norm has 32 groups."""
 
+
+def _text_layer(wide: int, out: int) -> dict[str, Any]:
+    params = {"in_features": wide, "out_features": out}
+    return {"target": "torch.nn.Linear", "params": params}
+
+
 MMDIT = {
     "in_channels": 16,
     "patch_size": 2,
@@ -132,10 +138,7 @@ MMDIT = {
     "num_blocks": 2,
     "adm_in_channels": 40,
     # the host pads these texts to 4096, whatever the towers' widths
-    "context_embedder_config": {
-        "target": "torch.nn.Linear",
-        "params": {"in_features": 4096, "out_features": 64},
-    },
+    "context_embedder_config": _text_layer(4096, 64),
 }
 
 FLUX = {
@@ -559,9 +562,10 @@ _WAN = {
 
 _CLIP = (77, 154, 77)
 """CLIP reads chunks of 77 tokens; the second prompt has two."""
-_T5 = (256, 256, 256)
+_PADDED = (64, 64, 64)
+"""Of encoders that pad their texts; real ones are 256 or 512 long, which takes longer."""
 _OF_1, _OF_2, _OF_XL = Prompt(16, 16, _CLIP), Prompt(24, 24, _CLIP), Prompt(40, 24, _CLIP)
-_OF_FLUX = Prompt(32, 16, _T5)
+_OF_FLUX = Prompt(32, 16, _PADDED)
 _PLAIN, _WITH_MASK = Prompt(32), Prompt(32, extras=_MASKED)
 
 
@@ -584,7 +588,7 @@ _OF_HUNYUAN_DIT = Prompt(
 )
 _OF_ANIMA = Prompt(1024, extras={"t5xxl_ids": _t5_ids, "t5xxl_weights": _t5_weights})
 _OF_LENS = Prompt(64, extras={**_MASKED, "num_layers_stacked": _number(2)})
-_OF_HIDREAM = Prompt(32, 24, (128, 128, 128), {"conditioning_llama3": _normal(1, 2, None, 32)})
+_OF_HIDREAM = Prompt(32, 24, _PADDED, {"conditioning_llama3": _normal(1, 2, None, 32)})
 _OF_HUNYUAN_IMAGE = Prompt(32, extras={"conditioning_byt5small": _normal(1, None, 1472)})
 
 FAMILIES = {
@@ -664,9 +668,15 @@ FAMILIES = {
         "Stable_Cascade_B", _CASCADE_B, "kl4 of 4", _OF_2, "10, cfg 1.1", learns=False
     ),
     "SD 3, SD 3.5": Family(
-        "SD3", MMDIT, "kl16", Prompt(4096, 40, (154, 154, 154)), "30, cfg 4.5", poses="mmdit"
+        "SD3",
+        # a ControlNet has nothing to say after its last block, so one of depth 1 says nothing
+        {**MMDIT, "depth": 2, "context_embedder_config": _text_layer(4096, 128)},
+        "kl16",
+        Prompt(4096, 40, (154, 154, 154)),
+        "30, cfg 4.5",
+        poses="mmdit",
     ),
-    "AuraFlow": Family("AuraFlow", _AURA, "kl4", Prompt(32, tokens=_T5), "25, cfg 3.5"),
+    "AuraFlow": Family("AuraFlow", _AURA, "kl4", Prompt(32, tokens=_PADDED), "25, cfg 3.5"),
     "PixArt alpha": Family(
         "PixArtAlpha",
         {**_PIXART, "image_model": "pixart_alpha", "model_max_length": 120},
@@ -721,7 +731,7 @@ FAMILIES = {
         "Flux2",
         {**_FLUX2, "guidance_embed": False},
         "flux 2",
-        Prompt(32, tokens=(512, 512, 512)),
+        Prompt(32, tokens=_PADDED),
         "4, cfg 1; base: 20, cfg 5",
         since=NEWER,
         pixels=128,
@@ -743,7 +753,7 @@ FAMILIES = {
         "PixelDiTT2I",
         _PIXELDIT,
         "pixels",
-        Prompt(32, tokens=(300, 300, 300), extras=_MASKED),
+        Prompt(32, tokens=_PADDED, extras=_MASKED),
         "30, cfg 4",
         since=NEWER,
     ),
@@ -798,13 +808,13 @@ FAMILIES = {
     "Krea 2": Family("Krea2", _KREA, "wan", Prompt(64), "turbo: 8, cfg 1", since=NEWER),
     "JoyImage": Family("JoyImage", _JOY, "wan", _WITH_MASK, "40, cfg 4", since=NEWER),
     "Cosmos Predict2": Family(
-        "CosmosT2IPredict2", _COSMOS, "wan", Prompt(1024, tokens=(512, 512, 512)), "35, cfg 4"
+        "CosmosT2IPredict2", _COSMOS, "wan", Prompt(1024, tokens=_PADDED), "35, cfg 4"
     ),
     "Anima": Family(
         "Anima", {**_COSMOS, "image_model": "anima"}, "wan", _OF_ANIMA, "30, cfg 4", since=NEWER
     ),
     "Wan 2.1, 2.2 14B (as image model)": Family(
-        "WAN21_T2V", _WAN, "wan", Prompt(32, tokens=(512, 512, 512)), "20, cfg 3.5"
+        "WAN21_T2V", _WAN, "wan", Prompt(32, tokens=_PADDED), "20, cfg 3.5"
     ),
 }
 
