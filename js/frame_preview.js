@@ -5,6 +5,7 @@
 
 import { CandidateStrip } from "./candidate_strip.js";
 import { addStyle, make } from "./slider/elements.js";
+import { FrameSaver } from "./frame_saver.js";
 import { FrameSlider } from "./slider/frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
 import { addFrame, isMade, statusOf } from "./preview_run.js";
@@ -14,16 +15,7 @@ import { say } from "./slider/texts.js";
 /** @typedef {import("./preview_run.js").Run} Run */
 /** @typedef {import("./preview_run.js").LiveFrame} LiveFrame */
 /** @typedef {import("./picks.js").Choice} Choice */
-
-/**
- * What is to be saved: a run's frames, the one number `index` or all.
- * @typedef {object} Download
- * @property {string} folder
- * @property {"png" | "zip" | "webp" | "mp4"} kind
- * @property {number} [index]
- * @property {number} [fps]
- * @property {string} [repeat]
- */
+/** @typedef {import("./frame_saver.js").Download} Download */
 
 /**
  * @typedef {object} Host
@@ -56,14 +48,20 @@ export class FramePreview {
   /** Whether the slider goes to each frame as it is finished, and where it was before. */
   #following = false;
   #before = 0;
-  /** @type {Promise<void>} what is being saved */
-  #saving = Promise.resolve();
+  /** The frame whose candidates are shown; while the slider plays, it stays. */
+  #chosen = 0;
+  #saver;
   element = make("div", "di-preview", { "data-capture-wheel": "true" });
 
   /** @param {Host} host */
   constructor(host) {
     addStyle("di-preview-style", STYLE);
     this.#host = host;
+    this.#saver = new FrameSaver({
+      save: (asked) => host.save(asked),
+      tell: (text) => this.#say(text),
+      done: () => this.refresh(),
+    });
     this.#menu = new SaveMenu([
       { text: say("This frame (PNG)"), act: () => this.#saveFrame() },
       { text: say("All frames (ZIP)"), act: () => this.#saveAll("zip") },
@@ -178,8 +176,9 @@ export class FramePreview {
     const run = this.#run;
     this.#strip.element.hidden = !run?.frames.some(isMade);
     if (!run) return;
-    const frame = run.frames[this.#slider.index];
-    if (!frame || !isMade(frame)) return this.#strip.clear(titleOf(frame, this.#slider.index));
+    if (!this.#slider.playing) this.#chosen = this.#slider.index;
+    const frame = run.frames[this.#chosen];
+    if (!frame || !isMade(frame)) return this.#strip.clear(titleOf(frame, this.#chosen));
     const url = frame.strip && this.#host.urlOf(run.pictures, frame.strip);
     this.#strip.show(frame, url, choiceAt(this.#host.picks(), frame.position));
   }
@@ -197,10 +196,7 @@ export class FramePreview {
 
   #listen() {
     const slider = this.#slider.element;
-    slider.addEventListener("di-frame", () => {
-      clearTimeout(this.#resting);
-      this.#resting = setTimeout(() => this.#updateStrip(), RESTING);
-    });
+    slider.addEventListener("di-frame", () => this.#rest());
     slider.addEventListener("di-failed", () => this.complain(say(GONE)));
     for (const type of ["pointerdown", "keydown", "wheel"]) {
       slider.addEventListener(type, () => (this.#following = false), { capture: true });
@@ -212,6 +208,13 @@ export class FramePreview {
     strip.addEventListener("di-roll", () => this.#roll());
     strip.addEventListener("di-reset", () => this.#choose(null));
     this.#again.addEventListener("click", () => this.#host.runAgain());
+  }
+
+  /** Show the candidates once the slider rests on a frame, however slowly it plays before. */
+  #rest() {
+    clearTimeout(this.#resting);
+    const act = () => (this.#slider.playing ? this.#rest() : this.#updateStrip());
+    this.#resting = setTimeout(act, RESTING);
   }
 
   /**
@@ -260,7 +263,7 @@ export class FramePreview {
       return this.#say(say("Frame {number} is yet to come", { number: index + 1 }));
     }
     const name = `${String(index + 1).padStart(4, "0")}.png`;
-    this.#save({ folder: run.folder, kind: "png", index }, name);
+    this.#saver.save({ folder: run.folder, kind: "png", index }, name);
   }
 
   /** @param {"zip" | "webp" | "mp4"} kind */
@@ -268,33 +271,7 @@ export class FramePreview {
     if (!this.#run) return;
     const { fps, mode } = this.#slider.playback;
     const asked = { folder: this.#run.folder, kind, fps, repeat: mode };
-    this.#save(asked, `interpolation.${kind}`);
-  }
-
-  /**
-   * One after the other, however many are chosen.
-   * @param {Download} asked
-   * @param {string} name of the file
-   */
-  #save(asked, name) {
-    this.#saving = this.#saving.then(() => this.#download(asked, name));
-  }
-
-  /**
-   * @param {Download} asked
-   * @param {string} name
-   */
-  async #download(asked, name) {
-    this.#say(say("Preparing the file…"));
-    try {
-      const answer = await this.#host.save(asked);
-      if (!answer.ok) throw new Error((await answer.json()).error);
-      offer(await answer.blob(), name);
-      this.refresh();
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#say(say("Could not save: {reason}", { reason }));
-    }
+    this.#saver.save(asked, `interpolation.${kind}`);
   }
 }
 
@@ -305,17 +282,6 @@ export class FramePreview {
  */
 function titleOf(frame, index) {
   return say(frame?.file ? "Frame {number} · keyframe" : "Frame {number}", { number: index + 1 });
-}
-
-/**
- * Have the browser save a file.
- * @param {Blob} blob
- * @param {string} name
- */
-function offer(blob, name) {
-  const url = URL.createObjectURL(blob);
-  make("a", "", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000); // by then the browser has it
 }
 
 const STYLE = `

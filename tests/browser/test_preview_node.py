@@ -43,14 +43,20 @@ def stands_inside(inner: dict[str, float], outer: dict[str, float]) -> bool:
     )
 
 
-@pytest.mark.parametrize("kind", ["FrameBisector", "InterpolationPreview"])
+LEAST = {"FrameBisector": 420, "InterpolationPreview": 280}
+"""Pixels that a preview is high when its node is as small as it gets."""
+
+
+@pytest.mark.parametrize("kind", LEAST)
 def test_the_preview_fills_its_node_at_every_size(view, kind):
     graph = Graph()
     node = graph.add(kind)
     view.open(graph)
     view.show(node, scale=0.5)
+    _, outer = boxes(view, node)
+    drag_corner(view, outer, -600, -600)
     least, outer = boxes(view, node)
-    assert stands_inside(least, outer)
+    assert stands_inside(least, outer) and least["height"] >= 0.5 * LEAST[kind]
     for wider, higher in ((0, 100), (150, 0), (100, 150)):
         drag_corner(view, outer, wider, higher)
         inner, outer = boxes(view, node)
@@ -58,7 +64,8 @@ def test_the_preview_fills_its_node_at_every_size(view, kind):
     assert inner["width"] > least["width"] + 200 and inner["height"] > least["height"] + 200
     drag_corner(view, outer, -600, -600)
     inner, outer = boxes(view, node)
-    assert stands_inside(inner, outer) and inner["height"] >= least["height"] - 25
+    assert stands_inside(inner, outer)
+    assert inner["height"] == pytest.approx(least["height"], abs=2)
 
 
 def drag_corner(view: View, box: dict[str, float], x: float, y: float) -> None:

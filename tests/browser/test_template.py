@@ -200,14 +200,18 @@ class Demo:
         assert self.range.input_value() == at
 
     def pick_while_it_plays(self, index: int) -> None:
-        """A press is meant for the frame whose candidates are shown; a second takes it back."""
+        """A press is meant for the frame whose candidates are shown; a second takes it back.
+
+        They stay, however long the slider rests on another frame.
+        """
         candidate = self.another_at(index)
-        self.preview.get_by_label("Speed").select_option("24")
+        self.preview.get_by_label("Speed").select_option("2")
         self.preview.get_by_label("Play").click()
         self.page.wait_for_function(
             "([bar, index]) => bar.value !== index",
             arg=[self.range.element_handle(), str(index)],
         )
+        self.page.wait_for_timeout(300)  # less than a frame lasts, longer than a frame at rest
         candidate.click()
         assert self.value("picks").startswith(f"{index / 8:g}: ")
         self.view.wait_for_frame(self.node, index, COUNT)
