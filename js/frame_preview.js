@@ -157,7 +157,7 @@ export class FramePreview {
     const run = this.#run;
     const frames = run?.frames ?? [];
     const urls = frames.map(({ file }) => run && file && this.#host.urlOf(run.pictures, file));
-    this.#slider.setFrames(frames, urls);
+    this.#slider.setFrames(frames, urls, run?.loop);
   }
 
   #follow() {

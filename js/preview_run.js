@@ -15,6 +15,8 @@ import { say } from "./slider/texts.js";
  * @typedef {FrameInfo & { file: string | null, strip: string | null }} RunFrame
  */
 
+/** @typedef {{ text: string, values: Record<string, string | number> }} Note */
+
 /**
  * @typedef {object} Run
  * @property {string} folder of the run's own in the server's temporary files, which names it
@@ -25,6 +27,8 @@ import { say } from "./slider/texts.js";
  * @property {number} done how many frames are finished, the keyframes included
  * @property {"running" | "finished" | "cancelled" | "failed"} state
  * @property {string} failure why frames are missing, or what else went wrong
+ * @property {Note[]} notes what else there is to say
+ * @property {boolean} loop whether the first frame comes after the last
  */
 
 /**
@@ -37,12 +41,14 @@ import { say } from "./slider/texts.js";
  * @property {string} pictures
  * @property {number | null} seed
  * @property {number} done
+ * @property {Note[]} notes
+ * @property {boolean} loop
  * @property {RunFrame[] | null} frames
  * @property {RunFrame | null} frame
  */
 
 /** The version of the output that this module reads. */
-const VERSION = 3;
+const VERSION = 4;
 
 /**
  * The run in a node's output, the last where there are several; null where there is none, or one of
@@ -61,9 +67,10 @@ export function readOutput(output) {
  * @param {LiveFrame} live
  * @returns {Run | null}
  */
-export function startRun({ folder, pictures, workflow, seed, frames }) {
+export function startRun({ folder, pictures, workflow, seed, notes, loop, frames }) {
   if (frames === null) return null;
-  return { folder, pictures, workflow, seed, frames, done: 0, state: "running", failure: "" };
+  const begun = { done: 0, state: /** @type {const} */ ("running"), failure: "" };
+  return { folder, pictures, workflow, seed, notes, loop, frames, ...begun };
 }
 
 /**
@@ -117,8 +124,8 @@ export function remade(run, picks) {
 }
 
 /**
- * What there is to say of a run, and whether to offer another. Nothing is said of a finished run
- * that the next one would not change.
+ * What there is to say of a run, and whether to offer another. Of a finished run that the next one
+ * would not change, only its notes are said.
  * @param {Run} run
  * @param {string} picks the text of the node's input
  * @returns {{ text: string, offerRun: boolean }}
@@ -133,9 +140,14 @@ export function statusOf(run, picks) {
   }
   if (run.failure && run.state !== "cancelled") return { text: run.failure, offerRun: true };
   const count = remade(run, picks).size;
-  if (count === 0) return { text: "", offerRun: false };
+  if (count === 0) return { text: notesOf(run), offerRun: false };
   const text = say("The next run makes {count} of {all} again.", { count, all });
   return { text, offerRun: true };
+}
+
+/** @param {Run} run */
+function notesOf({ notes }) {
+  return notes.map(({ text, values }) => say(text, values)).join(" ");
 }
 
 /** @param {Run} run */

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.samplers
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -23,19 +24,19 @@ from .comfy.codec import ComfyCodec, check_channels, from_network
 from .comfy.control import PoseControl
 from .comfy.model import ComfyModel
 from .comfy.object_state import fingerprint
-from .comfy.prompts import PoseOptions, read_prompts
+from .comfy.prompts import PoseOptions, closed, read_prompts
 from .comfy.sampler import ComfySampler
 from .comfy.schedule import ComfySchedule
 from .common.inputs import (
     negative_input,
     pose_inputs,
     positive_input,
-    read_keyframes,
     scheduler_input,
 )
+from .common.keyframes import gather, keyframe_inputs
 from .common.option_inputs import advanced, checked, inputs_of
 from .common.types import CATEGORY, CorrespondenceType, Reranker
-from .preview.files import THUMBNAIL, lost_runs
+from .preview.files import THUMBNAIL, About, lost_runs
 from .preview.frame_run import FrameRun
 from .preview.memory import KEYFRAMES, frame_cache, holds_nothing
 
@@ -44,12 +45,16 @@ from .preview.memory import KEYFRAMES, frame_cache, holds_nothing
 class PathSettings(Record):
     """Options of the node alone."""
 
-    frames_per_gap: int = option(
-        15,
+    frames_per_gap: str = option(
+        "15",
         "Number of new frames between two neighbouring keyframes. 15 makes 17 frames, the two "
-        "keyframes included. More frames make a slower and smoother film and take longer.",
-        min=1,
-        max=1023,
+        "keyframes included. More frames make a slower and smoother film and take longer. With "
+        "more than two keyframes, 15, 31, 7 gives each gap a number of its own.",
+    )
+    loop: bool = option(
+        False,
+        "Whether the path goes on from the last keyframe to the first. The film can then be "
+        "repeated without a jump. The first keyframe is not there twice.",
     )
     max_batch: int = option(
         0,
@@ -76,7 +81,7 @@ RECORDS = PathSettings, FrameSettings, SamplingSettings, PoseSettings
 class FrameBisector(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        frames_per_gap, *others = inputs_of(PathSettings)
+        frames_per_gap, loop, *others = inputs_of(PathSettings)
         seed, *frames = inputs_of(FrameSettings)
         return io.Schema(
             node_id="FrameBisector",
@@ -88,6 +93,7 @@ class FrameBisector(io.ComfyNode):
             inputs=[
                 *_sockets(),
                 frames_per_gap,
+                loop,
                 seed,
                 *inputs_of(SamplingSettings),
                 *frames,
@@ -109,10 +115,12 @@ class FrameBisector(io.ComfyNode):
         cls,
         model: Any,
         vae: Any,
-        keyframes: Tensor,
         positive: Any,
         sampler_name: str,
         scheduler: str,
+        first: Tensor | None = None,
+        last: Tensor | None = None,
+        keyframes: Tensor | None = None,
         negative: Any = None,
         reranker: Scorer | None = None,
         control_net: Any = None,
@@ -121,10 +129,12 @@ class FrameBisector(io.ComfyNode):
         **options: Any,
     ) -> io.NodeOutput:
         """`options` are those of `RECORDS`."""
-        pictures = read_keyframes(keyframes, vae)
+        pictures, notes = gather(first, keyframes, last, vae)
         path, settings, sampling, posing = checked(options, *RECORDS)
         pose = PoseOptions(control_net, poses, posing, tuple(pictures.shape[2:]))
         guide = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
+        if path.loop:
+            guide, pictures = closed(guide, len(pictures)), torch.cat([pictures, pictures[:1]])
         schedule = ComfySchedule(model, scheduler, sampling.steps)
         sampler = ComfySampler(
             model,
@@ -135,7 +145,7 @@ class FrameBisector(io.ComfyNode):
         codec = ComfyCodec(model, vae)
         wrapped = ComfyModel(schedule, sampler, codec)
         drawing = (model, vae, reranker, scheduler, sampler_name, sampling, correspondence)
-        frames = Path((path.frames_per_gap,) * (len(pictures) - 1))
+        frames = Path.read(path.frames_per_gap, len(pictures) - 1)
         bisection = Bisection(
             wrapped,
             frames,
@@ -148,7 +158,8 @@ class FrameBisector(io.ComfyNode):
             THUMBNAIL,
             _neighbours(wrapped, frames, pictures, correspondence),
         )
-        run = FrameRun(bisection, pictures, _encode(codec, model, vae, pictures))
+        latents = _encode(codec, model, vae, pictures)
+        run = FrameRun(bisection, pictures, latents, About(settings.seed, notes, path.loop))
         made = run.make(cls.hidden)
         latents = {"samples": from_network(model, made.latents)}
         return io.NodeOutput(made.images, latents, "\n".join(made.lines), ui=made.ui)
@@ -177,12 +188,8 @@ def _sockets() -> list[io.Input]:
     return [
         io.Model.Input("model", tooltip="The model that draws the frames."),
         io.Vae.Input("vae", tooltip="The model's VAE."),
-        io.Image.Input(
-            "keyframes",
-            tooltip="The pictures between which frames are made, in order, as one batch of at "
-            "least 2 (Batch Images).",
-        ),
         positive_input(),
+        *keyframe_inputs(),
         negative_input(),
         Reranker.Input(
             "reranker",

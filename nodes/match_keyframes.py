@@ -23,7 +23,7 @@ from .comfy.conditioning import Conditioning, read_conditioning
 from .comfy.features import ComfyFeatures, vision_features
 from .comfy.prompts import paired
 from .common.images import to_rgb
-from .common.inputs import read_keyframes
+from .common.keyframes import check_vae, cropped
 from .common.types import CATEGORY, CorrespondenceType, PoseKeypoint
 
 
@@ -86,8 +86,10 @@ class MatchKeyframes(io.ComfyNode):
         anchors: str = "",
     ) -> io.NodeOutput:
         pictures = _pictures(keyframes)
-        extract = _extractor(model, vae, positive, clip_vision, pictures)
         known = _anchors(poses, anchors, pictures)
+        extract = _extractor(model, vae, positive, clip_vision, len(pictures))
+        if vae is not None:
+            pictures, _ = cropped(pictures, vae)  # as in the frames
         if extract is None and not any(len(one.first) for one in known):
             raise ValueError(
                 "model: got none, nor a clip_vision, poses or anchors; needs one of them to match "
@@ -131,18 +133,18 @@ def _pictures(keyframes: Tensor) -> Tensor:
 
 
 def _extractor(
-    model: Any, vae: Any, positive: Conditioning | None, clip_vision: Any, pictures: Tensor
+    model: Any, vae: Any, positive: Conditioning | None, clip_vision: Any, count: int
 ) -> FeatureExtractor | None:
-    """What reads features of pictures, or None where there is nothing to read them."""
+    """What reads features of `count` pictures, or None where there is nothing to read them."""
     if clip_vision is not None:
         return vision_features(clip_vision)
     if model is None:
         return None
     if positive is None:
         raise ValueError("positive: got none, but a model, which needs a prompt to see pictures by")
-    read_keyframes(pictures.movedim(1, -1), vae)
+    check_vae(vae)
     prompts = read_conditioning("positive", positive)
-    check_keyframes(prompts, len(pictures))
+    check_keyframes(prompts, count)
     # of prompts that cannot go together the first one serves all keyframes
     text = prompts.parts[0] if len(prompts.parts) == 1 else prompts.parts[0].rows([0])
     return of_model(ComfyFeatures(model, vae), text)

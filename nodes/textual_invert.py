@@ -24,7 +24,8 @@ from .comfy.conditioning import check_single, differences, joined, write_conditi
 from .comfy.learning.gradients import LearningModel
 from .comfy.prompts import read_prompts
 from .comfy.schedule import ComfySchedule
-from .common.inputs import negative_input, positive_input, read_keyframes
+from .common.inputs import negative_input, positive_input
+from .common.keyframes import read_keyframes
 from .common.option_inputs import checked, inputs_of
 from .common.types import CATEGORY, INVERSION_KEY
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_BETWEEN = 1023
+"""Frames between two keyframes that a text can ask for."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -34,7 +37,7 @@ class Path:
     def __post_init__(self) -> None:
         if not self.between or min(self.between) < 0 or max(self.between) < 1:
             raise ValueError(
-                f"frames per gap: got {list(self.between)}, needs at least 1 in one gap"
+                f"frames_per_gap: got {list(self.between)}, needs at least 1 in one gap"
             )
 
     @classmethod
@@ -51,6 +54,25 @@ class Path:
             )
         each, rest = divmod(frames - keyframes, keyframes - 1)
         return cls(tuple(each + (gap < rest) for gap in range(keyframes - 1)))
+
+    @classmethod
+    def read(cls, text: str, gaps: int) -> Path:
+        """Return the path of a text: `15` for each of `gaps`, or `15, 31, 7` for gaps of their own.
+
+        Raises `ValueError` for anything else, and for another count of numbers.
+        """
+        words = [word.strip() for word in text.split(",")]
+        if not all(word.isdecimal() and int(word) <= MAX_BETWEEN for word in words):
+            raise ValueError(
+                f"frames_per_gap: got {text!r}, needs a whole number up to {MAX_BETWEEN}, or one "
+                "for each gap, as in 15, 31, 7"
+            )
+        if len(words) not in (1, gaps):
+            raise ValueError(
+                f"frames_per_gap: got {len(words)} numbers for {gaps} gaps, needs 1 or {gaps}"
+            )
+        between = tuple(map(int, words))
+        return cls(between if len(between) == gaps else between * gaps)
 
     @property
     def keyframes(self) -> list[int]:

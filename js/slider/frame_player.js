@@ -56,25 +56,30 @@ export function defaultSpeed(count, gaps = 1) {
 }
 
 /**
- * The frames that are keyframes: whole positions, and always the first and the last frame.
+ * The frames that are keyframes: whole positions, and always the first and, but in a loop, the last
+ * frame.
  * @param {number[]} positions
+ * @param {boolean} [loop]
  */
-export function keyframesOf(positions) {
-  const last = positions.length - 1;
+export function keyframesOf(positions, loop = false) {
+  const last = loop ? 0 : positions.length - 1;
   return positions.flatMap((position, index) =>
     Number.isInteger(position) || index === 0 || index === last ? [index] : [],
   );
 }
 
 /**
- * The keyframes on either side of a frame. A keyframe begins its gap; the last one ends it.
+ * The keyframes on either side of a frame. A keyframe begins its gap; the last one ends it, but in
+ * a loop begins the one that the first keyframe ends.
  * @param {number} index
  * @param {number[]} keyframes in order
+ * @param {boolean} [loop]
  * @returns {[number, number] | null} null when there is no gap
  */
-export function keyframesAround(index, keyframes) {
+export function keyframesAround(index, keyframes, loop = false) {
   if (keyframes.length < 2) return null;
   const next = keyframes.findIndex((keyframe) => keyframe > index);
+  if (loop && next < 0) return [keyframes[keyframes.length - 1], keyframes[0]];
   const end = next < 1 ? keyframes.length - 1 : next;
   return [keyframes[end - 1], keyframes[end]];
 }

@@ -49,6 +49,7 @@ export class FrameSlider {
   #positions = [];
   /** @type {number[]} */
   #keyframes = [];
+  #loop = false;
   #tick = 0;
   #autoplay = false;
   #destroyed = false;
@@ -98,17 +99,20 @@ export class FrameSlider {
    * Show other frames. Pictures whose URL stays at its place are not loaded again.
    * @param {Placed[]} frames
    * @param {(string | null)[]} urls of their pictures
+   * @param {boolean} [loop] whether the first frame comes after the last
    */
-  setFrames(frames, urls) {
+  setFrames(frames, urls, loop = false) {
     if (frames.length !== urls.length) {
       throw new RangeError(`urls: got ${urls.length}, needs one for each of ${frames.length} frames`);
     }
     const positions = frames.map(({ position }) => position);
     const other = positions.join() !== this.#positions.join();
+    if (loop !== this.#loop) this.#player.mode = loop ? "loop" : "bounce";
+    this.#loop = loop;
     this.#positions = positions;
-    this.#keyframes = keyframesOf(positions);
+    this.#keyframes = keyframesOf(positions, loop);
     this.#player.setCount(urls.length);
-    if (other) this.#player.fps = defaultSpeed(urls.length, this.#keyframes.length - 1);
+    if (other) this.#player.fps = defaultSpeed(urls.length, this.#keyframes.length - (loop ? 0 : 1));
     this.#pictures.setAll(urls);
     this.#updateControls();
     this.#redraw();
@@ -209,7 +213,7 @@ export class FrameSlider {
   }
 
   #drawEnds() {
-    const around = this.#comparing ? keyframesAround(this.index, this.#keyframes) : null;
+    const around = this.#comparing ? keyframesAround(this.index, this.#keyframes, this.#loop) : null;
     this.#parts.ends.forEach((end, side) => {
       end.figure.hidden = around === null;
       if (around === null) return;

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ...diffusion_interpolation.finite import check_finite
 from ...diffusion_interpolation.method.guide import Guide
-from ...diffusion_interpolation.models.prompts import PromptEmbeddings, Prompts, check_keyframes
+from ...diffusion_interpolation.models.prompts import (
+    KeyframePrompts,
+    PromptEmbeddings,
+    Prompts,
+    check_keyframes,
+)
 from ...diffusion_interpolation.poses.format import are_paired, read_poses
 from ...diffusion_interpolation.poses.pose import match_people
 from ...diffusion_interpolation.settings import PoseSettings
-from .conditioning import Conditioning, check_rows, count_rows, read_conditioning
+from .conditioning import Conditioning, Places, check_rows, count_rows, read_conditioning
 
 
 class PoseOptions(NamedTuple):
@@ -64,6 +70,21 @@ def read_prompts(
         pose.settings.strength_half_way,
         pose.settings.pose_motion,
     )
+
+
+def closed(guide: Guide, keyframes: int) -> Guide:
+    """Return the guide of a path that goes on from the last of `keyframes` to the first again."""
+    places = Places([*range(keyframes), 0])
+    positive = guide.positive.map_extras(places.rest)
+    if isinstance(positive, KeyframePrompts):
+        positive = KeyframePrompts((*positive.parts, positive.parts[0].rows([0])))
+    else:
+        positive = positive.rows([*range(keyframes), 0])
+    poses = guide.poses
+    if poses is not None and len(poses) == keyframes:
+        poses = [*poses, poses[0]]
+    negative = guide.negative.map_extras(places.rest)
+    return replace(guide, positive=positive, negative=negative, poses=poses)
 
 
 def _count_keyframes(text: Prompts, parts: list[PromptEmbeddings]) -> int:

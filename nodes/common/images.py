@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ...diffusion_interpolation.finite import check_finite
@@ -15,8 +16,8 @@ OTHER_VAE = (
 def to_rgb(name: str, images: Tensor) -> Tensor:
     """Return the RGB pictures `(n, 3, h, w)` of an IMAGE `(n, h, w, c)`, the input `name`.
 
-    One channel is grey, two are grey with alpha, three RGB, four RGB with alpha. Alpha is dropped,
-    as the host's own nodes drop it. Raises `ValueError` for anything else, and for NaN or infinity.
+    One channel is grey, two are grey with alpha, three RGB, four RGB with alpha. What has alpha is
+    put on white. Raises `ValueError` for anything else, and for NaN or infinity.
     """
     channels = images.shape[-1]
     if images.ndim != 4 or not 1 <= channels <= 4:
@@ -27,4 +28,9 @@ def to_rgb(name: str, images: Tensor) -> Tensor:
         )
     check_finite(name, images, f"if a VAE made them, {OTHER_VAE}")
     colours = images[..., :3] if channels >= 3 else images[..., :1].expand(-1, -1, -1, 3)
-    return colours.movedim(-1, 1).float()
+    colours = colours.float()
+    if channels in (2, 4):
+        colours = torch.lerp(
+            torch.ones_like(colours), colours, images[..., -1:].float().clamp(0, 1)
+        )
+    return colours.movedim(-1, 1)

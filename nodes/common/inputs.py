@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import comfy.samplers
 from comfy_api.latest import io
 from torch import Tensor
 
 from ...diffusion_interpolation.finite import check_finite
-from .images import OTHER_VAE, to_rgb
+from .images import OTHER_VAE
 from .types import PoseKeypoint
 
 
@@ -79,28 +77,3 @@ def check_latents(name: str, latents: Tensor) -> None:
     if not len(latents):
         raise ValueError(f"{name}: got an empty batch, needs at least 1 latent")
     check_finite(name, latents, f"if a VAE made them, {OTHER_VAE}; if a sampler did, lower its cfg")
-
-
-def read_keyframes(images: Tensor, vae: Any) -> Tensor:
-    """Pictures `(N, 3, h, w)` of an IMAGE `(N, h, w, c)`.
-
-    Raises `ValueError` for what is no picture, for one alone, for sides that `vae` would crop (the
-    inputs are the end frames), and where a checkpoint came without a VAE.
-    """
-    if vae is None:
-        raise ValueError(
-            "vae: got none (the checkpoint has none inside), needs one; Load VAE reads a VAE file"
-        )
-    pictures = to_rgb("keyframes", images)
-    if len(images) < 2:
-        raise ValueError(
-            f"keyframes: got {len(images)} picture, needs at least 2; Batch Images joins them"
-        )
-    unit = vae.spacial_compression_encode()
-    height, width = pictures.shape[2:]
-    if height % unit or width % unit:
-        raise ValueError(
-            f"keyframes: got {width} x {height} pixels, both sides must be multiples of {unit}; "
-            "Upscale Image resizes them"
-        )
-    return pictures

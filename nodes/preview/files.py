@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from comfy.cli_args import args
 from comfy.model_management import InterruptProcessingException
@@ -17,6 +17,7 @@ from torch import Tensor
 from ...diffusion_interpolation.files import write_whole
 from ...diffusion_interpolation.method.frame_info import FrameInfo
 from ...diffusion_interpolation.pictures import strip, to_image
+from ..common.notes import Note
 from .kept_runs import RECORD, RUNS, KeptRun
 from .running_prompt import (
     cause_of_output,
@@ -30,7 +31,7 @@ from .writer import Writer
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 EVENT = "diffusion_interpolation.frame"
 METADATA = "metadata.json"
 """In a run's folder: the prompt and the workflow, for the pictures that are saved."""
@@ -46,6 +47,21 @@ def lost_runs() -> int:
     return RUNS.losses(cause_of_output())
 
 
+class About(NamedTuple):
+    """What the front end is told of a whole run."""
+
+    seed: int | None = None
+    notes: Sequence[Note] = ()
+    loop: bool = False
+    """Whether the first frame comes after the last."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "notes": [note.to_json() for note in self.notes]}
+
+
+NOTHING = About()
+
+
 class FrameFiles:
     """The frames of one run among the host's temporary files.
 
@@ -57,7 +73,10 @@ class FrameFiles:
     """
 
     def __init__(
-        self, frames: Sequence[FrameInfo], hidden: Any = None, seed: int | None = None
+        self,
+        frames: Sequence[FrameInfo],
+        hidden: Any = None,
+        about: About = NOTHING,
     ) -> None:
         """For `frames` in order. `hidden` is what the host tells a node of prompt and workflow."""
         self.failure = ""
@@ -68,8 +87,8 @@ class FrameFiles:
         self._facts = {
             "folder": self._run.folder,
             "pictures": RUNS.folder,
-            "seed": seed,
             "workflow": workflow,
+            **about.to_json(),
         }
         self._metadata = _metadata(hidden)
         self._frames = [_record(info) for info in frames]

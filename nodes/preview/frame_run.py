@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from ...diffusion_interpolation.method.bisection import Bisection
 from ...diffusion_interpolation.method.frame_info import FrameInfo, planned
-from .files import FrameFiles
+from .files import NOTHING, About, FrameFiles
 from .frame_sink import FrameSink
 from .memory import holds_nothing, join_memory_pressure
 from .progress import FrameProgress
@@ -31,11 +32,21 @@ class MadeFrames(NamedTuple):
 class FrameRun:
     """The frames of one execution."""
 
-    def __init__(self, bisection: Bisection, pictures: Tensor, keyframes: Tensor) -> None:
-        """`keyframes` are the latents of `pictures`."""
+    def __init__(
+        self,
+        bisection: Bisection,
+        pictures: Tensor,
+        keyframes: Tensor,
+        about: About = NOTHING,
+    ) -> None:
+        """`keyframes` are the latents of `pictures`.
+
+        With `about.loop` the last of them is the first once more, which makes no frame.
+        """
         self.bisection, self.path = bisection, bisection.path
         self.pictures, self.keyframes = pictures.cpu(), keyframes
-        self.frames = planned(self.path)
+        self.about, self.count = about, self.path.frames - about.loop
+        self.frames = [self._in_loop(info) for info in planned(self.path)[: self.count]]
         slots = [slot for slots in self.path.slots() for slot in slots]
         self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
 
@@ -45,8 +56,8 @@ class FrameRun:
         An error in one frame ends the node, so that the host does not take a part of the frames for
         all of them. The files and the cache keep the frames that are finished by then.
         """
-        with FrameFiles(self.frames, hidden, self.bisection.settings.seed) as files:
-            sink = FrameSink(files, len(self.frames), self.pictures, self.keyframes)
+        with FrameFiles(self.frames, hidden, self.about) as files:
+            sink = FrameSink(files, self.count, self.pictures, self.keyframes)
             self._fill(sink)
             files.finish()
             files.failure = files.failure or self._forgotten()
@@ -57,13 +68,17 @@ class FrameRun:
         """Put the keyframes and then the frames between them into `sink`."""
         progress = FrameProgress(sum(self.work.values()))
         self.bisection.model.sampler.on_step = progress.step
-        keyframes = [self.frames[index] for index in self.path.keyframes]
-        for info, *made in zip(keyframes, self.pictures, self.keyframes, strict=True):
-            sink.add(info, *made)
+        for place, *made in zip(self.path.keyframes, self.pictures, self.keyframes, strict=True):
+            if place < self.count:
+                sink.add(self.frames[place], *made)
         join_memory_pressure()
         for frame in self.bisection.frames(self.keyframes):
-            sink.add(frame.info, frame.picture, frame.latent, frame.thumbnails)
+            sink.add(self._in_loop(frame.info), frame.picture, frame.latent, frame.thumbnails)
             progress.frame_done(self.work[frame.info.index])
+
+    def _in_loop(self, info: FrameInfo) -> FrameInfo:
+        """What is known of a frame, whose right parent may be the first frame of a loop."""
+        return replace(info, parents=tuple(parent % self.count for parent in info.parents))
 
     def _forgotten(self) -> str:
         """Say how many frames the next run makes again because memory cannot hold them."""
@@ -73,14 +88,15 @@ class FrameRun:
         if not lost:
             return ""
         return (
-            f"The free memory cannot hold {lost} of {self.path.frames} frames, so the next run "
+            f"The free memory cannot hold {lost} of {self.count} frames, so the next run "
             "makes these again."
         )
 
     def _lines(self, made: Mapping[int, FrameInfo], warning: str) -> list[str]:
-        """Return a line for each frame that was made, each pick without a frame, and a warning."""
+        """Return the notes, a line for each frame that was made, strays of picks, a warning."""
         strays = self.bisection.picks.strays(info.position for info in made.values())
         return [
+            *map(str, self.about.notes),
             *(_line(made[index]) for index in sorted(made)),
             *(f"pick {pick} is left out, since no frame is there" for pick in strays),
             *([warning] if warning else []),

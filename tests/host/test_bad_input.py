@@ -62,9 +62,14 @@ def one_keyframe_to_learn(demo: Demo) -> Node:
     return demo.invert(keyframes=one_picture(demo))
 
 
-@mistake("keyframes", "124 x 128", "multiples of 8")
-def sides_the_vae_would_crop(demo: Demo) -> Node:
-    return demo.bisector(keyframes=of_size(demo, 124, 128))
+@mistake("keyframes", "4 x 128", "at least 8")
+def sides_under_a_step_of_the_vae(demo: Demo) -> Node:
+    return demo.bisector(keyframes=of_size(demo, 4, 128))
+
+
+@mistake("keyframes", "got 0 in first, keyframes and last", "at least 2")
+def no_keyframes(demo: Demo) -> Node:
+    return demo.bisector(keyframes=None)
 
 
 @mistake("positive", "3 rows", "2 keyframes")

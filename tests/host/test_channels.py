@@ -62,13 +62,15 @@ def test_grey_pictures_are_taken_with_any_number_of_channels(server, name):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_the_slider_shows_grey_pictures(server, channels):
-    demo = Demo(Graph())
-    grey = demo.graph.add("TestChannels", images=demo.keyframes, channels=channels)
+def test_the_slider_shows_grey_pictures_and_what_has_alpha_on_white(server, channels):
+    demo, alpha = Demo(Graph()), 0.25
+    grey = demo.graph.add("TestChannels", images=demo.keyframes, channels=channels, alpha=alpha)
     preview = demo.graph.add("InterpolationPreview", images=grey[0])
     run, given = run_with(server, demo.graph, keyframes=demo.keyframes)
     shown = server.pictures(run, preview.id, "frames")
     want = given["keyframes"].mean(-1, keepdim=True).expand(-1, -1, -1, 3)
+    if channels != 1:
+        want = alpha * want + (1 - alpha)
     assert (shown - want).abs().max() <= 0.5 / 255 + 1e-5
 
 

@@ -74,7 +74,7 @@ def test_what_the_slider_is_given(server):
     assert "images" not in output, "the host would draw a preview of its own"
     pictures = record["pictures"]
     assert record == {
-        "version": 3,
+        "version": 4,
         "folder": record["folder"],
         "pictures": pictures,
         "frames": record["frames"],
@@ -83,6 +83,8 @@ def test_what_the_slider_is_given(server):
         "done": 5,
         "state": "finished",
         "failure": "",
+        "notes": [],
+        "loop": False,
     }
     assert len(set(files(record))) == 5
     assert output["frames"] == [
@@ -412,7 +414,7 @@ def test_any_frames_behind_a_slider(server, sides, count):
     run, given = run_with(server, demo.graph, keyframes=demo.keyframes)
     output, record = run.outputs[preview.id], about(run, preview)
     assert record == {
-        "version": 3,
+        "version": 4,
         "folder": record["folder"],
         "pictures": record["pictures"],
         "frames": [

@@ -143,11 +143,14 @@ test("keyframes are the whole positions and the ends", () => {
   assert.deepEqual(keyframesOf(evenPositions(17)), [0, 16]);
   assert.deepEqual(keyframesOf([0]), [0]);
   assert.deepEqual(keyframesOf([]), []);
+  assert.deepEqual(keyframesOf([0, 0.5, 1, 1.5], true), [0, 2], "in a loop the last is none");
 });
 
 test("a frame lies between the keyframes of its gap", () => {
   const around = [0, 3, 4, 5, 8].map((index) => keyframesAround(index, [0, 4, 8]));
   assert.deepEqual(around, [[0, 4], [0, 4], [4, 8], [4, 8], [4, 8]]);
+  const loop = [0, 3, 4, 5, 11].map((index) => keyframesAround(index, [0, 4, 8], true));
+  assert.deepEqual(loop, [[0, 4], [0, 4], [4, 8], [4, 8], [8, 0]]);
   assert.equal(keyframesAround(0, [0]), null);
   assert.equal(keyframesAround(0, []), null);
 });

@@ -62,7 +62,7 @@ const WHOLE = PATH.map(({ index }) => ({ ...PATH[index], file: `000${index}.png`
 
 function output(changes = {}) {
   const told = {
-    version: 3,
+    version: 4,
     folder: "interpolation_0123456789ab",
     pictures: "interpolation_frames_012345",
     workflow: "",
@@ -71,6 +71,8 @@ function output(changes = {}) {
     done: 9,
     state: "finished",
     failure: "",
+    notes: [],
+    loop: false,
     ...changes,
   };
   return { frames: [], interpolation: [told] };
@@ -145,7 +147,7 @@ test("without a reranker a frame has one candidate, and each roll is another", (
 });
 
 test("live frames fill a run that begins empty", () => {
-  const about = { folder: "f", pictures: "p", workflow: "w", seed: 1 };
+  const about = { folder: "f", pictures: "p", workflow: "w", seed: 1, notes: [], loop: true };
   const run = startRun({ ...about, done: 0, frames: [...PATH], frame: null });
   assert.deepEqual(run, { ...about, frames: PATH, done: 0, state: "running", failure: "" });
   const live = { ...about, frames: null };
@@ -159,6 +161,8 @@ test("live frames fill a run that begins empty", () => {
 test("what there is to say of a run", () => {
   const said = (changes, picks = "") => statusOf(readOutput(output(changes)), picks);
   assert.deepEqual(said({}), { text: "", offerRun: false });
+  const note = { text: "The picture {name} was cropped.", values: { name: "last" } };
+  assert.equal(said({ notes: [note, note] }).text, "The picture last was cropped. ".repeat(2).trim());
   const next = "The next run makes 7 of 9 frames again.";
   assert.deepEqual(said({}, "0.5: 1"), { text: next, offerRun: true });
   const failed = { state: "failed", failure: "no memory; 2 frames are missing" };

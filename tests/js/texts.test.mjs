@@ -13,6 +13,12 @@ const sources = readdirSync(FOLDER, { recursive: true })
   .filter((name) => name.endsWith(".js") && !name.endsWith("texts_zh.js"))
   .map((name) => readFileSync(new URL(name, FOLDER), "utf8"));
 
+/** The texts that nodes send, which are written in one place. */
+const NOTES = readFileSync(new URL("../nodes/common/notes.py", FOLDER), "utf8");
+const sent = [...NOTES.matchAll(/^[A-Z_]+ = \(?((?:\s*"[^"\n]*")+)/gm)].map(([, parts]) =>
+  [...parts.matchAll(/"([^"]*)"/g)].map(([, part]) => part).join(""),
+);
+
 test("a text is its own key, with values filled in", () => {
   assert.equal(say("Frame {number}", { number: 3 }), "Frame 3");
   setTexts({ "Frame {number}": "第 {number} 帧", toString: "no" });
@@ -28,7 +34,9 @@ test("every text has a translation, and every translation its text", () => {
   );
   assert.ok(said.length > 30);
   assert.deepEqual(said.filter((text) => !Object.hasOwn(CHINESE, text)), []);
-  const everything = sources.join("\n");
+  assert.ok(sent.length > 1);
+  assert.deepEqual(sent.filter((text) => !Object.hasOwn(CHINESE, text)), []);
+  const everything = [...sources, ...sent.map((text) => `"${text}"`)].join("\n");
   assert.deepEqual(Object.keys(CHINESE).filter((text) => !everything.includes(`"${text}"`)), []);
 });
 

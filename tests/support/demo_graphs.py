@@ -15,6 +15,7 @@ from diffusion_interpolation.poses.format import write_poses
 POSITIVE, NEGATIVE = "a puppet", "a double exposure"
 BISECTOR = {
     "frames_per_gap": 3,
+    "loop": False,
     "max_denoise": 0.55,
     "min_denoise": 0.30,
     "denoise_curve": "linear",

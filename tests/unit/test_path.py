@@ -45,3 +45,15 @@ def test_positions_count_keyframes():
 def test_too_few_frames_or_keyframes(frames, keyframes):
     with pytest.raises(ValueError, match="frames: got"):
         Path.of(frames, keyframes)
+
+
+def test_a_text_has_a_number_for_each_gap_or_one_for_all():
+    assert Path.read("15", 2).between == (15, 15)
+    assert Path.read(" 15, 31,7 ", 3).between == (15, 31, 7)
+    assert Path.read("0, 3", 2).between == (0, 3)
+
+
+@pytest.mark.parametrize("text", ["", "15,", "1.5", "-1", "1024", "15; 3", "0", "1, 2"])
+def test_other_texts_are_no_path(text):
+    with pytest.raises(ValueError, match=r"^frames_per_gap: got .*, needs "):
+        Path.read(text, 3)

@@ -15,16 +15,19 @@ from .node import node
 
 @node(
     "TestChannels",
-    [io.Image.Input("images"), io.Int.Input("channels", min=1, max=8)],
+    [
+        io.Image.Input("images"),
+        io.Int.Input("channels", min=1, max=8),
+        io.Float.Input("alpha", default=1.0, optional=True),
+    ],
     io.Image.Output(),
 )
-def in_channels(images: torch.Tensor, channels: int) -> torch.Tensor:
+def in_channels(images: torch.Tensor, channels: int, alpha: float = 1.0) -> torch.Tensor:
     """Grey pictures of so many channels: grey, grey and alpha, RGB, RGB and alpha, or more, which
     no picture has."""
     grey = images[..., :3].mean(-1, keepdim=True)
     colours = grey.repeat(1, 1, 1, channels if channels % 2 else channels - 1)
-    alpha = torch.full_like(grey, 0.5)
-    return colours if channels % 2 else torch.cat([colours, alpha], -1)
+    return colours if channels % 2 else torch.cat([colours, torch.full_like(grey, alpha)], -1)
 
 
 @node("TestScorer", [], io.Custom("RERANKER").Output())

@@ -1,0 +1,22 @@
+"""What a node has to say of a run besides its frames."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+# Each text has its translation in js/slider/texts_zh.js.
+FITTED = "The picture {name} was brought from {before} to {after}, the size of the first."
+CROPPED = "The keyframes were cropped in the middle from {before} to {after}, which the VAE takes."
+
+
+class Note(NamedTuple):
+    """A sentence with `{names}` in it for `values`; the page says it in its own language."""
+
+    text: str
+    values: dict[str, str | int] = {}  # noqa: RUF012
+
+    def __str__(self) -> str:
+        return self.text.format(**self.values)
+
+    def to_json(self) -> dict[str, Any]:
+        return self._asdict()
