@@ -28,6 +28,7 @@ import {
 } from "./comfy_page.js";
 import { ShownRuns, outputsOf, post, runOf, urlOf, workflowOf } from "./comfy_server.js";
 import { FramePreview } from "./frame_preview.js";
+import { leavePresetOnChange, showDecided } from "./preset.js";
 import { findNode, readOutput, startRun } from "./preview_run.js";
 import { setTexts } from "./slider/texts.js";
 import { CHINESE } from "./slider/texts_zh.js";
@@ -127,6 +128,7 @@ function addPreview(node, height) {
     preview.destroy();
     shownRuns.changed();
   });
+  leavePresetOnChange(node);
   const picks = widgetOf(node, "picks");
   if (picks) chain(picks, "callback", () => preview.refresh());
 }
@@ -190,7 +192,7 @@ function showRun(node, run) {
   const place = left.get(node.id);
   left.delete(node.id);
   if (place?.folder === run.folder) preview.goTo(place.index);
-  if (run.state !== "running") remember(node, run.folder);
+  if (run.state !== "running") remember(node, run);
 }
 
 /**
@@ -266,10 +268,13 @@ async function folderInJob(node) {
 
 /**
  * @param {ComfyNode} node
- * @param {string} folder
+ * @param {Run} run
  */
-function remember(node, folder) {
+function remember(node, { folder, settings }) {
   for (const [key, run] of begun) if (run.folder === folder) begun.delete(key);
   if (node.properties[PROPERTY] === folder) return;
-  change(() => (node.properties[PROPERTY] = folder));
+  change(() => {
+    node.properties[PROPERTY] = folder;
+    showDecided(node, settings);
+  });
 }

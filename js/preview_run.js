@@ -29,6 +29,7 @@ import { say } from "./slider/texts.js";
  * @property {string} failure why frames are missing, or what else went wrong
  * @property {Note[]} notes what else there is to say
  * @property {boolean} loop whether the first frame comes after the last
+ * @property {Record<string, string | number>} settings what a preset has decided, by input
  */
 
 /**
@@ -43,6 +44,7 @@ import { say } from "./slider/texts.js";
  * @property {number} done
  * @property {Note[]} notes
  * @property {boolean} loop
+ * @property {Record<string, string | number>} settings
  * @property {RunFrame[] | null} frames
  * @property {RunFrame | null} frame
  */
@@ -67,10 +69,10 @@ export function readOutput(output) {
  * @param {LiveFrame} live
  * @returns {Run | null}
  */
-export function startRun({ folder, pictures, workflow, seed, notes, loop, frames }) {
+export function startRun({ folder, pictures, workflow, seed, notes, loop, settings, frames }) {
   if (frames === null) return null;
-  const begun = { done: 0, state: /** @type {const} */ ("running"), failure: "" };
-  return { folder, pictures, workflow, seed, notes, loop, frames, ...begun };
+  const about = { folder, pictures, workflow, seed, notes, loop, settings };
+  return { ...about, frames, done: 0, state: "running", failure: "" };
 }
 
 /**

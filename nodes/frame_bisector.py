@@ -18,6 +18,7 @@ from ..diffusion_interpolation.method.matching.correspondence import Corresponde
 from ..diffusion_interpolation.method.matching.moved_neighbours import MovedNeighbours
 from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.options import Record, option
+from ..diffusion_interpolation.presets import DECIDED, Preset
 from ..diffusion_interpolation.scoring.contract import Scorer
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import ComfyCodec, check_channels, from_network
@@ -28,6 +29,7 @@ from .comfy.prompts import PoseOptions, closed, read_prompts
 from .comfy.sampler import ComfySampler
 from .comfy.schedule import ComfySchedule
 from .common.inputs import (
+    found_by,
     negative_input,
     pose_inputs,
     positive_input,
@@ -35,6 +37,7 @@ from .common.inputs import (
 )
 from .common.keyframes import gather, keyframe_inputs
 from .common.option_inputs import advanced, checked, inputs_of
+from .common.presets import decide
 from .common.types import CATEGORY, CorrespondenceType, Reranker
 from .preview.files import THUMBNAIL, About, lost_runs
 from .preview.frame_run import FrameRun
@@ -45,6 +48,13 @@ from .preview.memory import KEYFRAMES, frame_cache, holds_nothing
 class PathSettings(Record):
     """Options of the node alone."""
 
+    preset: Preset = option(
+        "balanced",
+        "Values for steps, cfg, candidates, denoise and all below that fit the model. fast try "
+        "makes one candidate in few steps. balanced takes what the family of the model is made "
+        "for. best takes more steps and candidates. as in the paper takes 200 steps. custom takes "
+        "the values that you set in the node.",
+    )
     frames_per_gap: str = option(
         "15",
         "Number of new frames between two neighbouring keyframes. 15 makes 17 frames, the two "
@@ -81,7 +91,8 @@ RECORDS = PathSettings, FrameSettings, SamplingSettings, PoseSettings
 class FrameBisector(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        frames_per_gap, loop, *others = inputs_of(PathSettings)
+        preset, frames_per_gap, loop, *others = inputs_of(PathSettings)
+        preset.extra_dict = {"decides": list(DECIDED)}
         seed, *frames = inputs_of(FrameSettings)
         return io.Schema(
             node_id="FrameBisector",
@@ -90,8 +101,10 @@ class FrameBisector(io.ComfyNode):
             description="Makes the frames between two or more pictures: first the frame half-way, "
             "then the frames at the quarters, and so on. The keyframes themselves stay as they "
             "are.",
+            **found_by("morph", "interpolate", "in between", "tween", "transition"),
             inputs=[
                 *_sockets(),
+                preset,
                 frames_per_gap,
                 loop,
                 seed,
@@ -116,8 +129,6 @@ class FrameBisector(io.ComfyNode):
         model: Any,
         vae: Any,
         positive: Any,
-        sampler_name: str,
-        scheduler: str,
         first: Tensor | None = None,
         last: Tensor | None = None,
         keyframes: Tensor | None = None,
@@ -128,23 +139,24 @@ class FrameBisector(io.ComfyNode):
         correspondence: list[Correspondence] | None = None,
         **options: Any,
     ) -> io.NodeOutput:
-        """`options` are those of `RECORDS`."""
+        """`options` are those of `RECORDS`, and `sampler_name` and `scheduler`."""
         pictures, notes = gather(first, keyframes, last, vae)
+        decided, said = decide(model, options, negative is not None, reranker is not None)
+        options = {**options, **decided}
+        sampler_name, scheduler = options.pop("sampler_name"), options.pop("scheduler")
         path, settings, sampling, posing = checked(options, *RECORDS)
+        about = About(settings.seed, (*notes, *said), path.loop, decided)
         pose = PoseOptions(control_net, poses, posing, tuple(pictures.shape[2:]))
         guide = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
         if path.loop:
             guide, pictures = closed(guide, len(pictures)), torch.cat([pictures, pictures[:1]])
         schedule = ComfySchedule(model, scheduler, sampling.steps)
-        sampler = ComfySampler(
-            model,
-            comfy.samplers.sampler_object(sampler_name),
-            PoseControl(control_net, model, vae),
-            rows=path.max_batch,
-        )
+        steps = comfy.samplers.sampler_object(sampler_name)
+        control = PoseControl(control_net, model, vae)
+        sampler = ComfySampler(model, steps, control, rows=path.max_batch)
         codec = ComfyCodec(model, vae)
         wrapped = ComfyModel(schedule, sampler, codec)
-        drawing = (model, vae, reranker, scheduler, sampler_name, sampling, correspondence)
+        drawing = model, vae, reranker, scheduler, sampler_name, sampling, correspondence
         frames = Path.read(path.frames_per_gap, len(pictures) - 1)
         bisection = Bisection(
             wrapped,
@@ -158,8 +170,7 @@ class FrameBisector(io.ComfyNode):
             THUMBNAIL,
             _neighbours(wrapped, frames, pictures, correspondence),
         )
-        latents = _encode(codec, model, vae, pictures)
-        run = FrameRun(bisection, pictures, latents, About(settings.seed, notes, path.loop))
+        run = FrameRun(bisection, pictures, _encode(codec, model, vae, pictures), about)
         made = run.make(cls.hidden)
         latents = {"samples": from_network(model, made.latents)}
         return io.NodeOutput(made.images, latents, "\n".join(made.lines), ui=made.ui)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..diffusion_interpolation.method.frame_info import evenly_spaced
 from .common.images import to_rgb
+from .common.inputs import found_by
 from .common.types import CATEGORY
 from .preview.files import FrameFiles, lost_runs
 
@@ -21,6 +22,7 @@ class InterpolationPreview(io.ComfyNode):
             category=CATEGORY,
             description="Shows any frames in a slider. When you drag the slider, one picture "
             "becomes the other.",
+            **found_by("slider", "flip through frames", "morph"),
             inputs=[
                 io.Image.Input(
                     "images",

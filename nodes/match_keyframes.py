@@ -23,6 +23,7 @@ from .comfy.conditioning import Conditioning, read_conditioning
 from .comfy.features import ComfyFeatures, vision_features
 from .comfy.prompts import paired
 from .common.images import to_rgb
+from .common.inputs import found_by
 from .common.keyframes import check_vae, cropped
 from .common.types import CATEGORY, CorrespondenceType, PoseKeypoint
 
@@ -37,6 +38,7 @@ class MatchKeyframes(io.ComfyNode):
             description="Pairs places that show the same thing in a keyframe and in the next one, "
             "and draws arrows between them. Connect a model, a clip_vision or poses, or type "
             "anchors. Frames that are made with this map move things instead of fading them over.",
+            **found_by("optical flow", "correspondence", "warp", "morph"),
             inputs=[
                 io.Image.Input(
                     "keyframes", tooltip="The keyframes as one batch, as for Frame Bisector."

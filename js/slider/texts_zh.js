@@ -52,4 +52,11 @@ export const CHINESE = {
     "图像 {name} 已从 {before} 调整为 {after}，即第一张图像的尺寸。",
   "The keyframes were cropped in the middle from {before} to {after}, which the VAE takes.":
     "关键帧已从 {before} 居中裁剪为 {after}，以适应 VAE。",
+  "{preset} for {family}: {steps} steps, cfg {cfg}, denoise from {high} to {low}.":
+    "{family} 的预设 {preset}：{steps} 步，cfg {cfg}，denoise 从 {high} 到 {low}。",
+  "{candidates} candidates of {frames} frames, {evaluations} runs of the model.":
+    "{frames} 帧共 {candidates} 个候选，模型运行 {evaluations} 次。",
+  "At the speed of the last run this takes about {time}.": "按上次运行的速度约需 {time}。",
+  "Without a reranker each frame has one candidate. Reranker From CLIP gives a choice.":
+    "没有重排序器时，每一帧只有一个候选。Reranker From CLIP 可提供选择。",
 };

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from comfy.model_sampling import CONST
+
 from ...diffusion_interpolation.models.contract import Guidance, Sampled, Schedule
+from ...diffusion_interpolation.presets import Family, family_of
 from .codec import ComfyCodec
 from .sampler import ComfySampler
 from .schedule import ComfySchedule
@@ -46,3 +51,11 @@ class ComfyModel:
 
     def decode(self, latents: Tensor) -> Tensor:
         return self._codec.decode(latents)
+
+
+def find_family(model: Any) -> Family:
+    """Return the family of a MODEL, as far as its class and its sampling tell."""
+    config = model.model.model_config
+    classes = [kind.__name__ for kind in type(config).__mro__]
+    is_flow = isinstance(model.get_model_object("model_sampling"), CONST)
+    return family_of(classes, is_flow, bool(config.unet_config.get("guidance_embed")))

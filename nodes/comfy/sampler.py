@@ -50,6 +50,11 @@ class ComfySampler:
         self._batches: Batches | None = Batches(rows, memory.soft_empty_cache) if rows else None
 
     @property
+    def network(self) -> str:
+        """The name of the network's class."""
+        return type(self._model.model.diffusion_model).__name__
+
+    @property
     def device(self) -> torch.device:
         """Latents wait where the host keeps its results."""
         return memory.intermediate_device()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import comfy.samplers
 from comfy_api.latest import io
 from torch import Tensor
@@ -9,6 +11,15 @@ from torch import Tensor
 from ...diffusion_interpolation.finite import check_finite
 from .images import OTHER_VAE
 from .types import PoseKeypoint
+
+
+def found_by(*words: str) -> dict[str, Any]:
+    """Return the argument of a schema that lets a node be found by these words, where there is one.
+
+    Older hosts have none.
+    """
+    known = "search_aliases" in io.Schema.__dataclass_fields__
+    return {"search_aliases": list(words)} if known else {}
 
 
 def position_input(tooltip: str) -> io.Float.Input:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -54,9 +54,12 @@ class About(NamedTuple):
     notes: Sequence[Note] = ()
     loop: bool = False
     """Whether the first frame comes after the last."""
+    settings: Mapping[str, Any] = {}
+    """The values of the options that a preset has decided; empty without one."""
 
     def to_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "notes": [note.to_json() for note in self.notes]}
+        told = {"seed": self.seed, "loop": self.loop, "settings": dict(self.settings)}
+        return {**told, "notes": [note.to_json() for note in self.notes]}
 
 
 NOTHING = About()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,10 +11,12 @@ from torch import Tensor
 
 from ...diffusion_interpolation.method.bisection import Bisection
 from ...diffusion_interpolation.method.frame_info import FrameInfo, planned
+from ..common.notes import TIME, WORK, Note
 from .files import NOTHING, About, FrameFiles
 from .frame_sink import FrameSink
 from .memory import holds_nothing, join_memory_pressure
 from .progress import FrameProgress
+from .speed import expected, remember
 
 
 class MadeFrames(NamedTuple):
@@ -49,6 +52,20 @@ class FrameRun:
         self.frames = [self._in_loop(info) for info in planned(self.path)[: self.count]]
         slots = [slot for slots in self.path.slots() for slot in slots]
         self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
+        if about.settings:
+            candidates = sum(map(bisection.plan.count, slots))
+            self.about = about._replace(notes=(*about.notes, *self._price(candidates)))
+
+    def _price(self, candidates: int) -> list[Note]:
+        """Say how much work the frames are."""
+        work = sum(self.work.values())
+        counts = {"candidates": candidates, "frames": len(self.work), "evaluations": work}
+        duration = expected(self._kind(), work)
+        return [Note(WORK, counts), *([Note(TIME, {"time": duration})] if duration else [])]
+
+    def _kind(self) -> tuple[Any, ...]:
+        """What runs have in common that take the same time for each latent."""
+        return self.bisection.model.sampler.network, self.pictures.shape[2:]
 
     def make(self, hidden: Any) -> MadeFrames:
         """Make all frames; `hidden` is what the host tells a node of the prompt and workflow.
@@ -66,7 +83,7 @@ class FrameRun:
 
     def _fill(self, sink: FrameSink) -> None:
         """Put the keyframes and then the frames between them into `sink`."""
-        progress = FrameProgress(sum(self.work.values()))
+        progress, start = FrameProgress(sum(self.work.values())), time.monotonic()
         self.bisection.model.sampler.on_step = progress.step
         for place, *made in zip(self.path.keyframes, self.pictures, self.keyframes, strict=True):
             if place < self.count:
@@ -75,6 +92,7 @@ class FrameRun:
         for frame in self.bisection.frames(self.keyframes):
             sink.add(self._in_loop(frame.info), frame.picture, frame.latent, frame.thumbnails)
             progress.frame_done(self.work[frame.info.index])
+        remember(self._kind(), progress.evaluations, time.monotonic() - start)
 
     def _in_loop(self, info: FrameInfo) -> FrameInfo:
         """What is known of a frame, whose right parent may be the first frame of a loop."""

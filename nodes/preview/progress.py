@@ -48,9 +48,12 @@ class FrameProgress:
     def __init__(self, total: int) -> None:
         self._bar = comfy.utils.ProgressBar(total)
         self._done, self._finished = 0, 0
+        self.evaluations = 0
+        """Units that were not done before, in an earlier run."""
 
     def step(self, rows: int, denoised: Tensor) -> None:
         """Count `rows` more units as done."""
+        self.evaluations += rows
         self._advance(self._done + rows)
 
     def frame_done(self, units: int) -> None:

@@ -85,6 +85,7 @@ def test_what_the_slider_is_given(server):
         "failure": "",
         "notes": [],
         "loop": False,
+        "settings": {},
     }
     assert len(set(files(record))) == 5
     assert output["frames"] == [
@@ -426,6 +427,9 @@ def test_any_frames_behind_a_slider(server, sides, count):
         "done": count,
         "state": "finished",
         "failure": "",
+        "notes": [],
+        "loop": False,
+        "settings": {},
     }
     assert [entry["filename"] for entry in output["frames"]] == files(record)
     assert len(files(record)) == count

@@ -222,3 +222,11 @@ def test_the_server_hands_out_the_languages(server, nodes):
         assert read(language).items() <= told[language]["nodeDefs"].items()
     assert {file.parent.name for file in LOCALES.glob(f"*/{FILE}")} == set(LANGUAGES)
     assert set(told["zh"]["nodeCategories"]) == {CATEGORY}
+
+
+def test_frame_bisector_is_found_by_the_words_of_the_field(nodes):
+    """Where the host knows such words; on older ones the key is missing."""
+    if "search_aliases" not in nodes["FrameBisector"]:
+        pytest.skip("this ComfyUI finds nodes by their names alone")
+    words = {"morph", "interpolate", "in between", "tween", "transition"}
+    assert words <= set(nodes["FrameBisector"]["search_aliases"])

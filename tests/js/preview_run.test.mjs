@@ -73,6 +73,7 @@ function output(changes = {}) {
     failure: "",
     notes: [],
     loop: false,
+    settings: {},
     ...changes,
   };
   return { frames: [], interpolation: [told] };
@@ -147,7 +148,8 @@ test("without a reranker a frame has one candidate, and each roll is another", (
 });
 
 test("live frames fill a run that begins empty", () => {
-  const about = { folder: "f", pictures: "p", workflow: "w", seed: 1, notes: [], loop: true };
+  const whole = { notes: [], loop: true, settings: {} };
+  const about = { folder: "f", pictures: "p", workflow: "w", seed: 1, ...whole };
   const run = startRun({ ...about, done: 0, frames: [...PATH], frame: null });
   assert.deepEqual(run, { ...about, frames: PATH, done: 0, state: "running", failure: "" });
   const live = { ...about, frames: null };

@@ -30,7 +30,7 @@ MAKE_NODES = """(prompt) => {
         const node = made[id] = LiteGraph.createNode(class_type);
         node.id = Number(id);
         graph.add(node);
-        const values = { control_after_generate: "fixed", ...inputs };
+        const values = { control_after_generate: "fixed", preset: "custom", ...inputs };
         for (const widget of node.widgets ?? [])
             if (widget.name in values && !Array.isArray(values[widget.name]))
                 widget.value = values[widget.name];

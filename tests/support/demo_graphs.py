@@ -14,6 +14,7 @@ from diffusion_interpolation.poses.format import write_poses
 
 POSITIVE, NEGATIVE = "a puppet", "a double exposure"
 BISECTOR = {
+    "preset": "custom",
     "frames_per_gap": 3,
     "loop": False,
     "max_denoise": 0.55,
