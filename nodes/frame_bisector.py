@@ -50,10 +50,10 @@ class PathSettings(Record):
 
     preset: Preset = option(
         "balanced",
-        "Values for steps, cfg, candidates, denoise and all below that fit the model. fast try "
-        "makes one candidate in few steps. balanced takes what the family of the model is made "
-        "for. best takes more steps and candidates. as in the paper takes 200 steps. custom takes "
-        "the values that you set in the node.",
+        "Values for steps, cfg, candidates, denoise and advanced inputs that fit the model. fast "
+        "try makes one candidate of each frame in half the steps. balanced takes what suits the "
+        "family of the model. best takes more steps and candidates. as in the paper takes 200 "
+        "steps. custom takes the values in the node. The node says what a preset means.",
     )
     frames_per_gap: str = option(
         "15",

@@ -19,19 +19,20 @@ def keyframe_inputs() -> list[io.Input]:
         io.Image.Input(
             "first",
             optional=True,
-            tooltip="The picture that the path begins with, from Load Image. It needs last.",
+            tooltip="The first picture of the path, from Load Image. Connect the other picture to "
+            "last.",
         ),
         io.Image.Input(
             "last",
             optional=True,
-            tooltip="The picture that the path ends with. If it has another size than the first "
-            "picture, it is resized and cropped to that size.",
+            tooltip="The last picture of the path. A picture of another size is resized and "
+            "cropped to the size of the first one.",
         ),
         io.Image.Input(
             "keyframes",
             optional=True,
-            tooltip="For a path through more than two pictures: all of them in order, as one batch "
-            "(Batch Images). If first or last are connected, too, they come before and after.",
+            tooltip="The pictures of a path through more than two, in order, as one batch (Batch "
+            "Images). first comes before them and last after them, where these are connected.",
         ),
     ]
 
