@@ -42,9 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    from .parser import UsageError, parse_demo, parse_images
+    from .parser import UsageError, parse_batch, parse_demo, parse_images
 
     try:
+        if words[:1] == ["batch"]:
+            from .batch.batch import run_batch
+
+            return run_batch(parse_batch(words[1:]))
         if words[:1] != ["demo"]:
             return _run(parse_images(words))
         values = parse_demo(words[1:])

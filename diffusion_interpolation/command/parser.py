@@ -14,13 +14,16 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, UseAppendAction, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
-from ..options import Option, Record, option
+from ..options import Option, Record, option, options_of
+from .batch.settings import BatchSettings
 from .job import EMBEDDED, OF_MODEL, Job, Part, defaults_of
 
 PROGRAM = "diffusion-interpolation"
 ABOUT = f"""Make the frames between two or more pictures.
 
 {PROGRAM} demo makes the frames between two drawn puppets (see demo --help).
+
+{PROGRAM} batch makes the frames of many paths (see batch --help).
 
 {PROGRAM} --version prints the version.
 
@@ -29,6 +32,20 @@ An example: {PROGRAM} a.png b.png --model path/to/stable-diffusion --prompt "a d
 ABOUT_DEMO = """Make the frames between two drawn puppets with an embedded model.
 
 The small Stable Diffusion has a ControlNet for poses; the flow transformer has none.
+"""
+ABOUT_BATCH = f"""Make the frames of many paths, on one machine or on a Ray cluster.
+
+Options before or after JOBS hold for all paths; those of a line of JOBS hold for its path. A line
+has the names of the options, such as {{"images": ["a.png", "b.png"], "prompt": ["a dog"],
+"seed": 3}}, and may have a name, which its folder gets. Pictures travel to the workers through Ray,
+and results come back the same way. Models are read from a path that all workers must see.
+
+A batch of --max-batch candidates stays on one worker, so that any number of workers makes the very
+same frames. A lower --max-batch spreads one path over more workers.
+
+An example: {PROGRAM} batch pairs.jsonl --out paths --model path/to/stable-diffusion --ray auto
+
+Without Ray (pip install ".[cli,ray]"), the paths are made one after the other.
 """
 _OF_THE_DEMO = ("output", "text", "learning", "sampling", "frames", "poses", "machine")
 
@@ -63,6 +80,22 @@ def parse_demo(words: Sequence[str]) -> dict[str, Any]:
     return _parse(words, parts, f"{PROGRAM} demo", ABOUT_DEMO, defaults)
 
 
+def parse_batch(words: Sequence[str]) -> dict[str, Any]:
+    """Return the value of every option of `batch`, and of the command's for all its paths."""
+    defaults = {
+        **{one.name: one.default for one in options_of(BatchSettings)},
+        **defaults_of(_model_in(words)),
+        "out": Path("paths"),
+    }
+    parts = [Part("batch", BatchSettings)]
+    # a list names the pictures of each path
+    parts += [
+        part._replace(shared=("images",)) if part.field == "pictures" else part
+        for part in Job.parts()
+    ]
+    return _parse(words, parts, f"{PROGRAM} batch", ABOUT_BATCH, defaults)
+
+
 def _model_in(words: Sequence[str]) -> str:
     """Return the value of `--model`, on which the defaults of other options depend."""
     found = EMBEDDED
@@ -89,13 +122,14 @@ def _parse(
     )
     given = {n: v for group in vars(parsed).values() for n, v in vars(group).items()}
     if unknown:
-        raise UsageError(_unknown(unknown[0], list(given)))
+        raise UsageError(unknown_option(unknown[0], list(given)))
     # an option that may be repeated has no default while it is read, since words are added to it
     lists = {name: defaults[name] for name, value in given.items() if value == []}
     return {**defaults, **given, **lists}
 
 
-def _unknown(word: str, names: list[str]) -> str:
+def unknown_option(word: str, names: list[str]) -> str:
+    """Say that a word is no option, and which of `names` it looks like."""
     flags = [_flag(name) for name in names]
     close = difflib.get_close_matches(word.split("=")[0], flags, 1, 0.75)
     return f"{word}: no such option{f'; did you mean {close[0]}?' if close else ''}"
@@ -122,6 +156,8 @@ def _annotated(one: Option, default: Any) -> Any:
         told["metavar"] = one.metavar
     if one.type is bool:
         return FlagCreatePairsOff[Annotated[bool, arg(**told)]]
+    if one.name == "jobs":
+        return Positional[Annotated[Any, _spec(one), arg(**told)]]
     if one.name == "images":
         return Positional[Annotated[one.type, arg(**told)]]
     if one.type == list[str]:
@@ -137,13 +173,13 @@ def _spec(one: Option) -> PrimitiveConstructorSpec:
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=metavar,
-        instance_from_str=lambda words: _read(one, words[0]),
+        instance_from_str=lambda words: read_value(one, words[0]),
         is_instance=lambda value: True,
         str_from_instance=lambda value: [str(value)],
     )
 
 
-def _read(one: Option, word: str) -> Any:
+def read_value(one: Option, word: str) -> Any:
     """Return the value of an option; raise `UsageError` for another word than it takes."""
     try:
         value = word if one.choices else _CONVERTERS.get(one.type, one.type)(word)

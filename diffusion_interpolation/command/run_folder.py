@@ -119,11 +119,13 @@ class RunFolder:
         return self.path / "latents" / f"{self._number(index)}.safetensors"
 
     def save(self, frame: Frame) -> None:
-        """Write a frame; it counts as finished once its latent is there, which comes last."""
-        write_whole(self.frame(frame.info.index), to_png(frame.picture))
-        tensors = {"latent": frame.latent.contiguous()}
-        content = safetensors.torch.save(tensors, {"frame": json.dumps(frame.info.to_json())})
-        write_whole(self._latent(frame.info.index), content)
+        """Write a frame."""
+        self.write(frame.info.index, *encoded(frame))
+
+    def write(self, index: int, picture: bytes, latent: bytes) -> None:
+        """Write what is `encoded` of a frame; it is finished once its latent is there."""
+        write_whole(self.frame(index), picture)
+        write_whole(self._latent(index), latent)
 
     def latents(self) -> dict[int, Tensor]:
         """The latents of the frames that are finished, by number."""
@@ -156,6 +158,13 @@ class RunFolder:
         """Write `path.json`: the settings, then `facts`."""
         text = json.dumps({"settings": self.settings, **facts}, indent=1)
         write_whole(self.path / RECORD, text.encode())
+
+
+def encoded(frame: Frame) -> tuple[bytes, bytes]:
+    """Return the two files of a frame: its picture, and its latent with what is known of it."""
+    tensors = {"latent": frame.latent.contiguous()}
+    told = {"frame": json.dumps(frame.info.to_json())}
+    return to_png(frame.picture), safetensors.torch.save(tensors, told)
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from diffusion_interpolation import __version__
-from diffusion_interpolation.command import run as run_module
+from diffusion_interpolation.command import making as making_module
 from diffusion_interpolation.command import run_folder
 from diffusion_interpolation.command.cli import main
 from diffusion_interpolation.command.job import Job
@@ -168,7 +168,7 @@ def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, ca
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    place = diffusers_model if stage == "load_controlnet" else run_module
+    place = diffusers_model if stage == "load_controlnet" else making_module
     monkeypatch.setattr(place, stage, stop)
     assert main(command(tmp_path)) == 130
     assert "Traceback" not in capsys.readouterr().err

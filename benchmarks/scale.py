@@ -1,0 +1,143 @@
+"""Many paths on one worker and on two, and what the driver does: `python benchmarks/scale.py`
+
+Each worker is a Ray actor with one thread of the CPU and the embedded model. `efficiency` is the
+second worker's share of the throughput that it could add. `driver, %` is the time in which the
+driver does not wait. The last table is on paper: with how many GPUs the driver is busy all the
+time, if a GPU makes a frame in `--gpu-seconds`. With `--memory` the driver's peak memory is
+measured for 20 and for 200 short paths instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from support.puppets import SIZE, held_out
+from support.report import parser, publish
+
+from diffusion_interpolation.command.batch.cluster import Cluster
+from diffusion_interpolation.command.batch.jobs import Listed
+from diffusion_interpolation.command.batch.settings import BatchSettings
+from diffusion_interpolation.command.job import defaults_of
+from diffusion_interpolation.command.prepared import Prepared
+from diffusion_interpolation.demo import world
+from diffusion_interpolation.pictures import to_image
+
+SHORT = {"frames": 3, "steps": 2, "candidates": 1, "inversion_steps": 0}
+GPUS = (8, 64, 512)
+
+
+class Silent:
+    """Hears of the progress, and says nothing."""
+
+    def told(self, name: str, state: str, share: float, frames: int) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """End."""
+
+
+def main() -> None:
+    words = parser(__doc__)
+    words.add_argument("--paths", type=int, default=8, help="for each worker")
+    words.add_argument("--frames", type=int, default=17)
+    words.add_argument("--inversion-steps", type=int, default=10)
+    words.add_argument("--gpu-seconds", type=float, default=0.1)
+    words.add_argument("--memory", action="store_true")
+    words.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
+    options = words.parse_args()
+    if options.peak_of:
+        made(1, options.peak_of, options, SHORT)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    elif options.memory:
+        publish(memory_rows(), options.json)
+    else:
+        one, two = (made(count, count * options.paths, options) for count in (1, 2))
+        efficiency = two["frames a second"] / one["frames a second"] - 1
+        facts = {f"{name}, 1 worker": value for name, value in one.items()}
+        facts |= {f"{name}, 2 workers": value for name, value in two.items()}
+        facts |= {"efficiency of the second worker": efficiency}
+        facts |= on_paper(two["driver, ms a frame"] / 1000, options.gpu_seconds)
+        publish([{"measure": name, "value": value} for name, value in facts.items()], options.json)
+
+
+def made(
+    workers: int, count: int, options: argparse.Namespace, changes: dict[str, Any] | None = None
+) -> dict[str, float]:
+    """Make `count` paths on some workers that have loaded their networks."""
+    told = changes or {"frames": options.frames, "inversion_steps": options.inversion_steps}
+    common = {**defaults_of("demo"), **told, "device": "cpu"}
+    settings = BatchSettings(workers=workers, gpus_per_worker=0)
+    with tempfile.TemporaryDirectory() as name, Cluster(settings) as cluster:
+        folder = Path(name)
+        warm, paths = listed(folder, workers, "warm"), listed(folder, count, "path")
+        run(cluster, warm, common, folder)
+        waited, begun = cluster.waited, time.perf_counter()
+        run(cluster, paths, common, folder)
+        seconds, waited = time.perf_counter() - begun, cluster.waited - waited
+        new = count * (common["frames"] - 2)
+        sizes = [file.stat().st_size for file in folder.glob("path*/latents/*")]
+        sizes += [
+            file.stat().st_size
+            for latent in folder.glob("path*/latents/*")
+            for file in [latent.parents[1] / "frames" / f"{latent.stem}.png"]
+        ]
+    return {
+        "frames a second": new / seconds,
+        "driver, %": 100 * (1 - waited / seconds),
+        "driver, ms a frame": 1000 * (seconds - waited) / new,
+        "KiB shipped a frame": sum(sizes) / new / 1024,
+    }
+
+
+def listed(folder: Path, count: int, name: str) -> list[Listed]:
+    """Return paths between drawn puppets, each from another to another."""
+    drawn = world.render(held_out(2 * count, len(name)), SIZE)
+    files = [folder / f"{name} {number}.png" for number in range(2 * count)]
+    for file, picture in zip(files, drawn, strict=True):
+        to_image(picture).save(file)
+    return [
+        Listed(f"{name}{n}", {"images": files[2 * n : 2 * n + 2]}, "drawn") for n in range(count)
+    ]
+
+
+def run(cluster: Cluster, paths: list[Listed], common: dict[str, Any], out: Path) -> None:
+    prepared = [(one.name, partial(_prepared, one, common, out)) for one in paths]
+    failed = [one for one in cluster.outcomes(prepared, Silent()) if one.state != "finished"]
+    assert not failed, failed
+
+
+def _prepared(one: Listed, common: dict[str, Any], out: Path) -> Prepared:
+    return Prepared(one.job(common, out))
+
+
+def on_paper(busy: float, seconds: float) -> dict[str, float]:
+    """Return what the driver, `busy` so long for a frame, does with more GPUs.
+
+    Each GPU makes a frame in `seconds`.
+    """
+    shares = {f"driver with {gpus} GPUs, %": 100 * gpus * busy / seconds for gpus in GPUS}
+    return {**shares, "GPUs at which the driver is the limit": seconds / busy}
+
+
+def memory_rows() -> list[dict[str, Any]]:
+    """Return the driver's peak for few paths and for many."""
+    peaks = []
+    for count in (20, 200):
+        words = [sys.executable, __file__, "--peak-of", str(count), "--device", "cpu"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        peaks.append(float(done.stdout.split()[-1]))
+    named = zip((20, 200), peaks, strict=True)
+    rows = [{"paths": count, "peak, MiB": peak} for count, peak in named]
+    return [*rows, {"paths": "ratio", "peak, MiB": peaks[1] / peaks[0]}]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Many paths by one command, on one machine or on a Ray cluster."""

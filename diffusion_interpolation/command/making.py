@@ -1,0 +1,120 @@
+"""What a path of the command is made with: the same on one machine and on many."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path as File
+from typing import Any
+
+from torch import Tensor
+
+from ..method.bisection import Bisection
+from ..method.frame_info import FrameInfo
+from ..method.guide import Guide
+from ..method.learning.inversion import Inversion, invert
+from ..method.path import Path
+from ..models.conditioning_file import MadeFor
+from ..models.contract import LearnableModel
+from ..pictures import write_mp4, write_webp
+from ..poses.pose import Pose
+from ..scoring.clip import ClipPair
+from ..scoring.contract import Scorer
+from .job import Job
+from .page import write_page
+
+log = logging.getLogger(__name__)
+
+
+def scorer_of(job: Job, load: Callable[[], ClipPair | None]) -> Scorer | None:
+    """Return what ranks candidates; None, said aloud, where there is nothing to rank by."""
+    if job.frames.candidates == 1:
+        return None
+    positives = [job.text.rerank_prompt] if job.text.rerank_prompt else job.text.prompt
+    negative = job.text.rerank_negative_prompt or job.text.negative_prompt
+    if not any(positives) and not negative:
+        log.info("no prompt to rank candidates by: one candidate a frame")
+        return None
+    pair = load()
+    if pair is None:
+        log.info("no --reranker: one candidate a frame")
+        return None
+    return pair.scorer(positives, negative)
+
+
+def learned_prompts(
+    job: Job, model: Any, pictures: Tensor, on_step: Callable[[int, float], None] | None = None
+) -> Inversion:
+    """Return the prompts of the keyframes `(N, 3, h, w)`: learned, or as they are written."""
+    text = job.text
+    positive = model.encode_text(text.prompt)
+    negative = model.encode_text([text.negative_prompt], negative=True)
+    if not job.learning.steps:
+        return Inversion(positive, negative, {})
+    return invert(model, pictures, positive, negative, job.learning, on_step)
+
+
+def made_for(job: Job) -> MadeFor:
+    """Return what prompts were learned for, as their file says it."""
+    return MadeFor(job.sampling.cfg, job.networks.model, job.text.prompt, job.text.negative_prompt)
+
+
+def bisection_of(
+    job: Job,
+    model: LearnableModel,
+    scorer: Scorer | None,
+    learned: Inversion,
+    poses: Sequence[list[Pose]] | None,
+    size: tuple[int, int],
+) -> Bisection:
+    """Return what makes the frames of a job; `size` is (width, height)."""
+    guide = Guide(
+        learned.positive,
+        learned.negative,
+        job.sampling.cfg,
+        poses,
+        size[::-1],
+        job.poses.strength_at_keyframes,
+        job.poses.strength_half_way,
+        job.poses.pose_motion,
+    )
+    path = Path.of(job.output.frames, len(job.pictures.images))
+    return Bisection(model, path, guide, job.frames, scorer)
+
+
+def write_views(
+    job: Job,
+    folder: File,
+    files: Sequence[File],
+    frames: Sequence[FrameInfo],
+    on_file: Callable[[], Any] = lambda: None,
+) -> None:
+    """Write the animations and the page of a path whose pictures are `files`."""
+    write_webp(folder / "path.webp", files, job.output.fps)
+    on_file()
+    write_mp4(folder / "path.mp4", files, job.output.fps)
+    on_file()
+    write_page(
+        folder / "index.html",
+        files,
+        " → ".join(image.stem for image in job.pictures.images),
+        frames=frames,
+        prompts=job.text.prompt,
+        settings=_shown_settings(job),
+    )
+
+
+def _shown_settings(job: Job) -> dict[str, str]:
+    s = job.frames
+    return {
+        "negative prompt": job.text.negative_prompt,
+        "model": job.networks.model,
+        "frames": str(job.output.frames),
+        "denoise": f"{s.max_denoise:g} to {s.min_denoise:g}, {s.denoise_curve}",
+        "steps": str(job.sampling.steps),
+        "cfg": f"{job.sampling.cfg:g}",
+        "inversion steps": str(job.learning.steps),
+        "candidates": str(s.candidates),
+        "poses": "yes" if job.people.pose else "no",
+        "seed": str(s.seed),
+    }
