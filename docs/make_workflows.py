@@ -55,6 +55,7 @@ WORKFLOWS: dict[str, tuple[Callable[[Sheet], None], list[str]]] = {
     "embedded_demo": (puppets.embedded_demo, ["FrameBisector"]),
     "one_frame_from_parts": (puppets.one_frame_from_parts, ["PreviewImage"]),
     "remix_with_host_nodes": (puppets.remix_with_host_nodes, ["PreviewImage"]),
+    "two_pictures": (models.two_pictures, []),
     "sd15_openpose": (models.sd15_openpose, []),
     "stylised_poses": (models.stylised_poses, []),
     "sdxl": (models.sdxl, []),
@@ -70,8 +71,11 @@ def build(page: Page, make: Callable[[Sheet], None]) -> dict[str, Any]:
     fresh(page)
     columns = [vars(column) for column in sheet.columns]
     workflow = json.loads(page.evaluate(_BUILD, [sheet.prompt, columns]))
-    # where the view is when it is opened
-    return workflow | {"extra": {"ds": {"scale": 0.7, "offset": [120, 170]}}}
+    for node in workflow["nodes"]:
+        if node["type"] == "FrameBisector":
+            node["properties"]["play_when_done"] = True
+    # where the view is when it is opened; text is drawn above 60 %
+    return workflow | {"extra": {"ds": {"scale": 0.62, "offset": [120, 120]}}}
 
 
 def shown(server: Server, workflow: dict[str, Any], kinds: list[str]) -> list[Image.Image]:

@@ -6,7 +6,7 @@
 import { CandidateStrip } from "./candidate_strip.js";
 import { addStyle, make } from "./slider/elements.js";
 import { FrameSaver } from "./frame_saver.js";
-import { FrameSlider } from "./slider/frame_slider.js";
+import { FrameSlider, prefersLessMotion } from "./slider/frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
 import { addFrame, isMade, statusOf } from "./preview_run.js";
 import { SaveMenu } from "./save_menu.js";
@@ -87,6 +87,11 @@ export class FramePreview {
   /** @param {number} index of the frame to show */
   goTo(index) {
     this.#slider.show(index);
+  }
+
+  /** Play, unless the reader prefers less motion. */
+  play() {
+    if (!prefersLessMotion()) this.#slider.play();
   }
 
   /**

@@ -41,9 +41,12 @@ import { CHINESE } from "./slider/texts_zh.js";
 
 /** The nodes, and the least height of their previews in pixels; candidates take a third of it. */
 const HEIGHTS = new Map([["FrameBisector", 460], ["InterpolationPreview", 320]]);
-const WIDTH = 360; // pixels, of a new node at least
+/** The nodes, and the least width and height of a new one in pixels. */
+const SIZES = new Map([["FrameBisector", [360, 0]], ["InterpolationPreview", [540, 680]]]);
 const MARGIN = 10; // pixels that the canvas renderer leaves around a widget
 const PROPERTY = "frames";
+/** Of a node in a template: whether its slider plays when its first frames are there. */
+const PLAYS = "play_when_done";
 
 /** Of the nodes on the page. @type {Map<ComfyNode, FramePreview>} */
 const previews = new Map();
@@ -115,7 +118,8 @@ function addPreview(node, height) {
   Object.assign(widget.options, { hideInPanel: true });
   // Nodes 2.0 does not ask for a height, it takes that of the content
   preview.element.style.minHeight = `${height - 2 * MARGIN}px`;
-  node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
+  const least = SIZES.get(comfyClass(node)) ?? [0, 0];
+  node.setSize(least.map((side, axis) => Math.max(side, node.size[axis])));
 
   chain(node, "onConfigure", () => {
     takePlace(node, preview.element);
@@ -128,6 +132,8 @@ function addPreview(node, height) {
     preview.destroy();
     shownRuns.changed();
   });
+  // another seed for each run would throw away the frames that the last one has made
+  setWidget(node, "control_after_generate", "fixed");
   leavePresetOnChange(node);
   const picks = widgetOf(node, "picks");
   if (picks) chain(picks, "callback", () => preview.refresh());
@@ -172,11 +178,22 @@ async function onExecuted({ node: id, display_node, prompt_id, output }) {
   const run = readOutput(output);
   const node = findNode(rootGraph(), display_node ?? id);
   if (!run || !node) return;
-  if (isOfShown(run.workflow)) return showRun(node, run);
+  if (isOfShown(run.workflow)) return showMade(node, run);
   const before = previews.get(node)?.run;
   const workflow = await workflowOf(prompt_id);
   const newer = previews.get(node)?.run !== before;
   if (workflow && isOfShown(workflow) && !newer) showRun(node, run);
+}
+
+/**
+ * Show a run that has just ended; the first one of a template plays.
+ * @param {ComfyNode} node
+ * @param {Run} run
+ */
+function showMade(node, run) {
+  const isFirst = typeof node.properties[PROPERTY] !== "string";
+  showRun(node, run);
+  if (isFirst && node.properties[PLAYS]) previews.get(node)?.play();
 }
 
 /**

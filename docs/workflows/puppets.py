@@ -11,8 +11,8 @@ def embedded_demo(sheet: Sheet) -> None:
     demo, words = puppets(
         sheet,
         "# From one puppet to another\n\n"
-        "Press **Run**: everything here comes with the pack and runs on a CPU in a minute or "
-        "two.\n\n"
+        "Press **Run**: everything here comes with the pack and runs on a CPU in about a "
+        "minute.\n\n"
         "1. *Textual Invert* learns a prompt for each of the two pictures.\n"
         "2. *Frame Bisector* makes the frame half-way, then the frames at the quarters, and so "
         "on. For each frame the reranker keeps the best of several candidates, and the poses "
@@ -22,7 +22,8 @@ def embedded_demo(sheet: Sheet) -> None:
         330,
     )
     source = {"model": demo[0], "vae": demo[2], "keyframes": demo[5]}
-    learned = learn(sheet, words, source, learning_rate=0.25, cfg=2.0, draws=4, augmentations=0)
+    few = {"steps": 30, "draws": 4, "augmentations": 0}
+    learned = learn(sheet, words, source, learning_rate=0.25, cfg=2.0, **few)
     frames = between(
         sheet,
         learned,
@@ -30,7 +31,7 @@ def embedded_demo(sheet: Sheet) -> None:
         reranker=demo[4],
         control_net=demo[3],
         poses=demo[6],
-        frames_per_gap=15,
+        frames_per_gap="15",
         cfg=2.0,
     )
     save(sheet, frames, "puppets", 8.0)

@@ -65,6 +65,8 @@ INVERT = {
 NAMES = ["first", "second", "third", "fourth"]
 SCHEDULE = {"scheduler": "ddim_uniform", "steps": 20}
 PATH = {
+    "preset": "balanced",
+    "loop": False,
     "max_denoise": 0.55,
     "min_denoise": 0.3,
     "denoise_curve": "linear",

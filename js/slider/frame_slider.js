@@ -289,6 +289,6 @@ function messageFor(state, index, shown) {
   return shown ? "" : say("Loading…");
 }
 
-function prefersLessMotion() {
+export function prefersLessMotion() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }

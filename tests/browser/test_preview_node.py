@@ -68,6 +68,21 @@ def test_the_preview_fills_its_node_at_every_size(view, kind):
     assert inner["height"] == pytest.approx(least["height"], abs=2)
 
 
+def test_the_preview_opens_with_a_picture_of_512_pixels(view):
+    node = opened(view)
+    picture = view.preview(node).locator(".di-now canvas").bounding_box()
+    assert 510 <= min(picture["width"], picture["height"]) <= 530
+
+
+def test_a_new_node_keeps_its_seed(view):
+    graph = Graph()
+    node = graph.add("FrameBisector")
+    view.open(graph)
+    control = "({ name }) => name === 'control_after_generate'"
+    made = f"() => LiteGraph.createNode('FrameBisector').widgets.find({control}).value"
+    assert node and view.evaluate(made) == "fixed"
+
+
 def drag_corner(view: View, box: dict[str, float], x: float, y: float) -> None:
     """Resize a node by its lower right corner."""
     corner = box["x"] + box["width"] - 3, box["y"] + box["height"] - 3

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comfy_host import CHECKOUT
-from comfy_view import View
+from comfy_view import SIZE, View
 from PIL import Image
 
 TEMPLATE = CHECKOUT / "example_workflows" / "embedded_demo.json"
@@ -72,6 +72,51 @@ def test_a_pick_holds_the_seed_of_its_frames_and_is_one_step_for_undo(view: View
     assert changed(first, demo.pick_another_at(6, first)) == {5, 6, 7}
 
 
+@pytest.mark.parametrize("name", ["embedded_demo", "two_pictures"])
+def test_a_first_template_opens_where_it_can_be_read(view: View, name: str):
+    view.page.set_viewport_size({"width": 1440, "height": 900})
+    try:
+        open_template(view, name)
+        scale, corners, canvas = view.evaluate(
+            """() => {
+                const { ds, canvas } = app.canvas, { width, height } = canvas.getBoundingClientRect();
+                const at = (x, y) => [(x + ds.offset[0]) * ds.scale, (y + ds.offset[1]) * ds.scale];
+                const corners = app.graph._nodes.flatMap(({ pos, size }) =>
+                    [at(pos[0], pos[1] - 30), at(pos[0] + size[0], pos[1] + size[1])]);
+                return [ds.scale, corners, [width, height]];
+            }"""
+        )
+    finally:
+        view.page.set_viewport_size(SIZE)
+    assert scale > 0.6, "under it the canvas renderer draws no text"
+    assert all(0 <= x <= canvas[0] and 0 <= y <= canvas[1] for x, y in corners)
+
+
+def test_a_template_plays_when_its_first_frames_are_there(view: View):
+    demo = Demo.from_template(view)
+    assert demo.preview.get_by_label("Play").is_visible()
+    demo.run()
+    demo.preview.get_by_label("Pause").wait_for()
+    demo.preview.get_by_label("Pause").click()
+    demo.set({"seed": 3})
+    demo.run()
+    view.settle(20)
+    assert demo.preview.get_by_label("Play").is_visible()
+
+
+def open_template(view: View, name: str) -> None:
+    """Open a template as users do."""
+    view.page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    view.page.get_by_text("comfyui-diffusion-interpolation").first.click()
+    view.page.get_by_text(name).first.click()
+    view.wait("() => app.graph._nodes.some(({ type }) => type === 'FrameBisector')")
+    view.wait(
+        "(name) => app.extensionManager.workflow.activeWorkflow.path.includes(name)",
+        name,
+    )
+    view.settle()
+
+
 class Demo:
     """The demo's graph on a page, and what a user does with its bisector."""
 
@@ -84,14 +129,7 @@ class Demo:
     @classmethod
     def from_template(cls, view: View) -> Demo:
         """Open it as users do."""
-        view.page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-        view.page.get_by_text("comfyui-diffusion-interpolation").first.click()
-        view.page.get_by_text("embedded_demo").first.click()
-        view.wait("() => app.graph._nodes.some(({ type }) => type === 'FrameBisector')")
-        view.wait(
-            "() => app.extensionManager.workflow.activeWorkflow.path.includes('embedded_demo')"
-        )
-        view.settle()
+        open_template(view, "embedded_demo")
         return cls(view)
 
     # Doing

@@ -29,7 +29,7 @@ OF_A_MACHINE = {
 
 QUICK = {
     "ConditionedDenoise": {},
-    "FrameBisector": {"frames_per_gap": 3, "steps": 8, "candidates": 2},
+    "FrameBisector": {"preset": "custom", "frames_per_gap": 3, "steps": 8, "candidates": 2},
     "ImageScale": {"width": 64, "height": 64},
     "KSampler": {"steps": 8},
     "NoisyLatentLerp": {"steps": 8},
@@ -360,8 +360,8 @@ def test_what_does_not_fit_is_refused(schemas, change, complaint):
     [
         ("TextualInvert", 0, -1, "steps is not in 0 to 10000"),
         ("TextualInvert", 1, "fast", "learning_rate is not of type FLOAT"),
-        ("FrameBisector", 2, "sometimes", "no control_after_generate"),
-        ("FrameBisector", 10, "round", "denoise_curve is not one of"),
+        ("FrameBisector", 4, "sometimes", "no control_after_generate"),
+        ("FrameBisector", 12, "round", "denoise_curve is not one of"),
     ],
 )
 def test_values_that_do_not_fit_are_told(schemas, kind, place, value, complaint):
