@@ -157,7 +157,7 @@ class FrameBisector(io.ComfyNode):
         codec = ComfyCodec(model, vae)
         wrapped = ComfyModel(schedule, sampler, codec)
         drawing = model, vae, reranker, scheduler, sampler_name, sampling, correspondence
-        frames = Path.read(path.frames_per_gap, len(pictures) - 1)
+        frames = Path.read(str(path.frames_per_gap), len(pictures) - 1)
         bisection = Bisection(
             wrapped,
             frames,

@@ -79,7 +79,8 @@ def test_a_first_template_opens_where_it_can_be_read(view: View, name: str):
         open_template(view, name)
         scale, corners, canvas = view.evaluate(
             """() => {
-                const { ds, canvas } = app.canvas, { width, height } = canvas.getBoundingClientRect();
+                const { ds, canvas } = app.canvas;
+                const { width, height } = canvas.getBoundingClientRect();
                 const at = (x, y) => [(x + ds.offset[0]) * ds.scale, (y + ds.offset[1]) * ds.scale];
                 const corners = app.graph._nodes.flatMap(({ pos, size }) =>
                     [at(pos[0], pos[1] - 30), at(pos[0] + size[0], pos[1] + size[1])]);
