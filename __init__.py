@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .nodes.clip_rerank import CLIPRerank
 from .nodes.conditioned_denoise import ConditionedDenoise
+from .nodes.denoise_probe import DenoiseProbe
 from .nodes.frame_bisector import FrameBisector
 from .nodes.interpolation_preview import InterpolationPreview
 from .nodes.inversion_files import LoadInversion, SaveInversion
@@ -43,6 +44,7 @@ class DiffusionInterpolation(ComfyExtension):
             LoadPoses,
             PathMetrics,
             MatchKeyframes,
+            DenoiseProbe,
         ]
 
 

@@ -18,7 +18,6 @@ from ..diffusion_interpolation.method.matching.correspondence import Corresponde
 from ..diffusion_interpolation.method.matching.moved_neighbours import MovedNeighbours
 from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.options import Record, option
-from ..diffusion_interpolation.presets import DECIDED, Preset
 from ..diffusion_interpolation.scoring.contract import Scorer
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import ComfyCodec, check_channels, from_network
@@ -33,11 +32,12 @@ from .common.inputs import (
     negative_input,
     pose_inputs,
     positive_input,
+    sampler_input,
     scheduler_input,
 )
 from .common.keyframes import gather, keyframe_inputs
 from .common.option_inputs import advanced, checked, inputs_of
-from .common.presets import decide
+from .common.presets import PresetSettings, decide, preset_input
 from .common.types import CATEGORY, CorrespondenceType, Reranker
 from .preview.files import THUMBNAIL, About, lost_runs
 from .preview.frame_run import FrameRun
@@ -48,13 +48,6 @@ from .preview.memory import KEYFRAMES, frame_cache, holds_nothing
 class PathSettings(Record):
     """Options of the node alone."""
 
-    preset: Preset = option(
-        "balanced",
-        "Values for steps, cfg, candidates, denoise and advanced inputs that fit the model. fast "
-        "try makes one candidate of each frame in half the steps. balanced takes what suits the "
-        "family of the model. best takes more steps and candidates. as in the paper takes 200 "
-        "steps. custom takes the values in the node. The node says what a preset means.",
-    )
     frames_per_gap: str = option(
         "15",
         "Number of new frames between two neighbouring keyframes. 15 makes 17 frames, the two "
@@ -85,14 +78,13 @@ class PathSettings(Record):
     )
 
 
-RECORDS = PathSettings, FrameSettings, SamplingSettings, PoseSettings
+RECORDS = PresetSettings, PathSettings, FrameSettings, SamplingSettings, PoseSettings
 
 
 class FrameBisector(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        preset, frames_per_gap, loop, *others = inputs_of(PathSettings)
-        preset.extra_dict = {"decides": list(DECIDED)}
+        frames_per_gap, loop, *others = inputs_of(PathSettings)
         seed, *frames = inputs_of(FrameSettings)
         return io.Schema(
             node_id="FrameBisector",
@@ -104,13 +96,13 @@ class FrameBisector(io.ComfyNode):
             **found_by("morph", "interpolate", "in between", "tween", "transition"),
             inputs=[
                 *_sockets(),
-                preset,
+                preset_input(),
                 frames_per_gap,
                 loop,
                 seed,
                 *inputs_of(SamplingSettings),
                 *frames,
-                advanced(_sampler_input()),
+                advanced(sampler_input()),
                 advanced(scheduler_input()),
                 *inputs_of(PoseSettings),
                 *others,
@@ -144,7 +136,7 @@ class FrameBisector(io.ComfyNode):
         decided, said = decide(model, options, negative is not None, reranker is not None)
         options = {**options, **decided}
         sampler_name, scheduler = options.pop("sampler_name"), options.pop("scheduler")
-        path, settings, sampling, posing = checked(options, *RECORDS)
+        _, path, settings, sampling, posing = checked(options, *RECORDS)
         about = About(settings.seed, (*notes, *said), path.loop, decided)
         pose = PoseOptions(control_net, poses, posing, tuple(pictures.shape[2:]))
         guide = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
@@ -217,15 +209,6 @@ def _sockets() -> list[io.Input]:
             "of 0.35 and a min_denoise of 0.15 are enough.",
         ),
     ]
-
-
-def _sampler_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "sampler_name",
-        options=comfy.samplers.SAMPLER_NAMES,
-        default="euler",
-        tooltip="The sampler that removes the noise. euler is the paper's choice (DDIM).",
-    )
 
 
 def _outputs() -> list[io.Output]:

@@ -52,6 +52,15 @@ def negative_input() -> io.Conditioning.Input:
     )
 
 
+def sampler_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "sampler_name",
+        options=comfy.samplers.SAMPLER_NAMES,
+        default="euler",
+        tooltip="The sampler that removes the noise. euler is the paper's choice (DDIM).",
+    )
+
+
 def scheduler_input() -> io.Combo.Input:
     """The noise schedule. Euler on `ddim_uniform` is DDIM at eta 0, the paper's sampler."""
     return io.Combo.Input(

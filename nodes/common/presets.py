@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ...diffusion_interpolation.presets import CUSTOM, values_of
+from comfy_api.latest import io
+
+from ...diffusion_interpolation.options import Record, option
+from ...diffusion_interpolation.presets import CUSTOM, DECIDED, Preset, values_of
 from ..comfy.model import find_family
 from .notes import PRESET, UNRANKED, Note
+from .option_inputs import inputs_of
+
+
+@dataclass(frozen=True)
+class PresetSettings(Record):
+    """The option that decides others."""
+
+    preset: Preset = option(
+        "balanced",
+        "Values for steps, cfg, candidates, denoise and advanced inputs that fit the model. fast "
+        "try makes one candidate of each frame in half the steps. balanced takes what suits the "
+        "family of the model. best takes more steps and candidates. as in the paper takes 200 "
+        "steps. custom takes the values in the node. The node says what a preset means.",
+    )
+
+
+def preset_input() -> io.Combo.Input:
+    """Return the input of the preset; the front end is told which inputs it decides."""
+    [made] = inputs_of(PresetSettings)
+    made.extra_dict = {"decides": list(DECIDED)}
+    return made
 
 
 def decide(

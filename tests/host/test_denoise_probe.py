@@ -1,0 +1,73 @@
+"""Denoise Probe in a real ComfyUI."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from comfy_host import Graph, Node
+from demo_graphs import Demo, run_with
+
+PLAIN = {"preset": "custom", "seed": 0, "steps": 8, "cfg": 2.0}
+SAMPLER = {"sampler_name": "euler", "scheduler": "ddim_uniform"}
+
+
+def probe(demo: Demo, **changes: object) -> Node:
+    """A probe of the demo's keyframes."""
+    source = {name: getattr(demo, name) for name in ("model", "vae", "positive", "negative")}
+    inputs = {**source, "keyframes": demo.keyframes, **PLAIN, **SAMPLER, **changes}
+    return demo.graph.add("DenoiseProbe", **inputs)
+
+
+def test_it_makes_the_half_way_frames_of_frame_bisector(server):
+    demo = Demo(Graph())
+    shown = probe(demo, values="0.25, 0.7")
+    paths = [
+        demo.bisector(
+            frames_per_gap=1,
+            max_denoise=denoise,
+            min_denoise=0.05,
+            candidates=1,
+            poses=None,
+            control_net=None,
+            **PLAIN,
+            **SAMPLER,
+        )
+        for denoise in (0.25, 0.7)
+    ]
+    run, given = run_with(
+        server, demo.graph, frames=shown[1], grid=shown[0], low=paths[0][0], high=paths[1][0]
+    )
+    assert torch.allclose(
+        given["frames"], torch.stack([given["low"][1], given["high"][1]]), atol=1e-5
+    )
+    assert given["grid"].shape == (1, 128 + 20, 2 * 128 + 4, 3)
+    tiles = given["grid"][0, 20:, :128], given["grid"][0, 20:, 132:]
+    for tile, frame in zip(tiles, given["frames"], strict=True):
+        assert (tile - frame).abs().max() <= 0.5 / 255 + 1e-6
+    labels = given["grid"][0, :20]
+    assert labels.max() > 0.7, "each has its value above it"
+    assert len(run.outputs[shown.id]["images"]) == 1
+
+
+def test_a_higher_denoise_goes_further_from_the_cross_fade(server):
+    demo = Demo(Graph())
+    shown = probe(demo, preset="balanced", values="0.1, 0.4, 0.8")
+    _, given = run_with(server, demo.graph, frames=shown[1], keyframes=demo.keyframes)
+    fade = given["keyframes"].mean(0)
+    away = [(frame - fade).abs().mean().item() for frame in given["frames"]]
+    assert away == sorted(away) and away[2] > 1.2 * away[0]
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ("0.2; 0.3", "values: got '0.2; 0.3', needs numbers, as in 0.2, 0.3"),
+        ("", "values: got '', needs numbers"),
+        ("0.5, 1.5", "values: got 1.5, needs 0.01 to 1.0"),
+    ],
+)
+def test_other_values_are_refused(server, values, said):
+    demo = Demo(Graph())
+    probe(demo, values=values)
+    run = server.run(demo.graph.prompt)
+    assert said in run.error["exception_message"]
