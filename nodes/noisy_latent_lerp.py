@@ -63,6 +63,7 @@ class NoisyLatentLerp(io.ComfyNode):
                     help="The same seed gives the same candidates. Another seed gives other "
                     "candidates.",
                 ),
+                input_of(FrameSettings, "min_steps"),
             ],
             outputs=_outputs(),
         )
@@ -79,6 +80,7 @@ class NoisyLatentLerp(io.ComfyNode):
         blend: str,
         candidates: int,
         seed: int,
+        min_steps: int = FrameSettings.min_steps,
     ) -> io.NodeOutput:
         check_channels("latents", latents["samples"], model)
         check_latents("latents", latents["samples"])
@@ -89,7 +91,7 @@ class NoisyLatentLerp(io.ComfyNode):
             )
         left, right, weight = _neighbours(model, latents["samples"], position)
         schedules = ComfySchedule(model, scheduler, steps)
-        schedule = schedules.schedule(denoise, FrameSettings.min_steps)
+        schedule = schedules.schedule(denoise, min_steps)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
         shape = candidates, *left.shape
         noisy = noisy_blend(

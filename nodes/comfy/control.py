@@ -1,14 +1,21 @@
-"""The ControlNet that holds frames to their poses, chained to those that prompts bring along."""
+"""What holds frames to their poses and to their keyframes: a ControlNet and reference latents.
+
+The ControlNet is chained to those that prompts bring along.
+"""
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+
+from comfy.model_base import SDXL, SDXLRefiner
 
 from ...diffusion_interpolation.models.contract import Guidance
-from .codec import PictureVae
+from .codec import PictureVae, from_network
 
 
 class PoseControl:
@@ -71,17 +78,126 @@ class PoseControl:
         return control
 
 
+class References:
+    """The keyframes as edit models see pictures, next to the prompt; None: they see none.
+
+    `latents` `(keyframes, c, h', w')` are in the scale of the network of `model`. Raises
+    `ValueError` for a model that takes no reference latents.
+    """
+
+    def __init__(self, model: Any, latents: Tensor | None) -> None:
+        self._latents = None if latents is None else from_network(model, latents)
+        network = model.get_model_object("diffusion_model")
+        if latents is not None and not _takes_references(network):
+            raise ValueError(
+                f"reference_latents: this model ({_name(network)}) sees no reference latents, "
+                "needs an edit model, such as Flux.1 Kontext, Flux.2 or Qwen-Image-Edit"
+            )
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures the network sees for each frame, the frame itself among them."""
+        return 1 if self._latents is None else 3
+
+    def add(self, positions: Sequence[float], rests: Sequence[dict[str, Any]]) -> None:
+        """Put the keyframes left and right of each position on what prompts hold."""
+        if self._latents is None:
+            return
+        left = [min(math.floor(position), len(self._latents) - 2) for position in positions]
+        beside = [self._latents[left], self._latents[[place + 1 for place in left]]]
+        for rest in rests:
+            rest["reference_latents"] = [*rest.get("reference_latents", []), *beside]
+
+
+def _takes_references(network: nn.Module) -> bool:
+    """Whether a network of the host has an argument for reference latents."""
+    calls = (getattr(network, name, None) for name in ("forward", "_forward"))
+    return any("ref_latents" in inspect.signature(call).parameters for call in calls if call)
+
+
+_KINDS = {
+    "comfy.cldm.cldm": ("UNetModel",),
+    "comfy.cldm.mmdit": ("MMDiT",),
+    "comfy.cldm.dit_embedder": ("MMDiT",),
+    "comfy.ldm.flux.controlnet": ("Flux", "Chroma"),
+    "comfy.ldm.hydit.controlnet": ("HunYuanDiT",),
+    "comfy.ldm.qwen_image.controlnet": ("QwenImageTransformer2DModel",),
+    "comfy.ldm.cascade.controlnet": ("StageC",),
+    "comfy.t2i_adapter.adapter": ("UNetModel",),
+}
+"""The host's classes of networks that take what a ControlNet of a module of the host says."""
+
+_WIDTHS = {
+    "context_in_dim": "text of width",
+    "hidden_size": "hidden states of width",
+    "inner_dim": "hidden states of width",
+}
+"""Widths that a ControlNet and its model share, by the names of the host's networks."""
+
+
 def _check_family(control_net: Any, model: Any) -> None:
-    """Raise `ValueError` where text of another width is wanted: the mark of another family."""
+    """Raise `ValueError` for a ControlNet or an adapter of another family than `model`'s."""
     network = getattr(control_net, "control_model", None)
-    if network is None:
-        return
-    got, want = _text_width(network), _text_width(model.get_model_object("diffusion_model"))
-    if got != want:
-        raise ValueError(
-            f"control_net: it takes {_of_width(got)}, this model {_of_width(want)}; "
-            "it was trained for another family of models"
-        )
+    network = getattr(control_net, "t2i_model", network)
+    ours = model.get_model_object("diffusion_model")
+    module = _module_of(control_net, network)
+    kinds = _KINDS.get(module)
+    if kinds and not any(kind.__name__ in kinds for kind in type(ours).__mro__):
+        raise _other_family(f"it is for a {' or '.join(kinds)}, this model is a {_name(ours)}")
+    if module == "comfy.t2i_adapter.adapter":
+        _check_adapter(network, model)
+    _check_channels(control_net, model)
+    for name, words in _WIDTHS.items():
+        _check_width(words, _number(network, name), _number(ours, name))
+    if module == "comfy.cldm.cldm" and network is not None:
+        _check_width("text of width", _text_width(network), _text_width(ours))
+    _check_union(control_net, network)
+
+
+def _module_of(control_net: Any, network: nn.Module | None) -> str:
+    """The module of the host that a ControlNet's network is from."""
+    if network is None and hasattr(control_net, "control_weights"):
+        # a Control-LoRA makes its network from the UNet of the model
+        return "comfy.cldm.cldm"
+    return type(network).__module__
+
+
+def _name(network: nn.Module) -> str:
+    """The name of a network's kind; the host wraps some to be called as others are."""
+    names = [kind.__name__ for kind in type(network).__mro__]
+    return next(name for name in names if "Wrapper" not in name)
+
+
+def _check_adapter(adapter: nn.Module, model: Any) -> None:
+    """Tell T2I-Adapters of SDXL from others: both are for UNets."""
+    for_xl = bool(getattr(adapter, "xl", False))
+    if for_xl != isinstance(model.model, SDXL) or isinstance(model.model, SDXLRefiner):
+        names = {True: "SDXL", False: "Stable Diffusion 1.5"}
+        ours = type(model.model.model_config).__name__
+        raise _other_family(f"it is an adapter for {names[for_xl]}, this model is {ours}")
+
+
+def _check_channels(control_net: Any, model: Any) -> None:
+    """Compare the latents of a ControlNet that works on them with those of the model."""
+    form = getattr(control_net, "latent_format", None)
+    if form is not None:
+        got, want = (one.latent_channels for one in (form, model.get_model_object("latent_format")))
+        _check_width("latents of channels", got, want)
+
+
+def _check_width(what: str, got: int | None, want: int | None) -> None:
+    """Raise `ValueError` where both are known and differ."""
+    if got is not None and want is not None and got != want:
+        raise _other_family(f"it takes {what} {got}, this model {what} {want}")
+
+
+def _other_family(why: str) -> ValueError:
+    return ValueError(f"control_net: {why}; it was trained for another family of models")
+
+
+def _number(network: nn.Module | None, name: str) -> int | None:
+    """A width of a network, where it says one."""
+    return getattr(getattr(network, "params", network), name, None)
 
 
 def _text_width(network: nn.Module) -> int | None:
@@ -92,5 +208,11 @@ def _text_width(network: nn.Module) -> int | None:
     return None
 
 
-def _of_width(width: int | None) -> str:
-    return "another kind of text" if width is None else f"text of width {width}"
+def _check_union(control_net: Any, network: nn.Module | None) -> None:
+    """Raise `ValueError` for a ControlNet of many types whose type nobody has set."""
+    types = getattr(network, "num_control_type", None) or getattr(network, "num_union_modes", 0)
+    if types and "control_type" not in getattr(control_net, "extra_args", {}):
+        raise ValueError(
+            "control_net: got a Union ControlNet without a type, needs one: "
+            "SetUnionControlNetType sets openpose, or auto"
+        )

@@ -16,7 +16,7 @@ from ...diffusion_interpolation.models.contract import Guidance, Sampled, Schedu
 from ...diffusion_interpolation.models.memory import Batches
 from .codec import carry_noisy, check_pictures, has_frames, take_noisy, without_frames
 from .conditioning import Conditioning, Places, mixed, write_entry
-from .control import PoseControl
+from .control import PoseControl, References
 from .noise import row_wise
 from .schedule import as_sigmas
 
@@ -40,12 +40,14 @@ class ComfySampler:
         sampler: Any,
         control: PoseControl,
         *,
+        references: References | None = None,
         rows: int = 0,
         mask: Tensor | None = None,
         on_step: OnStep | None = None,
     ) -> None:
         check_pictures(model)
         self._model, self._sampler, self._control, self._mask = model, sampler, control, mask
+        self._references = references or References(model, None)
         self.on_step = on_step
         self._batches: Batches | None = Batches(rows, memory.soft_empty_cache) if rows else None
 
@@ -136,6 +138,7 @@ class ComfySampler:
         rests = [places.rest(text.extras or {}) for text in texts]
         negative = places.rest(guidance.negative.extras or {})
         self._control.add(guidance, rests, negative)
+        self._references.add(guidance.positions or [], [*rests, negative])
         if len(texts) > 1:
             rests = [mixed(*pair, grid) for pair in zip(rests, weights, strict=True)]
         positive = [write_entry(*pair) for pair in zip(texts, rests, strict=True)]
@@ -143,8 +146,8 @@ class ComfySampler:
 
     def _rows_that_fit(self, latents: Tensor, guidance: Guidance) -> int:
         """How many latents the free memory holds beside the networks, under all their prompts."""
-        prompts = max(2, len(guidance.texts()))
-        needed = self._model.model.memory_required([prompts, *latents.shape[1:]])
+        seen = max(2, len(guidance.texts())) * self._references.pictures
+        needed = self._model.model.memory_required([seen, *latents.shape[1:]])
         memory.load_models_gpu(
             [self._model, *self._control.networks()],
             memory_required=MAX_ROWS * needed,

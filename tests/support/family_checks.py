@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,6 +45,7 @@ def package(name: str, folder: Path) -> None:
 CHECKOUT = Path(__file__).parents[2]
 package("checkout", CHECKOUT)
 package("pack", CHECKOUT / "tests" / "host" / "pack")
+from checkout.nodes.comfy.control import PoseControl  # noqa: E402
 from checkout.nodes.common.types import INVERSION_KEY  # noqa: E402
 from checkout.nodes.conditioned_denoise import ConditionedDenoise  # noqa: E402
 from checkout.nodes.frame_bisector import FrameBisector  # noqa: E402
@@ -103,7 +104,8 @@ class Case:
             keyframes=self.pictures,
             positive=positive,
             negative=self.negative,
-            frames_per_gap=3,
+            preset="custom",
+            frames_per_gap="3",
             max_denoise=DENOISE,
             min_denoise=0.30,
             denoise_curve="linear",
@@ -213,6 +215,25 @@ def poses(case: Case) -> dict[str, float]:
     return {"change": change, "off": off(case.path(case.both, max_batch=1, **pose)[1], made)}
 
 
+def references(case: Case) -> dict[str, float]:
+    """Frames under their keyframes: what these change, and one by one against all at once."""
+    made = case.path(case.both, reference_latents=True)[1]
+    change = off(made, case.frames[1])
+    alone = case.path(case.both, max_batch=1, reference_latents=True)[1]
+    return {"change": change, "off": off(alone, made)}
+
+
+def others(case: Case) -> dict[str, str]:
+    """What is said of ControlNets of other kinds; nothing where one is taken."""
+    said = {}
+    for kind, make in OTHER_CONTROLS.items():
+        try:
+            PoseControl(make(), case.model, case.vae)
+        except ValueError as error:
+            said[kind] = str(error)
+    return said
+
+
 def videos(case: Case) -> dict[str, str]:
     """What NoisyLatentLerp says of a video that VAE Encode made of a batch of pictures."""
     if getattr(case.vae, "latent_dim", 2) != 3:
@@ -252,6 +273,18 @@ def learning(case: Case) -> dict[str, float]:
     return {"fall": 1 - min(losses) / losses[0], "moved": moved, "change": change}
 
 
+OTHER_CONTROLS = {
+    **{
+        name: partial(families.control, FAMILIES[name])
+        for name in ("SD 1.5", "SDXL, Pony, Illustrious", "SD 3, SD 3.5", "Flux.1 dev, Krea")
+    },
+    "Qwen-Image": partial(families.control, FAMILIES["Qwen-Image, Qwen-Image-Edit"]),
+    "adapter": partial(families.adapter, xl=False),
+    "adapter of SDXL": partial(families.adapter, xl=True),
+    "union": partial(families.union, FAMILIES["SDXL, Pony, Illustrious"]),
+}
+"""ControlNets of all kinds, by their families."""
+
 CHECKS: tuple[Callable[[Case], dict[str, Any]], ...] = (
     frames,
     batches,
@@ -259,6 +292,8 @@ CHECKS: tuple[Callable[[Case], dict[str, Any]], ...] = (
     host,
     own_prompt,
     poses,
+    references,
+    others,
     videos,
     learning,
 )

@@ -23,6 +23,7 @@ import torch
 from comfy.ldm.cascade.stage_c_coder import StageC_coder
 from comfy.ldm.qwen_image.controlnet import QwenImageControlNetModel
 from comfy.ldm.wan.vae import WanVAE
+from comfy.t2i_adapter.adapter import Adapter
 
 from .family_list import FAMILIES, Family
 from .models import autoencoder, fill
@@ -75,6 +76,28 @@ def control(family: Family, seed: int = 0) -> comfy.controlnet.ControlNet:
         network = QwenImageControlNetModel(extra_condition_channels=0, **config)
         options |= {"latent_format": comfy.latent_formats.Wan21(), "extra_conds": []}
     fill(network, seed)
+    return _loaded(network, **options)
+
+
+def union(family: Family) -> comfy.controlnet.ControlNet:
+    """A ControlNet of several types for a UNet; its weights are those of nothing."""
+    config = {**_config(family).unet_config, "operations": comfy.ops.disable_weight_init}
+    del config["out_channels"]
+    types = {"union_controlnet_num_control_type": 6, "hint_channels": 3}
+    return _loaded(comfy.cldm.cldm.ControlNet(**types, **config))
+
+
+def adapter(xl: bool) -> comfy.controlnet.T2IAdapter:
+    """A T2I-Adapter for tiny UNets, of SDXL or of Stable Diffusion 1.5."""
+    wide = FAMILIES["SD 1.5"].network["model_channels"]
+    unshuffled = 3 * (256 if xl else 64)
+    shape = {"nums_rb": 2, "ksize": 1, "sk": True, "use_conv": False}
+    network = Adapter(channels=[wide, 2 * wide], cin=unshuffled, xl=xl, **shape)
+    fill(network, 0)
+    return comfy.controlnet.T2IAdapter(network, network.input_channels, 8, "nearest-exact")
+
+
+def _loaded(network: torch.nn.Module, **options: Any) -> comfy.controlnet.ControlNet:
     device = comfy.model_management.get_torch_device()
     return comfy.controlnet.ControlNet(network, load_device=device, **options)
 

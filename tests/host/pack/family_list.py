@@ -718,9 +718,15 @@ FAMILIES = {
     ),
     "LongCat-Image": Family(
         "LongCatImage",
-        {**FLUX, "vec_in_dim": None, "guidance_embed": False, "txt_ids_dims": [1, 2]},
+        {
+            **FLUX,
+            "vec_in_dim": None,
+            "context_in_dim": 48,
+            "guidance_embed": False,
+            "txt_ids_dims": [1, 2],
+        },
         "kl16",
-        _PLAIN,
+        Prompt(48),
         "20, cfg 4",
         since=NEWER,
     ),
