@@ -86,13 +86,19 @@ class References:
     """
 
     def __init__(self, model: Any, latents: Tensor | None) -> None:
-        self._latents = None if latents is None else from_network(model, latents)
+        self._latents, self._method = None, {}
+        if latents is None:
+            return
         network = model.get_model_object("diffusion_model")
-        if latents is not None and not _takes_references(network):
+        if not _takes_references(network, latents.shape[1]):
             raise ValueError(
-                f"reference_latents: this model ({_name(network)}) sees no reference latents, "
-                "needs an edit model, such as Flux.1 Kontext, Flux.2 or Qwen-Image-Edit"
+                f"reference_latents: this model ({type(model.model.model_config).__name__}) takes "
+                "none, needs an edit model, such as Flux.1 Kontext, Flux.2 or Qwen-Image-Edit"
             )
+        self._latents = from_network(model, latents)
+        if getattr(network, "default_ref_method", "") is None:
+            # such networks take no notice of reference latents without it
+            self._method = {"reference_latents_method": "index"}
 
     @property
     def pictures(self) -> int:
@@ -106,13 +112,18 @@ class References:
         left = [min(math.floor(position), len(self._latents) - 2) for position in positions]
         beside = [self._latents[left], self._latents[[place + 1 for place in left]]]
         for rest in rests:
+            rest |= {**self._method, **rest}
             rest["reference_latents"] = [*rest.get("reference_latents", []), *beside]
 
 
-def _takes_references(network: nn.Module) -> bool:
-    """Whether a network of the host has an argument for reference latents."""
+def _takes_references(network: nn.Module, channels: int) -> bool:
+    """Whether a network of the host has an argument for reference latents, and use for it."""
     calls = (getattr(network, name, None) for name in ("forward", "_forward"))
-    return any("ref_latents" in inspect.signature(call).parameters for call in calls if call)
+    if not any("ref_latents" in inspect.signature(call).parameters for call in calls if call):
+        return False
+    # Flux Fill sees a mask and a picture with the frame, Lumina 2 has no tokens to fill up with
+    sees = getattr(getattr(network, "params", None), "in_channels", channels)
+    return sees == channels and getattr(network, "pad_tokens_multiple", 1) is not None
 
 
 _KINDS = {

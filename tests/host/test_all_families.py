@@ -10,11 +10,21 @@ from typing import Any
 import comfy_host
 import pytest
 from comfy_host import CHECKOUT
-from family_table import FAMILIES, LEFT_OUT, NO_PICTURES, Family, table
+from family_table import EDITS, FAMILIES, LEFT_OUT, NO_PICTURES, Family, table
 
 Results = dict[str, dict[str, float]]
 
 TOLERANCE = 1e-4
+CONTROLS = [
+    "SD 1.5",
+    "SDXL, Pony, Illustrious",
+    "SD 3, SD 3.5",
+    "Flux.1 dev, Krea",
+    "Qwen-Image",
+    "adapter",
+    "adapter of SDXL",
+    "union",
+]
 NAMES = pytest.mark.parametrize("name", FAMILIES)
 
 
@@ -80,6 +90,44 @@ def test_poses_reach_each_frame(found, name):
     if family.poses:
         assert checks["poses"]["change"] > 0.01
         assert checks["poses"]["off"] < TOLERANCE
+
+
+@NAMES
+def test_edit_models_see_the_keyframes(found, name):
+    """One by one as all at once, and half-way as with the host's own reference latents."""
+    family, checks = results(found, name)
+    seen = checks["references"]
+    if name in EDITS:
+        assert seen["change"] > 0.01
+        assert max(seen["off"], seen["parts"]) < TOLERANCE
+    else:
+        told = f"reference_latents: this model ({family.config}) takes none, needs an edit model"
+        assert (family.draws or told) in seen["error"]
+
+
+XL = "SDXL", "SSD1B"
+TAKES = {
+    **{key: {"SD 1.5", "adapter"} for key in ("SD15", "SD15_instructpix2pix")},
+    # UNets whose text has another width
+    **{key: {"adapter"} for key in ("SD20", "SD21UnclipL", "LotusD")},
+    **{key: {"SDXL, Pony, Illustrious", "adapter of SDXL"} for key in XL},
+    **{key: {"Flux.1 dev, Krea"} for key in ("Flux", "FluxSchnell", "FluxInpaint", "Chroma")},
+    "SD3": {"SD 3, SD 3.5"},
+    "QwenImage": {"Qwen-Image"},
+}
+"""Those of `CONTROLS` that the host's classes of models take."""
+
+
+@NAMES
+def test_control_nets_of_other_families_are_refused(found, name):
+    """A Union ControlNet of SDXL, of which no type is set, by SDXL as well."""
+    family, checks = results(found, name)
+    told = checks["others"]
+    assert set(CONTROLS) - set(told) == TAKES.get(family.config, set())
+    for kind, words in told.items():
+        assert words.startswith("control_net: ")
+        unset = kind == "union" and family.config in XL
+        assert ("Union ControlNet without a type" if unset else "another family of models") in words
 
 
 @NAMES

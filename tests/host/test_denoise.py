@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from comfy_host import Server
-from demo_graphs import tensors
+from demo_graphs import run_with, tensors
 from tiny_graphs import SAMPLED_KINDS, Tiny
 
 from diffusion_interpolation.models.denoise import noise_ratio
@@ -71,6 +71,20 @@ def test_the_sigmas_of_stable_diffusion_are_the_hosts_bit_for_bit(server):
     for name, sigmas in given.items():
         if name.startswith("ours"):
             assert torch.equal(sigmas[:1], given[name.replace("ours", "theirs")]), name
+
+
+@pytest.mark.parametrize("min_steps", [1, 2, 4, 7])
+def test_a_mix_gets_its_least_number_of_steps(server, min_steps):
+    """Those of Frame Bisector for the same frame."""
+    tiny = Tiny("flux")
+    options = {"scheduler": "simple", "steps": 4, "min_steps": min_steps}
+    sigmas = tiny.lerp(denoise=0.3, **options)[1]
+    path = tiny.bisector(frames_per_gap=1, max_denoise=0.3, cfg=1.0, **options)
+    run, given = run_with(server, tiny.graph, sigmas=sigmas)
+    steps = len(given["sigmas"]) - 1
+    assert steps == max(min_steps, 1) and (given["sigmas"][1:] < given["sigmas"][:-1]).all()
+    [line] = run.outputs[path.id]["text"]
+    assert f": {steps} step" in line
 
 
 @pytest.mark.parametrize("kind", SHIFTS)

@@ -215,12 +215,28 @@ def poses(case: Case) -> dict[str, float]:
     return {"change": change, "off": off(case.path(case.both, max_batch=1, **pose)[1], made)}
 
 
+def seeing(case: Case, conditioning: list[list[Any]]) -> list[list[Any]]:
+    """A CONDITIONING with the two pictures as reference latents, as nodes of the host add them."""
+    method = {"reference_latents_method": "index"} if case.family.config == "Krea2" else {}
+    latents = list(case.latents["samples"].split(1))
+    made = []
+    for states, rest in conditioning:
+        seen = {"reference_latents": [*rest.get("reference_latents", []), *latents]}
+        made.append([states, {**rest, **method, **seen}])
+    return made
+
+
 def references(case: Case) -> dict[str, float]:
-    """Frames under their keyframes: what these change, and one by one against all at once."""
+    """Frames that see their keyframes: the change, one by one, and half-way by the parts."""
     made = case.path(case.both, reference_latents=True)[1]
-    change = off(made, case.frames[1])
     alone = case.path(case.both, max_batch=1, reference_latents=True)[1]
-    return {"change": change, "off": off(alone, made)}
+    held = [seeing(case, prompt) for prompt in (case.both, case.negative)]
+    half_way = case.denoised(case.noisy(0.5), *held)
+    return {
+        "change": off(made, case.frames[1]),
+        "off": off(alone, made),
+        "parts": off(half_way, made[2:3]),
+    }
 
 
 def others(case: Case) -> dict[str, str]:

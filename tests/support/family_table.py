@@ -16,7 +16,8 @@ _spec = importlib.util.spec_from_file_location("family_list", _LIST)
 _list = importlib.util.module_from_spec(_spec)
 sys.modules["family_list"] = _list
 _spec.loader.exec_module(_list)
-FAMILIES, LEFT_OUT, NO_PICTURES = _list.FAMILIES, _list.LEFT_OUT, _list.NO_PICTURES
+FAMILIES, EDITS = _list.FAMILIES, _list.EDITS
+LEFT_OUT, NO_PICTURES = _list.LEFT_OUT, _list.NO_PICTURES
 Family = _list.Family
 
 HEAD = """# Families of models
@@ -32,12 +33,14 @@ families, and in 0.3.64.
 - **learns**: TextualInvert learns prompts.
 - **poses**: ComfyUI has a kind of ControlNet for the family that works with the input `poses`, if
   somebody has trained one for OpenPose skeletons.
+- **references**: the input `reference_latents` shows the keyframes to the network. Only models that
+  were trained to edit pictures make good use of them.
 - **settings**: steps of the whole schedule and cfg, from the templates of ComfyUI or from the
   authors of the model.
 - **from**: the version of ComfyUI that has the family. The pack needs 0.3.64 or newer.
 
-| family | frames | learns | poses | settings (steps, cfg) | from |
-|---|---|---|---|---|---|
+| family | frames | learns | poses | references | settings (steps, cfg) | from |
+|---|---|---|---|---|---|---|
 """
 
 
@@ -50,6 +53,7 @@ def table() -> str:
             "no: the VAE gives pictures of another size" if family.draws else "yes",
             "yes" if family.learns else "no",
             "yes" if family.poses else "no",
+            "yes" if name in EDITS else "no",
             family.settings,
             family.since,
         )

@@ -824,6 +824,24 @@ FAMILIES = {
     ),
 }
 
+EDITS = {
+    "Flux.1 dev, Krea",
+    "Flux.1 Kontext",
+    "Flux.1 schnell",
+    "LongCat-Image",
+    "Flux.2 dev",
+    "Flux.2 klein",
+    "Z-Image",
+    "Z-Image in pixels",
+    "OmniGen2",
+    "Boogu",
+    "Mage-Flow",
+    "Qwen-Image, Qwen-Image-Edit",
+    "Krea 2",
+    "JoyImage",
+}
+"""Families whose networks take reference latents."""
+
 LEFT_OUT = {
     "Segmind_Vega": "is SDXL with fewer layers, as SSD1B",
     "KOALA_700M": "is SDXL with fewer layers, as SSD1B",
