@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -207,7 +208,8 @@ def test_a_driver_that_is_stopped_goes_on(nodes, few, alone, tmp_path, at_the_fi
     assert sum(record["frames_made_earlier"] for record in earlier) == len(finished)
 
 
-def test_a_path_that_fails_stops_no_other(nodes, pictures, tmp_path, capsys, caplog):
+def test_a_path_that_fails_stops_no_other(nodes, pictures, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     (pictures / "broken.png").write_bytes(b"no picture")
     jobs = written(
         pictures,
@@ -271,7 +273,7 @@ def test_lists_of_csv_and_folders_say_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--ray", "127.0.0.1:1"], "ray: got 127.0.0.1:1, which cannot be joined"),
+        (["--ray", "127.0.0.1:1"], "ray: got 127.0.0.1:1, where nothing answers"),
         (["--gpus-per-worker", "1"], "gpus_per_worker: got 1, but the cluster has 0 GPUs"),
         (["--workers", "9"], "workers: got 9, but the cluster has room for 3"),
     ],

@@ -7,6 +7,7 @@ batches of its depths are spread over them.
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -69,6 +70,7 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         address = self._settings.ray
+        _check_answers(address)
         try:
             ray.init(
                 address=None if address == LOCAL else address,
@@ -181,6 +183,17 @@ class Cluster:
         earlier = prepared.path.frames - len(prepared.path.keyframes) - path.made
         seconds = {**prepared.folder.seconds(), "path": path.seconds}
         prepared.write_record(seconds, earlier, prepared.known())
+
+
+def _check_answers(address: str) -> None:
+    """Raise `ValueError` where nothing answers at HOST:PORT; Ray would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ValueError(f"ray: got {address}, where nothing answers ({error})") from error
 
 
 def _work(prepared: Prepared) -> Work:
