@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comfy_host import CHECKOUT
-from comfy_view import SIZE, View
+from comfy_view import View
 from PIL import Image
 
 TEMPLATE = CHECKOUT / "example_workflows" / "embedded_demo.json"
@@ -70,27 +70,6 @@ def test_a_pick_holds_the_seed_of_its_frames_and_is_one_step_for_undo(view: View
     demo.shows(6, first)
     view.says(demo.node, "")
     assert changed(first, demo.pick_another_at(6, first)) == {5, 6, 7}
-
-
-@pytest.mark.parametrize("name", ["embedded_demo", "two_pictures"])
-def test_a_first_template_opens_where_it_can_be_read(view: View, name: str):
-    view.page.set_viewport_size({"width": 1440, "height": 900})
-    try:
-        open_template(view, name)
-        scale, corners, canvas = view.evaluate(
-            """() => {
-                const { ds, canvas } = app.canvas;
-                const { width, height } = canvas.getBoundingClientRect();
-                const at = (x, y) => [(x + ds.offset[0]) * ds.scale, (y + ds.offset[1]) * ds.scale];
-                const corners = app.graph._nodes.flatMap(({ pos, size }) =>
-                    [at(pos[0], pos[1] - 30), at(pos[0] + size[0], pos[1] + size[1])]);
-                return [ds.scale, corners, [width, height]];
-            }"""
-        )
-    finally:
-        view.page.set_viewport_size(SIZE)
-    assert scale > 0.6, "under it the canvas renderer draws no text"
-    assert all(0 <= x <= canvas[0] and 0 <= y <= canvas[1] for x, y in corners)
 
 
 def test_a_template_plays_when_its_first_frames_are_there(view: View):

@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
 LONGEST_WAIT = 60_000  # ms; machines that test are busy
-SIZE = {"width": 1200, "height": 1300}
+SIZE = {"width": 1200, "height": 1500}
 OURS = "/extensions/comfyui-diffusion-interpolation/"
 RENDERERS = {"canvas": False, "vue": True}
 """And what the setting `Comfy.VueNodes.Enabled` is for each."""
