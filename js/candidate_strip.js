@@ -2,7 +2,9 @@
  * The candidates of a frame as thumbnails with their scores: press one, and the next run takes it.
  *
  * Plain DOM. `element` sends `di-pick` with `detail.candidate`, `di-roll` for new noise and
- * `di-reset` to leave the frame to the reranker; what they lead to is up to the listener.
+ * `di-reset` to leave the frame to the reranker; what they lead to is up to the listener. A candidate
+ * under the mouse, or with the focus of the keyboard, is sent as `di-peek` with `detail.picture`,
+ * which is null when there is none any more.
  */
 
 import { addStyle, icon, make } from "./slider/elements.js";
@@ -17,6 +19,8 @@ const DICE =
 export class CandidateStrip {
   /** @type {RunFrame | null} */
   #made = null;
+  /** @type {HTMLImageElement | null} all candidates side by side, once they are loaded */
+  #sheet = null;
   #title = make("span", "di-strip-title");
   #roll = button(
     say("New noise"),
@@ -71,6 +75,8 @@ export class CandidateStrip {
    */
   #build(made, url) {
     this.#made = made;
+    this.#sheet = null;
+    this.#tell("di-peek", { picture: null });
     const several = url !== null && made.count > 1;
     const scores = several ? made.scores : [];
     this.#row.replaceChildren(...scores.map((score, place) => this.#thumbnail(made, place, score)));
@@ -94,7 +100,29 @@ export class CandidateStrip {
     thumbnail.dataset.candidate = String(candidate);
     thumbnail.append(picture, make("span", "di-score", { "aria-hidden": "true" }, text));
     thumbnail.addEventListener("click", () => this.#tell("di-pick", { candidate }));
+    const peek = () => this.#tell("di-peek", { picture: this.#cell(place, made.scores.length) });
+    const leave = () => this.#tell("di-peek", { picture: null });
+    // a page that changes under a mouse at rest sends events, too
+    thumbnail.addEventListener("pointermove", ({ movementX, movementY }) => {
+      if (movementX || movementY) peek();
+    });
+    thumbnail.addEventListener("focus", () => thumbnail.matches(":focus-visible") && peek());
+    for (const type of ["pointerleave", "blur"]) thumbnail.addEventListener(type, leave);
     return thumbnail;
+  }
+
+  /**
+   * One candidate of those that are side by side; null until they are loaded.
+   * @param {number} place
+   * @param {number} count
+   */
+  #cell(place, count) {
+    const sheet = this.#sheet;
+    if (!sheet) return null;
+    const [width, height] = [sheet.naturalWidth / count, sheet.naturalHeight];
+    const canvas = make("canvas", "", { width: String(width), height: String(height) });
+    canvas.getContext("2d")?.drawImage(sheet, -place * width, 0);
+    return canvas;
   }
 
   /**
@@ -107,6 +135,7 @@ export class CandidateStrip {
     const row = this.#row;
     image.addEventListener("load", () => {
       if (row.dataset.url !== url) return; // another frame's by now
+      this.#sheet = image;
       row.style.setProperty("--di-cell", String(image.naturalWidth / count / image.naturalHeight));
       row.style.setProperty("--di-sheet", `url(${JSON.stringify(url)})`);
     });

@@ -104,6 +104,7 @@ export class FramePreview {
     this.#run = run;
     this.#host.shown();
     const running = run?.state === "running";
+    this.#slider.peek(null);
     if (running && other) this.#follow();
     this.#setFrames();
     if (!running) this.#unfollow();
@@ -209,6 +210,9 @@ export class FramePreview {
     const strip = this.#strip.element;
     strip.addEventListener("di-pick", (event) => {
       this.#pick(/** @type {CustomEvent} */ (event).detail.candidate);
+    });
+    strip.addEventListener("di-peek", (event) => {
+      this.#slider.peek(/** @type {CustomEvent} */ (event).detail.picture);
     });
     strip.addEventListener("di-roll", () => this.#roll());
     strip.addEventListener("di-reset", () => this.#choose(null));

@@ -118,8 +118,8 @@ function addPreview(node, height) {
   Object.assign(widget.options, { hideInPanel: true });
   // Nodes 2.0 does not ask for a height, it takes that of the content
   preview.element.style.minHeight = `${height - 2 * MARGIN}px`;
-  const least = SIZES.get(comfyClass(node)) ?? [0, 0];
-  node.setSize(least.map((side, axis) => Math.max(side, node.size[axis])));
+  const [least, lowest] = SIZES.get(comfyClass(node)) ?? [0, 0];
+  node.setSize([Math.max(node.size[0], least), Math.max(node.size[1], lowest)]);
 
   chain(node, "onConfigure", () => {
     takePlace(node, preview.element);

@@ -181,7 +181,7 @@ export class FramePictures {
 /**
  * Draw a picture at its own size; the style sheet scales the canvas.
  * @param {HTMLCanvasElement} canvas
- * @param {Picture | null} picture
+ * @param {Picture | HTMLCanvasElement | null} picture
  */
 export function paint(canvas, picture) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -197,7 +197,7 @@ export function paint(canvas, picture) {
   context.drawImage(picture, 0, 0, width, height);
 }
 
-/** @param {Picture} picture */
+/** @param {Picture | HTMLCanvasElement} picture */
 function sizeOf(picture) {
   const image = picture instanceof HTMLImageElement;
   const width = image ? picture.naturalWidth : picture.width;

@@ -50,6 +50,8 @@ export class FrameSlider {
   /** @type {number[]} */
   #keyframes = [];
   #loop = false;
+  /** @type {HTMLCanvasElement | null} what is shown in place of the frame */
+  #peeked = null;
   #tick = 0;
   #autoplay = false;
   #destroyed = false;
@@ -136,6 +138,16 @@ export class FrameSlider {
     if (this.#player.show(index)) this.#moved();
   }
 
+  /**
+   * Show a picture in place of the frame, until another frame or null is shown.
+   * @param {HTMLCanvasElement | null} picture
+   */
+  peek(picture) {
+    if (picture === this.#peeked) return;
+    this.#peeked = picture;
+    this.#redraw();
+  }
+
   play() {
     this.#player.play();
     this.#updateControls();
@@ -168,6 +180,7 @@ export class FrameSlider {
 
   /** The shown frame is another one. */
   #moved() {
+    this.#peeked = null;
     this.#redraw();
     this.#tell("di-frame", this.index);
   }
@@ -199,7 +212,7 @@ export class FrameSlider {
     const text = frameText(index, count, position);
 
     root.style.setProperty("--di-ratio", String(ratioOf(this.#pictures.nearest(0))));
-    paint(now, shown);
+    paint(now, this.#peeked ?? shown);
     now.setAttribute("aria-label", text);
     message.textContent = messageFor(this.#pictures.state(index), index, shown !== null);
     root.classList.toggle("di-blank", shown === null);

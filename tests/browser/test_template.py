@@ -41,6 +41,7 @@ def test_the_demo_from_its_template_to_another_pick(view: View):
     demo.drag_through(first)
     demo.walk_with_keys(first)
     demo.play()
+    demo.peek_at(2, first)
     demo.pick_while_it_plays(2)
     picked = demo.pick_another_at(2, first)
     assert changed(first, picked) == {1, 2, 3}
@@ -216,6 +217,23 @@ class Demo:
         at = self.range.input_value()
         self.page.wait_for_timeout(600)
         assert self.range.input_value() == at
+
+    def peek_at(self, index: int, frames: list[Image.Image]) -> None:
+        """A candidate under the mouse is shown large in place of the frame, and no longer."""
+        candidate = self.another_at(index)
+        self.shows(index, frames)
+        candidate.hover()
+        self.view.settle(10)
+        peeked = self.shown()
+        assert peeked.size == (256, 256), "the candidate in the size of its file"
+        small = peeked.resize(frames[index].size, Image.Resampling.BOX)
+        assert 1 < np.abs(np.asarray(small, float) - np.asarray(frames[index])).mean() < 60
+        self.preview.locator(".di-strip-title").hover()
+        self.shows(index, frames)
+        candidate.focus()
+        self.page.keyboard.press("ArrowRight")
+        assert self.range.input_value() == str(index), "keys in the strip move nothing"
+        candidate.blur()
 
     def pick_while_it_plays(self, index: int) -> None:
         """A press is meant for the frame whose candidates are shown; a second takes it back.

@@ -106,7 +106,7 @@ def test_what_the_slider_is_given(server):
     assert (half["first"], half["count"], half["roll"], half["picked"]) == (0, 2, 0, False)
     assert half["candidate"] == half["best"] == half["scores"].index(max(half["scores"]))
     strip = server.image({"filename": half["strip"], "subfolder": pictures, "type": "temp"})
-    assert strip.format == "JPEG" and strip.size == (2 * 160, 160)
+    assert strip.format == "JPEG" and strip.size == (2 * 256, 256)
     file = {"filename": "frames.json", "subfolder": record["folder"], "type": "temp"}
     assert server.get(f"/view?{'&'.join(f'{k}={v}' for k, v in file.items())}") == {
         key: output[key] for key in ("frames", "interpolation")
