@@ -101,6 +101,7 @@ def write_views(
         frames=frames,
         prompts=job.text.prompt,
         settings=_shown_settings(job),
+        autoplay=True,
     )
 
 

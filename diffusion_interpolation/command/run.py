@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,13 +43,17 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str, total: float = 1, done: float = 0) -> Iterator[tqdm]:
-        """A bar from `done` to `total`, whatever they count."""
-        begun = time.perf_counter()
+        """A bar from `done` to `total`, whatever they count; a line at the end in a log file."""
+        begun, watched = time.perf_counter(), sys.stderr.isatty()
         form = "{desc:<22} {percentage:3.0f}% |{bar:30}| {elapsed}, {remaining} left{postfix}"
         try:
-            with tqdm(total=total, initial=done, desc=name, bar_format=form) as bar:
+            with tqdm(
+                total=total, initial=done, desc=name, bar_format=form, disable=not watched
+            ) as bar:
                 yield bar
                 bar.update(bar.total - bar.n)
+            if not watched:
+                log.info("%s: %.1f s", name, time.perf_counter() - begun)
         finally:
             seconds = self.seconds.get(name, 0) + time.perf_counter() - begun
             self.seconds[name] = round(seconds, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,7 +67,8 @@ def test_everything_promised_is_written(done):
     with Image.open(done / "path.webp") as film:
         assert film.n_frames == 8
     assert (done / "path.mp4").stat().st_size > 1000
-    assert "data:image/png;base64," in (done / "index.html").read_text()
+    page = (done / "index.html").read_text()
+    assert "data:image/png;base64," in page and '"autoplay": true' in page
     facts = record(done)
     assert facts["finished"] and facts["settings"]["seed"] == 0
     assert [frame["position"] for frame in facts["frames"]] == [0, 0.25, 0.5, 0.75, 1]
@@ -285,6 +287,9 @@ def test_names_of_other_alphabets_in_the_pipe_of_an_old_code_page(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert b"5 frames in" in done.stdout and b"\\u65e5" in done.stdout
+    # no terminal, so no bars: a line for each stage
+    assert b"\r" not in done.stderr and b"%" not in done.stderr
+    assert re.search(rb"^frames: \d+\.\d s$", done.stderr, re.MULTILINE)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others allow only Unicode in names")
