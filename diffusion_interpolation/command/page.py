@@ -26,6 +26,9 @@ LARGE = 20 * 2**20
 """Bytes of pictures above which lossless ones are embedded as lossy WebP."""
 
 _QUALITY = 90
+BESIDE = {"path.mp4": "Film (MP4)", "path.webp": "Animation (WebP)", "frames/": "Frames (PNG)"}
+"""What a page links to where it lies in the same folder, and the words of the link."""
+
 _MODULES = (
     "elements.js",
     "texts.js",
@@ -56,10 +59,10 @@ def write_page(
 
     The pictures are the frames in order, files or their bytes. `frames` says what is known of each;
     without it the frames lie evenly between two keyframes. `prompts` (one for all, or one a
-    keyframe) stand under the title and `settings` (name to value) at the foot. `autoplay` starts
-    playback, unless the reader's system asks for less motion. Above `large` bytes of pictures in
-    all, PNG files are embedded as WebP of quality 90. One picture at a time is in memory, and
-    `file` appears when it is complete.
+    keyframe) stand under the title and `settings` (name to value) at the foot, below links to those
+    files of `BESIDE` that are in the page's folder. `autoplay` starts playback, unless the reader's
+    system asks for less motion. Above `large` bytes of pictures in all, PNG files are embedded as
+    WebP of quality 90. One picture at a time is in memory, and `file` appears when it is complete.
 
     Raises `ValueError` for no pictures, a wrong number of `frames`, or a picture that cannot be
     read, and `FileNotFoundError` for a file that is not there.
@@ -78,13 +81,14 @@ def write_page(
         # a title may hold a file's name, which need not be Unicode
         unfinished.open("w", encoding="utf-8", errors="replace", newline="\n") as page,
     ):
-        page.writelines(_page(title, prompts, settings or {}, facts, urls))
+        foot = _links(file.parent) + _settings(settings or {})
+        page.writelines(_page(title, prompts, foot, facts, urls))
 
 
 def _page(
     title: str,
     prompts: Sequence[str],
-    settings: Mapping[str, str],
+    foot: str,
     facts: Mapping[str, object],
     urls: Iterable[str],
 ) -> Iterator[str]:
@@ -95,7 +99,7 @@ def _page(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=_STYLE,
         prompts=_prompts(prompts),
-        settings=_settings(settings),
+        foot=foot,
     )
     yield f'<script type="application/json" id="facts">{_json(facts)}</script>\n'
     for url in urls:
@@ -108,6 +112,13 @@ def _prompts(prompts: Sequence[str]) -> str:
     quoted = [f"<q>{html.escape(prompt)}</q>" for prompt in prompts if prompt]
     arrow = ' <span aria-label="to">→</span> '
     return f'<p class="prompts">{arrow.join(quoted)}</p>\n' if quoted else ""
+
+
+def _links(folder: Path) -> str:
+    """A line of links to what is in the folder of the page."""
+    there = [(name, words) for name, words in BESIDE.items() if (folder / name).exists()]
+    links = " · ".join(f'<a href="{name}">{words}</a>' for name, words in there)
+    return f'<p class="links">{links}</p>\n' if links else ""
 
 
 def _settings(settings: Mapping[str, str]) -> str:
@@ -222,7 +233,7 @@ $prompts</header>
 <footer>
 <p class="hint">Drag the slider or the picture.<span> \
 <kbd>←</kbd> <kbd>→</kbd> go frame by frame, <kbd>space</kbd> plays.</span></p>
-$settings</footer>
+$foot</footer>
 """)
 
 _STYLE = """\
@@ -249,7 +260,8 @@ main { width: 100%; max-width: 1200px; margin: clamp(14px, 3vh, 28px) auto; }
 .di-slider { --di-height: max(240px, min(100svh - 340px, 768px)); }
 main > p, noscript { display: block; text-align: center; color: var(--soft); }
 footer { max-width: 560px; margin-top: auto; color: var(--soft); font-size: 13px; }
-.hint { margin: 0 0 20px; }
+.hint, .links { margin: 0 0 20px; }
+a { color: inherit; }
 kbd {
   padding: 1px 6px; border: 1px solid var(--line); border-radius: 5px; font: inherit;
   font-size: 12px;

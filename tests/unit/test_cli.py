@@ -69,6 +69,7 @@ def test_everything_promised_is_written(done):
     assert (done / "path.mp4").stat().st_size > 1000
     page = (done / "index.html").read_text()
     assert "data:image/png;base64," in page and '"autoplay": true' in page
+    assert re.findall(r'href="([^"]+)">', page)[-3:] == ["path.mp4", "path.webp", "frames/"]
     facts = record(done)
     assert facts["finished"] and facts["settings"]["seed"] == 0
     assert [frame["position"] for frame in facts["frames"]] == [0, 0.25, 0.5, 0.75, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import family_table
 import pytest
 
 from diffusion_interpolation.options import options_of
@@ -64,3 +65,24 @@ def test_a_family_is_found_by_its_class_or_a_base_of_it():
     assert family_of(["Flux2", "Flux"], True, False).cfg == 5.0
     assert family_of(["Unheard", "BASE"], True, False) is UNKNOWN[True]
     assert family_of(["Unheard", "BASE"], False, False) is UNKNOWN[False]
+
+
+VARIANTS = {
+    "NoobAI (v-prediction)": "SDXL",
+    "Playground 2.5": "SDXL",
+    "Flux.2 dev": "Flux2",
+    "Wan 2.1, 2.2 14B (as image model)": "WAN21_T2V",
+}
+"""Families that the host's class does not tell from another one of the table."""
+
+
+def test_balanced_takes_what_the_page_of_families_says():
+    checked = 0
+    for name, family in family_table.FAMILIES.items():
+        if family.config in FAMILIES and name not in VARIANTS:
+            mine = FAMILIES[family.config]
+            assert f"{mine.steps}, cfg {mine.cfg:g}" in family.settings, name
+            few = f"{mine.few}, cfg 1"
+            assert not mine.few or few in family.settings, name
+            checked += 1
+    assert checked > 35
