@@ -182,7 +182,7 @@ async function onExecuted({ node: id, display_node, prompt_id, output }) {
   const before = previews.get(node)?.run;
   const workflow = await workflowOf(prompt_id);
   const newer = previews.get(node)?.run !== before;
-  if (workflow && isOfShown(workflow) && !newer) showRun(node, run);
+  if (workflow && isOfShown(workflow) && !newer) showMade(node, run);
 }
 
 /**
