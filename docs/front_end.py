@@ -32,6 +32,15 @@ STAND_INS = [
     "controlnet/control_v11p_sd15_openpose_fp16.safetensors",
     "inversions/inversion_00001_.safetensors",
     "rerankers/ViT-L-14-openai.safetensors",
+    "diffusion_models/flux-2-klein-4b.safetensors",
+    "diffusion_models/qwen_image_fp8_e4m3fn.safetensors",
+    "diffusion_models/z_image_turbo_bf16.safetensors",
+    "loras/Qwen-Image-Lightning-8steps-V1.0.safetensors",
+    "text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors",
+    "text_encoders/qwen_3_4b.safetensors",
+    "vae/ae.safetensors",
+    "vae/flux2-vae.safetensors",
+    "vae/qwen_image_vae.safetensors",
 ]
 """Empty files in `models/`, so that loaders have something to choose."""
 

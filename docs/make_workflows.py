@@ -19,7 +19,8 @@ from playwright.sync_api import Page
 from comfy_host import Run, Server  # isort: skip
 from comfy_page import MAKE_NODES, load  # isort: skip
 from workflow import to_prompt  # isort: skip
-from workflows import models, puppets  # isort: skip
+from workflows import models, puppets, separate  # isort: skip
+from workflows.links import add_links  # isort: skip
 from workflows.sheet import Sheet  # isort: skip
 
 FOLDER = CHECKOUT / "example_workflows"
@@ -60,6 +61,9 @@ WORKFLOWS: dict[str, tuple[Callable[[Sheet], None], list[str]]] = {
     "stylised_poses": (models.stylised_poses, []),
     "sdxl": (models.sdxl, []),
     "four_keyframes": (models.four_keyframes, []),
+    "z_image_turbo": (separate.z_image_turbo, []),
+    "qwen_image": (separate.qwen_image, []),
+    "flux2_klein": (separate.flux2_klein, []),
 }
 """How each is made, and the nodes whose pictures it is shown by; none: by the graph itself."""
 
@@ -71,6 +75,7 @@ def build(page: Page, make: Callable[[Sheet], None]) -> dict[str, Any]:
     fresh(page)
     columns = [vars(column) for column in sheet.columns]
     workflow = json.loads(page.evaluate(_BUILD, [sheet.prompt, columns]))
+    add_links(workflow)
     for node in workflow["nodes"]:
         if node["type"] == "FrameBisector":
             node["properties"]["play_when_done"] = True

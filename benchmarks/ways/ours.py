@@ -64,3 +64,8 @@ ROWS["sweep"] = {
     "10 steps": {"steps": 10},
     "40 steps": {"steps": 40},
 }
+ROWS["few steps"] = {
+    f"{steps} steps, {least} at least": {"steps": steps, "min_steps": least}
+    for steps in (4, 8)
+    for least in (1, 2, 4)
+}

@@ -151,6 +151,16 @@ def test_learning_moves_all_prompts(found, name):
     assert learned["fall"] > 0 and learned["moved"] > 1e-3 and learned["change"] > TOLERANCE
 
 
+@pytest.mark.parametrize("name", ["Flux.1 schnell", "Z-Image"])
+def test_weights_of_smaller_types(found, name):
+    """They draw much the same frames, by the parts as well, and prompts can be learned."""
+    _, checks = results(found, name)
+    assert len(checks["halves"]) == 2
+    for seen in checks["halves"].values():
+        assert 0 < seen["off"] < 0.5 and seen["parts"] < TOLERANCE
+        assert seen["fall"] > 0 and seen["moved"] > 1e-3
+
+
 def test_every_class_of_the_host_is_tried_or_left_out(found):
     tried = {family.config for family in FAMILIES.values()} | set(LEFT_OUT)
     assert [

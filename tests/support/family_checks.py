@@ -79,9 +79,9 @@ def off(got: Tensor, want: Tensor) -> float:
 class Case:
     """A family's model and VAE, two pictures, and prompts of two lengths."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, **types: torch.dtype) -> None:
         self.family = family
-        self.model, self.vae = families.model(family), families.vae(family.vae)
+        self.model, self.vae = families.model(family, **types), families.vae(family.vae)
         first, second, negative = family.prompt.tokens
         self.first = family.prompt.conditioning(1, first)
         self.second = family.prompt.conditioning(2, second)
@@ -301,6 +301,25 @@ OTHER_CONTROLS = {
 }
 """ControlNets of all kinds, by their families."""
 
+HALVES = {
+    "bfloat16": {"dtype": torch.bfloat16},
+    "float8 computed in float32": {"dtype": torch.float8_e4m3fn, "computed": torch.float32},
+}
+"""Types of weights that flags of the host choose; computing in float16 takes minutes on a CPU."""
+
+HALVED = ("FluxSchnell", "ZImage")
+
+
+def halves(case: Case) -> dict[str, dict[str, float]]:
+    """Frames and learning with weights of smaller types, for some families."""
+    found = {}
+    for name, types in HALVES.items() if case.family.config in HALVED else ():
+        small = Case(case.family, **types)
+        away = off(small.frames[1], case.frames[1])
+        found[name] = {**learning(small), "off": away, "parts": parts(small)["off"]}
+    return found
+
+
 CHECKS: tuple[Callable[[Case], dict[str, Any]], ...] = (
     frames,
     batches,
@@ -312,6 +331,7 @@ CHECKS: tuple[Callable[[Case], dict[str, Any]], ...] = (
     others,
     videos,
     learning,
+    halves,
 )
 
 

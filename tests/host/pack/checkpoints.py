@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.supported_models
 from comfy_api.latest import io
 
-from . import models
+from . import families, models
+from .family_list import FAMILIES
 from .node import node
 
 
@@ -20,6 +22,32 @@ from .node import node
 def checkpoint(kind: str, seed: int) -> tuple[Any, ...]:
     """A tiny model with random weights."""
     return models.model(kind, seed), models.clip(kind, seed), models.vae(kind, seed)
+
+
+_KNOWN = [name for name, one in FAMILIES.items() if hasattr(comfy.supported_models, one.config)]
+"""Families that this host has."""
+
+
+@node(
+    "TestFamily",
+    [io.Combo.Input("family", options=_KNOWN)],
+    io.Model.Output(),
+    io.Vae.Output(),
+)
+def family(family: str) -> tuple[Any, ...]:
+    """The tiny model and VAE of a family."""
+    return families.model(FAMILIES[family]), families.vae(FAMILIES[family].vae)
+
+
+@node(
+    "TestFamilyPrompt",
+    [io.Combo.Input("family", options=_KNOWN), io.Int.Input("seed", default=1)],
+    io.Conditioning.Output(),
+)
+def family_prompt(family: str, seed: int) -> Any:
+    """A random prompt in the form of a family's text encoder."""
+    prompt = FAMILIES[family].prompt
+    return prompt.conditioning(seed, prompt.tokens[0])
 
 
 @node("TestQuantised", [io.Combo.Input("kind", options=models.KINDS)], io.Model.Output())

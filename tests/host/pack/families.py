@@ -44,9 +44,16 @@ _NETWORKS = {
 _WAN_COLOURS = {"image_channels": 3, "conv_out_channels": 3}
 
 
-def model(family: Family, seed: int = 0) -> comfy.model_patcher.ModelPatcher:
-    """The diffusion model of a family, with random weights in float32."""
-    built = _config(family).get_model(dict(family.weights), "")
+def model(
+    family: Family,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    computed: torch.dtype | None = None,
+) -> comfy.model_patcher.ModelPatcher:
+    """The diffusion model of a family, with random weights of a type; it may compute in another."""
+    config = _config(family)
+    config.set_inference_dtype(dtype, computed)
+    built = config.get_model(dict(family.weights), "")
     fill(built.diffusion_model, seed)
     return comfy.model_patcher.ModelPatcher(
         built,
