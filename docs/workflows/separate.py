@@ -32,9 +32,8 @@ def _morph(
     words = sheet.prompt_of(clip, "a photo", "What all frames show")
     sheet.column("Frames between", 360)
     wires = {"model": model, "vae": vae, "positive": words, "first": first, "last": last}
-    return sheet.put(
-        "FrameBisector", room=60, **wires, **_FEW_STEPS, steps=steps, frames_per_gap="15", **more
-    )
+    values = {**_FEW_STEPS, "steps": steps, "frames_per_gap": "15", **more}
+    return sheet.put("FrameBisector", room=60, **wires, **values)
 
 
 def z_image_turbo(sheet: Sheet) -> None:
