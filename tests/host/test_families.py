@@ -26,6 +26,33 @@ def test_frames_between_two_pictures(server, kind):
     assert frames[1:-1].std((1, 2, 3)).min() > 0.02
 
 
+def test_frames_see_only_the_keyframes_of_their_gap(server):
+    """Of three keyframes one end is another picture, or the reference latents are left out."""
+    tiny, frames = Tiny("flux"), {}
+    red, blue, green, white = (
+        tiny.graph.add("EmptyImage", width=64, height=64, batch_size=1, color=color)[0]
+        for color in (0xFF4000, 0x2060FF, 0x20C040, 0xFFFFFF)
+    )
+
+    def path(name: str, *pictures: list, sees: bool = True) -> None:
+        options = {"frames_per_gap": 1, "reference_latents": sees, "cfg": 1.0}
+        batch = pictures[0]
+        for picture in pictures[1:]:
+            batch = tiny.graph.add("ImageBatch", image1=batch, image2=picture)[0]
+        frames[name] = tiny.bisector(keyframes=batch, **options)[0]
+
+    path("all", red, blue, green)
+    path("other end", red, blue, white)
+    path("other start", white, blue, green)
+    path("unseen", red, blue, green, sees=False)
+    given = tensors(server, tiny.graph, **frames)
+    for first, second, name in ((1, 3, "other end"), (3, 1, "other start")):
+        assert torch.allclose(given[name][first], given["all"][first], atol=1e-4)
+        assert not torch.allclose(given[name][second], given["all"][second], atol=1e-2)
+    for frame in (1, 3):
+        assert not torch.allclose(given["unseen"][frame], given["all"][frame], atol=1e-2)
+
+
 @pytest.mark.parametrize("scheduler", ["karras", "simple", "beta", "normal"])
 @pytest.mark.parametrize("kind", ["sd15", "flux"])
 def test_the_noise_level_is_the_models_own(server, kind, scheduler):

@@ -26,7 +26,8 @@ The table lists the families of image models that ComfyUI samples with. A test r
 tiny network of each family, with random weights, in the classes of ComfyUI itself. The test shows
 that the nodes run, that they agree with ComfyUI's own sampler, and that prompts can be learned. It
 does not show how good the frames look. The test runs in ComfyUI 0.33.0, which has all of these
-families, and in 0.3.64.
+families, and in 0.3.64. For Flux.1 schnell and Z-Image it also takes weights in bfloat16 and in
+float8, as the flags of ComfyUI do.
 
 - **frames**: FrameBisector, NoisyLatentLerp and ConditionedDenoise draw frames, under one prompt or
   a prompt for each keyframe. The prompts may differ in length and in all that comes with them.
