@@ -3,7 +3,7 @@
 Each run is the whole command in a process of its own, on the embedded model: denoising, files,
 animation, film and page. `peak` is the highest resident memory, as the kernel counted it. `held` is
 what it grows by for each further frame, in pictures of that frame (float32): 1 means that every
-picture is kept until the end. The command fails above 0.25.
+picture is kept until the end. The command fails above 0.5; the WebP grows in memory, packed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from diffusion_interpolation.command.job import EMBEDDED_MODELS
 
 PICTURE = 3 * SIZE * SIZE * 4 / 2**20
 """MiB of a frame's picture in float32."""
-LIMIT = 0.25
+LIMIT = 0.5
 FEWEST = 250
 """More frames than this are needed between two runs: less memory than theirs is noise."""
 COMMAND = (

@@ -48,7 +48,7 @@ def test_a_picture_kept_for_each_frame_fails_the_memory_benchmark(monkeypatch):
     for pictures in (0.1, 1.0):
         peaks = {17: 1100.0, 1025: 1100.0 + pictures * 1008 * 128 * 128 * 3 * 4 / 2**20}
         monkeypatch.setattr(memory, "peak", lambda frames, *_, peaks=peaks: (peaks[frames], 1.0))
-        if pictures < 0.25:
+        if pictures < memory.LIMIT:
             memory.main()
         else:
             with pytest.raises(SystemExit, match=r"1.00 pictures stay in memory"):
