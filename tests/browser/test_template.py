@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,10 @@ def test_a_pick_holds_the_seed_of_its_frames_and_is_one_step_for_undo(view: View
 
 
 def test_a_template_plays_when_its_first_frames_are_there(view: View):
-    demo = Demo.from_template(view)
+    template = json.loads(TEMPLATE.read_text(encoding="utf-8"))
+    view.load({**template, "id": str(uuid.uuid4())})
+    demo = Demo(view)
+    demo.set({"seed": 2})
     assert demo.preview.get_by_label("Play").is_visible()
     demo.run()
     demo.preview.get_by_label("Pause").wait_for()
@@ -83,19 +87,6 @@ def test_a_template_plays_when_its_first_frames_are_there(view: View):
     demo.run()
     view.settle(20)
     assert demo.preview.get_by_label("Play").is_visible()
-
-
-def open_template(view: View, name: str) -> None:
-    """Open a template as users do."""
-    view.page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    view.page.get_by_text("comfyui-diffusion-interpolation").first.click()
-    view.page.get_by_text(name).first.click()
-    view.wait("() => app.graph._nodes.some(({ type }) => type === 'FrameBisector')")
-    view.wait(
-        "(name) => app.extensionManager.workflow.activeWorkflow.path.includes(name)",
-        name,
-    )
-    view.settle()
 
 
 class Demo:
@@ -110,7 +101,14 @@ class Demo:
     @classmethod
     def from_template(cls, view: View) -> Demo:
         """Open it as users do."""
-        open_template(view, "embedded_demo")
+        view.page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+        view.page.get_by_text("comfyui-diffusion-interpolation").first.click()
+        view.page.get_by_text("embedded_demo").first.click()
+        view.wait("() => app.graph._nodes.some(({ type }) => type === 'FrameBisector')")
+        view.wait(
+            "() => app.extensionManager.workflow.activeWorkflow.path.includes('embedded_demo')"
+        )
+        view.settle()
         return cls(view)
 
     # Doing

@@ -143,8 +143,14 @@ def test_all_our_nodes_but_those_for_files_are_shown(schemas):
     ours = {key for key, told in schemas.items() if told["category"] == OURS}
     shown = {node["type"] for file in FILES for node in read(file)["nodes"]}
     # the slider of FrameBisector shows what that of InterpolationPreview does, PoseExtract matches
-    # poses itself, and measures are for comparing paths
-    unshown = {"LoadInversion", "SaveInversion", "InterpolationPreview", "PathMetrics"}
+    # poses itself, measures are for comparing paths, and a probe is for a model of one's own
+    unshown = {
+        "LoadInversion",
+        "SaveInversion",
+        "InterpolationPreview",
+        "PathMetrics",
+        "DenoiseProbe",
+    }
     assert ours - shown == unshown | {"LoadPoses", "MatchPoses", "MatchKeyframes"}
 
 
