@@ -1,0 +1,1 @@
+"""Colours of frames, brought back to those of the keyframes."""
