@@ -13,10 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .flow import flow, follow
 from .guided import upsample
 
 CELLS = 32
 """Cells of the grid on the longer side of a picture."""
+FINE = 3
+"""Times as fine is the grid on which moves are seen."""
+MOVES = 3
+"""Cells of that grid that things may move from frame to frame."""
 LIKENESS = 0.06
 """Standard deviation of the colours of one region."""
 REACH = 0.2
@@ -26,7 +31,7 @@ CHANGE = 0.08
 AGREEING = 0.6
 """Part of a region that must change alike from frame to frame; with half of it nothing is known."""
 ROUNDS = 3
-SURE = 2.0
+SURE = 5.0
 """A correction is made as far as it is more than so many standard errors."""
 STEP = 1 / 255
 """Corrections below are none."""
@@ -45,44 +50,74 @@ def match_colours(
     """Return frames `(n, 3, h, w)` in 0..1 with their colours on straight ways between keyframes.
 
     `keyframes` are the numbers of the frames that stay as they are, in order (the first and the
-    last frame). At a `strength` of 0 nothing changes.
+    last frame). Frames before the first keyframe and after the last one stay, too. At a `strength`
+    of 0 nothing changes. Raises `ValueError` for keyframes that are out of order or not there.
     """
-    made, places = frames.clone(), list(keyframes or (0, len(frames) - 1))
+    check_keyframes(len(frames), keyframes)
+    made, places = frames.clone(), keyframes or (0, len(frames) - 1)
     for first, last in zip(places, places[1:], strict=False):
         if last - first > 1 and strength > 0:
             _match_gap(made[first : last + 1], strength)
     return made
 
 
+def check_keyframes(count: int, keyframes: Sequence[int] | None) -> None:
+    """Raise `ValueError` for numbers of keyframes that a path of `count` frames cannot have."""
+    given = list(keyframes) if keyframes is not None else [0, count - 1]
+    if len(given) < 2 or given != sorted(set(given)) or given[0] < 0 or given[-1] >= count:
+        raise ValueError(
+            f"keyframes: got {', '.join(map(str, given))} for {count} frames, needs 2 or more "
+            f"different numbers in order, from 0 to {count - 1}"
+        )
+
+
 def _match_gap(frames: Tensor, strength: float) -> None:
     """Correct the frames between two keyframes in place."""
-    coarse = _coarse(frames)
-    colours = coarse.flatten(2).transpose(1, 2)
-    near = _nearness(coarse.shape[-2:], colours)
-    regions = [near * _gauss(torch.cdist(c, c), LIKENESS) for c in colours]
-    order = list(range(len(frames)))
-    there = _trace(order, colours, regions)
-    back = _trace(order[::-1], colours, regions)
-    for i in order[1:-1]:
-        field = _correction(there[i], back[i], i / order[-1], regions[i])
+    fine = _reduced(frames, FINE * CELLS)
+    coarse = _reduced(fine, CELLS)
+    near = _nearness(coarse.shape[-2:], coarse)
+    regions = [near * _gauss(torch.cdist(c, c), LIKENESS) for c in _cells(coarse)]
+    there = _trace(fine, regions)
+    back = _trace(fine.flip(0), regions[::-1])[::-1]
+    for i in range(1, len(frames) - 1):
+        field = _correction(there[i], back[i], i / (len(frames) - 1), regions[i])
         field = field.T.reshape(1, 3, *coarse.shape[-2:])
         moved = upsample(field, coarse[i : i + 1], frames[i : i + 1])
         frames[i] += strength * moved[0]
     frames.clamp_(0, 1)
 
 
-def _trace(order: Sequence[int], colours: Tensor, regions: Sequence[Tensor]) -> dict[int, Traced]:
-    """Follow regions from the first frame of `order` to the others."""
-    nothing = torch.zeros_like(colours[0])
-    known = Traced(nothing, torch.ones_like(nothing[:, :1]))
-    found = {order[0]: known}
-    for before, i in zip(order, order[1:], strict=False):
-        found[i] = known = _followed(known, colours[before] - colours[i], regions[i])
+def _trace(frames: Tensor, regions: Sequence[Tensor]) -> list[Traced]:
+    """Follow regions from the first of `frames` `(n, 3, h, w)`, on a finer grid, to the others."""
+    moves = flow(frames[1:], frames[:-1], MOVES)
+    size = _coarse_size(frames)
+    known = Traced(frames.new_zeros(regions[0].shape[0], 3), frames.new_ones(len(regions[0]), 1))
+    found, way = [known], torch.zeros_like(moves[:1])
+    for i in range(1, len(frames)):
+        step, frame = moves[i - 1 : i], frames[i : i + 1]
+        way = step + follow(way, step)
+        # errors of single steps must not add up
+        way = way + flow(frame, follow(frames[:1], way), 1)
+        before = _carried(known, step, size)
+        difference = _cells(_resized(follow(frames[i - 1 : i], step) - frame, size))[0]
+        direct = _cells(_resized(follow(frames[:1], way) - frame, size))[0]
+        found.append(known := _followed(before, difference, direct, regions[i]))
     return found
 
 
-def _followed(known: Traced, difference: Tensor, region: Tensor) -> Traced:
-    """What is known of the next frame, whose colours are less by `difference` `(cells, 3)`."""
+def _carried(known: Traced, step: Tensor, size: torch.Size) -> Traced:
+    """What is known of the frame before, where its things are now."""
+    moves = _resized(step, size) / FINE
+    values = torch.cat(known, 1).T.reshape(1, 4, *size)
+    values = _cells(follow(values, moves))[0]
+    return Traced(values[:, :3], values[:, 3:])
+
+
+def _followed(known: Traced, difference: Tensor, direct: Tensor, region: Tensor) -> Traced:
+    """What is known of the next frame, whose colours are less by `difference` `(cells, 3)`.
+
+    They are less than those of the keyframe by `direct`, where that can be seen.
+    """
     shift = torch.zeros_like(difference)
     for _ in range(ROUNDS):
         agree = region * _gauss(torch.cdist(shift, difference), CHANGE)
@@ -92,12 +127,11 @@ def _followed(known: Traced, difference: Tensor, region: Tensor) -> Traced:
     agree = agree * known.sure.T.clamp_min(1e-3)
     total = agree.sum(1, keepdim=True).clamp_min(1e-9)
     regional = agree @ (known.change + difference) / total
-    # a cell that changes as its region does is followed by itself
-    own = _gauss((difference - shift).norm(dim=1, keepdim=True), CHANGE / 2)
-    own = own * known.sure
+    # a cell that is seen to change as its region does is followed by itself
+    own = _gauss((direct - regional).norm(dim=1, keepdim=True), CHANGE / 2)
     believed = (2 * share / AGREEING - 1).clamp(0.05, 1) ** 0.25
     sure = agree @ known.sure / total * believed
-    return Traced(regional.lerp(known.change + difference, own), sure)
+    return Traced(regional.lerp(direct, own), sure)
 
 
 def _correction(there: Traced, back: Traced, weight: float, region: Tensor) -> Tensor:
@@ -115,10 +149,23 @@ def _correction(there: Traced, back: Traced, weight: float, region: Tensor) -> T
     return mean * gate * sure.clamp(0, 1)
 
 
-def _coarse(frames: Tensor) -> Tensor:
+def _reduced(frames: Tensor, longest: int) -> Tensor:
+    """Frames of at most so many pixels on the longer side."""
     height, width = frames.shape[-2:]
-    cell = max(1.0, max(height, width) / CELLS)
-    return F.interpolate(frames, (round(height / cell), round(width / cell)), mode="area")
+    cell = max(1.0, max(height, width) / longest)
+    return _resized(frames, (round(height / cell), round(width / cell)))
+
+
+def _coarse_size(frames: Tensor) -> torch.Size:
+    return _reduced(frames[:1], CELLS).shape[-2:]
+
+
+def _resized(values: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(values, size, mode="area")
+
+
+def _cells(values: Tensor) -> Tensor:
+    return values.flatten(2).transpose(1, 2)
 
 
 def _nearness(size: torch.Size, like: Tensor) -> Tensor:
