@@ -10,6 +10,7 @@ from .nodes.interpolation_preview import InterpolationPreview
 from .nodes.inversion_files import LoadInversion, SaveInversion
 from .nodes.keyframe_conditioning import KeyframeConditioning
 from .nodes.load_poses import LoadPoses
+from .nodes.match_colors import MatchColors
 from .nodes.match_keyframes import MatchKeyframes
 from .nodes.match_poses import MatchPoses
 from .nodes.noisy_latent_lerp import NoisyLatentLerp
@@ -45,6 +46,7 @@ class DiffusionInterpolation(ComfyExtension):
             PathMetrics,
             MatchKeyframes,
             DenoiseProbe,
+            MatchColors,
         ]
 
 

@@ -227,6 +227,11 @@ def a_path_of_nan(demo: Demo) -> Node:
     return demo.graph.add("PathMetrics", images=nan_pictures(demo), reranker=demo.reranker)
 
 
+@mistake("frames: got NaN", "--fp32-vae")
+def frames_of_nan(demo: Demo) -> Node:
+    return demo.graph.add("MatchColors", frames=nan_pictures(demo), strength=1.0)
+
+
 @mistake("latents: got NaN", "--fp32-vae")
 def latents_of_nan(demo: Demo) -> Node:
     return demo.lerp(encoded(demo, vae=nan_vae(demo, "encode")))

@@ -35,12 +35,17 @@ def _metrics(demo: Demo, images: list) -> Node:
     return demo.graph.add("PathMetrics", images=three[0], reranker=demo.reranker)
 
 
+def _colors(demo: Demo, images: list) -> Node:
+    return demo.graph.add("MatchColors", frames=images, strength=1.0)
+
+
 TAKERS: dict[str, tuple[Take, int]] = {
     "FrameBisector": (_bisector, 0),
     "TextualInvert": (_invert, 0),
     "PoseExtract": (_poses, 1),
     "CLIPRerank": (_rerank, 0),
     "PathMetrics": (_metrics, 1),
+    "MatchColors": (_colors, 0),
 }
 """How each node takes pictures, and which of its outputs is a tensor that shows what it saw."""
 

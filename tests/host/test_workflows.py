@@ -151,7 +151,7 @@ def test_all_our_nodes_but_those_for_files_are_shown(schemas):
         "PathMetrics",
         "DenoiseProbe",
     }
-    assert ours - shown == unshown | {"LoadPoses", "MatchPoses", "MatchKeyframes"}
+    assert ours - shown == unshown | {"LoadPoses", "MatchPoses", "MatchKeyframes", "MatchColors"}
 
 
 # What is run

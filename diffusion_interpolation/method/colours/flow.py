@@ -43,7 +43,7 @@ def flow(pictures: Tensor, others: Tensor, reach: int) -> Tensor:
 
 
 def follow(pictures: Tensor, moves: Tensor) -> Tensor:
-    """Return what pictures `(n, c, h, w)` have at each point that `moves` `(n, 2, h, w)` lead to."""
+    """Return pictures `(n, c, h, w)` sampled where `moves` `(n, 2, h, w)` lead from each point."""
     height, width = pictures.shape[-2:]
     y, x = torch.arange(height).to(moves), torch.arange(width).to(moves)
     places = torch.stack([x + moves[:, 0], y[:, None] + moves[:, 1]], -1)

@@ -7,6 +7,7 @@ changed since the keyframe, never the colour itself, so that details stay as the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -45,35 +46,51 @@ class Traced(NamedTuple):
 
 
 def match_colours(
-    frames: Tensor, keyframes: Sequence[int] | None = None, strength: float = 1.0
+    frames: Tensor,
+    keyframes: Sequence[int] | None = None,
+    strength: float = 1.0,
+    device: torch.device | str | None = None,
 ) -> Tensor:
     """Return frames `(n, 3, h, w)` in 0..1 with their colours on straight ways between keyframes.
 
     `keyframes` are the numbers of the frames that stay as they are, in order (the first and the
     last frame). Frames before the first keyframe and after the last one stay, too. At a `strength`
-    of 0 nothing changes. Raises `ValueError` for keyframes that are out of order or not there.
+    of 0 nothing changes. The work is done on `device` (that of the frames), at full size for one
+    frame at a time. Raises `ValueError` for keyframes that are out of order or not there.
     """
-    check_keyframes(len(frames), keyframes)
-    made, places = frames.clone(), keyframes or (0, len(frames) - 1)
-    for first, last in zip(places, places[1:], strict=False):
+    places = [0, len(frames) - 1] if keyframes is None else list(keyframes)
+    if (
+        len(places) < 2
+        or places != sorted(set(places))
+        or not 0 <= places[0] <= places[-1] < len(frames)
+    ):
+        raise ValueError(
+            f"keyframes: got {', '.join(map(str, places))} for {len(frames)} frames, needs 2 or "
+            f"more different numbers in order, from 0 to {len(frames) - 1}"
+        )
+    made = frames.clone()
+    for first, last in pairwise(places):
         if last - first > 1 and strength > 0:
-            _match_gap(made[first : last + 1], strength)
+            _match_gap(made[first : last + 1], strength, device or frames.device)
     return made
 
 
-def check_keyframes(count: int, keyframes: Sequence[int] | None) -> None:
-    """Raise `ValueError` for numbers of keyframes that a path of `count` frames cannot have."""
-    given = list(keyframes) if keyframes is not None else [0, count - 1]
-    if len(given) < 2 or given != sorted(set(given)) or given[0] < 0 or given[-1] >= count:
-        raise ValueError(
-            f"keyframes: got {', '.join(map(str, given))} for {count} frames, needs 2 or more "
-            f"different numbers in order, from 0 to {count - 1}"
-        )
+def read_places(text: str, frames: int) -> list[int]:
+    """Return the numbers of keyframes in a text such as `0, 16, 32`; the two ends for none.
+
+    Raises `ValueError` for what are no numbers, and where there are fewer than 2 `frames`.
+    """
+    if frames < 2:
+        raise ValueError(f"frames: got {frames}, needs at least 2, the keyframes among them")
+    words = [word.strip() for word in text.split(",")] if text.strip() else []
+    if not all(word.isdecimal() for word in words):
+        raise ValueError(f"keyframes: got {text!r}, needs numbers of frames, as in 0, 16, 32")
+    return [int(word) for word in words] or [0, frames - 1]
 
 
-def _match_gap(frames: Tensor, strength: float) -> None:
+def _match_gap(frames: Tensor, strength: float, device: torch.device | str) -> None:
     """Correct the frames between two keyframes in place."""
-    fine = _reduced(frames, FINE * CELLS)
+    fine = torch.cat([_reduced(frame[None].to(device), FINE * CELLS) for frame in frames])
     coarse = _reduced(fine, CELLS)
     near = _nearness(coarse.shape[-2:], coarse)
     regions = [near * _gauss(torch.cdist(c, c), LIKENESS) for c in _cells(coarse)]
@@ -82,9 +99,10 @@ def _match_gap(frames: Tensor, strength: float) -> None:
     for i in range(1, len(frames) - 1):
         field = _correction(there[i], back[i], i / (len(frames) - 1), regions[i])
         field = field.T.reshape(1, 3, *coarse.shape[-2:])
-        moved = upsample(field, coarse[i : i + 1], frames[i : i + 1])
-        frames[i] += strength * moved[0]
-    frames.clamp_(0, 1)
+        frame = frames[i : i + 1].to(device)
+        moved = frame + strength * upsample(field, coarse[i : i + 1], frame)
+        # what needs no mending keeps its very bits
+        frames[i] = torch.where(field.any(), moved.clamp(0, 1), frame)[0]
 
 
 def _trace(frames: Tensor, regions: Sequence[Tensor]) -> list[Traced]:

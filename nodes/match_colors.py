@@ -1,0 +1,63 @@
+"""The node that mends colours of frames that stray from those of the keyframes."""
+
+from __future__ import annotations
+
+import comfy.model_management
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..diffusion_interpolation.method.colours.tracing import match_colours, read_places
+from .common.images import to_rgb
+from .common.inputs import found_by
+from .common.types import CATEGORY
+
+
+class MatchColors(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MatchColors",
+            display_name="Match Colors",
+            category=CATEGORY,
+            description="Mends the colours of frames that stray from the way between two "
+            "keyframes. Things are followed from frame to frame, and what cannot be followed stays "
+            "as it is.",
+            **found_by("color match", "color transfer", "deflicker", "drift"),
+            inputs=[
+                io.Image.Input(
+                    "frames",
+                    tooltip="The frames in order as one batch, the keyframes included: from Frame "
+                    "Bisector, or of any video.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How far colours are moved. At 1 they are moved all the way. At 0 the "
+                    "frames stay as they are.",
+                ),
+                io.String.Input(
+                    "keyframes",
+                    default="",
+                    optional=True,
+                    tooltip="The numbers of the frames whose colours are right, counted from 0: 0, "
+                    "16, 32. Leave it empty where these are the first and the last frame.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "matched",
+                    display_name="frames",
+                    tooltip="The same frames with mended colours. The keyframes are unchanged.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, frames: Tensor, strength: float, keyframes: str = "") -> io.NodeOutput:
+        pictures, device = to_rgb("frames", frames), comfy.model_management.get_torch_device()
+        places = read_places(keyframes, len(pictures))
+        made = match_colours(pictures, places, strength, device)
+        return io.NodeOutput(made.movedim(1, -1))
