@@ -22,9 +22,8 @@ from ..diffusion_interpolation.poses.format import read_poses
 from .comfy.conditioning import Conditioning, read_conditioning
 from .comfy.features import ComfyFeatures, vision_features
 from .comfy.prompts import paired
-from .common.images import to_rgb
 from .common.inputs import found_by
-from .common.keyframes import check_vae, cropped
+from .common.keyframes import check_vae, cropped, keyframe_pictures
 from .common.types import CATEGORY, CorrespondenceType, PoseKeypoint
 
 
@@ -87,7 +86,7 @@ class MatchKeyframes(io.ComfyNode):
         poses: Any = None,
         anchors: str = "",
     ) -> io.NodeOutput:
-        pictures = _pictures(keyframes)
+        pictures = keyframe_pictures(keyframes)
         known = _anchors(poses, anchors, pictures)
         extract = _extractor(model, vae, positive, clip_vision, len(pictures))
         if vae is not None:
@@ -123,15 +122,6 @@ def _feature_inputs() -> list[io.Input]:
             "things in the keyframes in place of the model.",
         ),
     ]
-
-
-def _pictures(keyframes: Tensor) -> Tensor:
-    pictures = to_rgb("keyframes", keyframes)
-    if len(pictures) < 2:
-        raise ValueError(
-            f"keyframes: got {len(pictures)} picture, needs at least 2; Batch Images joins them"
-        )
-    return pictures
 
 
 def _extractor(

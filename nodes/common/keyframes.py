@@ -69,17 +69,26 @@ def _fitted(batch: Tensor, size: torch.Size) -> Tensor:
     return comfy.utils.common_upscale(batch, size[1], size[0], "bilinear", "center")
 
 
-def read_keyframes(images: Tensor, vae: Any) -> Tensor:
-    """Return the pictures `(N, 3, h, w)` of an IMAGE `(N, h, w, c)`, cropped to what `vae` takes.
+def keyframe_pictures(images: Tensor) -> Tensor:
+    """Return the pictures `(N, 3, h, w)` of an IMAGE `(N, h, w, c)` of at least 2.
 
-    Raises `ValueError` for what is no picture, for one alone, for pictures that are too small, and
-    where a checkpoint came without a VAE.
+    Raises `ValueError` for what is no picture, and for one alone.
     """
-    if len(images) < 2:
+    pictures = to_rgb("keyframes", images)
+    if len(pictures) < 2:
         raise ValueError(
-            f"keyframes: got {len(images)} picture, needs at least 2; Batch Images joins them"
+            f"keyframes: got {len(pictures)} picture, needs at least 2; Batch Images joins them"
         )
-    return cropped(to_rgb("keyframes", images), vae)[0]
+    return pictures
+
+
+def read_keyframes(images: Tensor, vae: Any) -> Tensor:
+    """Return the pictures of `keyframe_pictures`, cropped to what `vae` takes.
+
+    Raises `ValueError` as it does, for pictures that are too small, and where a checkpoint came
+    without a VAE.
+    """
+    return cropped(keyframe_pictures(images), vae)[0]
 
 
 def cropped(pictures: Tensor, vae: Any) -> tuple[Tensor, list[Note]]:

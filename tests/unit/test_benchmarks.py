@@ -17,7 +17,7 @@ RUNS = {
     "speed": ["--frames", "3", "--paper-steps", "4", "--repeat", "1"],
     "poses": ["--pairs", "1", "--frames", "3"],
     "schemes": ["--pairs", "2", "--frames", "3", "--steps", "4", "--ways", *WAYS],
-    "colours": ["--photographs", "1", "--size", "32"],
+    "colours": ["--photographs", "1", "--size", "16"],
     "memory": ["--frames", "3", "5", "--steps", "4", "--model", "demo-flow"],
 }
 
