@@ -149,31 +149,22 @@ class FrameBisector(io.ComfyNode):
         guide = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
         if path.loop:
             guide, pictures = closed(guide, len(pictures)), torch.cat([pictures, pictures[:1]])
-        schedule = ComfySchedule(model, scheduler, sampling.steps)
-        steps = comfy.samplers.sampler_object(sampler_name)
-        control = PoseControl(control_net, model, vae)
-        codec = ComfyCodec(model, vae)
+        codec, control = ComfyCodec(model, vae), PoseControl(control_net, model, vae)
         encoded = _encode(codec, model, vae, pictures)
         seen = References(model, encoded if path.reference_latents else None)
+        steps = comfy.samplers.sampler_object(sampler_name)
         sampler = ComfySampler(model, steps, control, references=seen, rows=path.max_batch)
-        wrapped = ComfyModel(schedule, sampler, codec)
-        drawing = model, vae, reranker, scheduler, sampler_name, sampling, correspondence
-        drawing = *drawing, path.reference_latents
+        wrapped = ComfyModel(ComfySchedule(model, scheduler, sampling.steps), sampler, codec)
         frames = Path.read(str(path.frames_per_gap), len(pictures) - 1)
+        near = _neighbours(wrapped, frames, pictures, correspondence)
+        # all that a frame depends on, except its place, its denoise and its neighbours
+        drawing = model, vae, reranker, scheduler, sampler_name, sampling, correspondence
+        told = path.reference_latents, of_all_frames(settings), positive, negative, pose
+        cache, picks = frame_cache(fingerprint(drawing, told)), Picks.parse(path.picks)
         bisection = Bisection(
-            wrapped,
-            frames,
-            guide,
-            settings,
-            reranker,
-            Picks.parse(path.picks),
-            # all that a frame depends on, except its place, its denoise and its neighbours
-            frame_cache(fingerprint(drawing, of_all_frames(settings), positive, negative, pose)),
-            THUMBNAIL,
-            _neighbours(wrapped, frames, pictures, correspondence),
+            wrapped, frames, guide, settings, reranker, picks, cache, THUMBNAIL, near
         )
-        run = FrameRun(bisection, pictures, encoded, about)
-        made = run.make(cls.hidden)
+        made = FrameRun(bisection, pictures, encoded, about).make(cls.hidden)
         latents = {"samples": from_network(model, made.latents)}
         return io.NodeOutput(made.images, latents, "\n".join(made.lines), ui=made.ui)
 
