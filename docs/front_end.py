@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
@@ -83,9 +82,9 @@ def _furnish(folder: Path) -> None:
         (folder / "models" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "models" / name).touch()
     (folder / "input").mkdir()
-    puppets = torch.cat([pair(), pair().flip(0)])
-    names = ["first", "second", "third", "fourth"]
-    for name, puppet in zip(names, render(puppets, 512), strict=True):
+    first, second = render(pair(), 512)
+    puppets = {"first": first, "second": second, "third": second, "fourth": first, "last": second}
+    for name, puppet in puppets.items():
         to_image(puppet).save(folder / "input" / f"{name}.png")
 
 
@@ -112,7 +111,8 @@ def picture(page: Page, only: str = "") -> Image.Image:
     left, top, right, bottom = page.evaluate(_BOUNDS, only)
     size = [round(right - left) + 2 * MARGIN, round(bottom - top) + 2 * MARGIN]
     # away from the edges, where the front end has its menus
-    page.set_viewport_size({"width": size[0] + 200, "height": size[1] + 200})
+    wide, high = max(1400, size[0] + 200), max(900, size[1] + 200)
+    page.set_viewport_size({"width": wide, "height": high})
     page.evaluate(_MOVE, [100 + MARGIN - left, 100 + MARGIN - top])
     page.mouse.move(-5, -5)
     page.wait_for_timeout(1500)
