@@ -15,7 +15,11 @@ from ..diffusion_interpolation.method.matching.anchors import (
     pose_anchors,
     read_anchors,
 )
-from ..diffusion_interpolation.method.matching.correspondence import Correspondence, correspondences
+from ..diffusion_interpolation.method.matching.correspondence import (
+    TRUST,
+    Correspondence,
+    correspondences,
+)
 from ..diffusion_interpolation.method.matching.features import FeatureExtractor, of_model
 from ..diffusion_interpolation.models.prompts import check_keyframes
 from ..diffusion_interpolation.poses.format import read_poses
@@ -96,7 +100,9 @@ class MatchKeyframes(io.ComfyNode):
                 "model: got none, nor a clip_vision, poses or anchors; needs one of them to match "
                 "the keyframes by"
             )
-        gaps = correspondences(extract, pictures, known)
+        # what the weights of a vision model should be has not been measured
+        trust = TRUST if clip_vision is None else 0.0
+        gaps = correspondences(extract, pictures, known, trust)
         arrows = _drawn(pictures, gaps)
         return io.NodeOutput(gaps, arrows, ui=ui.PreviewImage(arrows, cls=cls))
 

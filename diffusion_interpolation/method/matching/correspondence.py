@@ -23,7 +23,8 @@ POINTS = 384
 """The most points of a correspondence besides its anchors: those of the highest weights."""
 TRUST = 0.4
 """Mean weight of these points under which the pictures have nothing in common, and none is kept.
-Pairs of puppets have 0.5 to 0.9, photographs and their bent copies above 0.8."""
+Pairs of puppets have 0.5 to 0.9, photographs and their bent copies above 0.8, by the features of a
+diffusion model; those of vision models have other weights."""
 REACH = 0.1
 """Standard deviation, in sides, of how far around an anchor others are expected to go its way."""
 
@@ -77,19 +78,23 @@ def anchored(anchors: Anchors, aspect: float) -> Correspondence:
 
 
 def find(
-    first: Tensor, second: Tensor, aspect: float, anchors: Anchors | None = None
+    first: Tensor,
+    second: Tensor,
+    aspect: float,
+    anchors: Anchors | None = None,
+    trust: float = TRUST,
 ) -> Correspondence:
     """The correspondence between two pictures, from their features `(c, rows, columns)` of norm 1.
 
     `anchors` are points of weight 1; cells near one are expected to move by as much, in the same
-    direction. Where the pictures have nothing in common, there are no points but anchors.
+    direction. Where the other points have a mean weight of `trust` or less, there are only anchors.
     """
     anchors = Anchors(*(points.to(first) for points in anchors or none()))
     cells = cell_centres(*first.shape[1:], aspect, first)
     found = match(first, second, aspect, _expected(cells, anchors))
     best = found.weights.topk(min(POINTS, len(found.weights))).indices
     # a wrong map is worse than none
-    best = best[(found.weights[best] > 0) & (found.weights[best].mean() > TRUST)]
+    best = best[(found.weights[best] > 0) & (found.weights[best].mean() > trust)]
     points = [torch.cat([a, m[best]]).cpu() for a, m in zip(anchors, found[:2], strict=True)]
     ones = found.weights.new_ones(len(anchors.first))
     return Correspondence(*points, torch.cat([ones, found.weights[best]]).cpu(), aspect)
@@ -104,11 +109,15 @@ def _expected(cells: Tensor, anchors: Anchors) -> Tensor:
 
 
 def correspondences(
-    extract: FeatureExtractor | None, pictures: Tensor, anchors: Sequence[Anchors] | None = None
+    extract: FeatureExtractor | None,
+    pictures: Tensor,
+    anchors: Sequence[Anchors] | None = None,
+    trust: float = TRUST,
 ) -> list[Correspondence]:
     """The correspondence of every gap between keyframes `(N, 3, h, w)` in 0..1.
 
-    `anchors` are those of every gap. Without `extract` there are no other points.
+    `anchors` are those of every gap. Without `extract` there are no other points. `trust` is that
+    of `find`.
     """
     height, width = pictures.shape[2:]
     aspect, gaps = width / height, range(len(pictures) - 1)
@@ -117,7 +126,7 @@ def correspondences(
         return [anchored(one, aspect) for one in anchors]
     grids = picture_features(extract, pictures)
     pairs = [joined([grid[gap : gap + 2] for grid in grids]) for gap in gaps]
-    return [find(*pair, aspect, one) for pair, one in zip(pairs, anchors, strict=True)]
+    return [find(*pair, aspect, one, trust) for pair, one in zip(pairs, anchors, strict=True)]
 
 
 def move(
