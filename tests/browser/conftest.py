@@ -17,6 +17,8 @@ from front_ends import HOSTS, NEWEST
 
 FAILED = pytest.StashKey[bool]()
 """Whether a test failed, and may have left its page in any state."""
+OPENED = pytest.StashKey[list[View]]()
+"""All pages that were opened."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -107,6 +109,7 @@ def pages(
         if anew or not views:
             stack.close()
             views[:] = [stack.enter_context(opened_view(browser, front_end, request.param))]
+            request.config.stash.setdefault(OPENED, []).extend(views)
         return views[0]
 
     with stack:
@@ -124,6 +127,14 @@ def any_view(request: pytest.FixtureRequest, pages: Callable[[bool], View]) -> I
     yield view
     view.check()
     request.session.stash[FAILED] = request.node.stash.get(FAILED, False)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Close pages that no further test needs: drawing them takes most of a core."""
+    if nextitem is not None and nextitem.path.parent != item.path.parent:
+        for view in item.config.stash.get(OPENED, []):
+            view.page.close()
 
 
 @pytest.hookimpl(wrapper=True)
