@@ -67,7 +67,7 @@ def main() -> None:
 def row(name: str, side: int | None) -> dict[str, Any]:
     """Count what a family's network keeps of one row, and what a picture takes."""
     checkpointing = sys.modules[f"{PACK}.diffusion_interpolation.models.checkpointing"]
-    differentiable = sys.modules[f"{PACK}.nodes.comfy.differentiable"]
+    differentiable = sys.modules[f"{PACK}.nodes.comfy.learning.differentiable"]
     family, kept = SHAPES[name], checkpointing.Kept()
     side = side or family.side
     with FakeTensorMode(), differentiable.plain_kernels():
