@@ -83,12 +83,9 @@ def made(
         run(cluster, paths, common, folder)
         seconds, waited = time.perf_counter() - begun, cluster.waited - waited
         new = count * (common["frames"] - 2)
-        sizes = [file.stat().st_size for file in folder.glob("path*/latents/*")]
-        sizes += [
-            file.stat().st_size
-            for latent in folder.glob("path*/latents/*")
-            for file in [latent.parents[1] / "frames" / f"{latent.stem}.png"]
-        ]
+        latents = list(folder.glob("path*/latents/*"))
+        pictures = [one.parents[1] / "frames" / f"{one.stem}.png" for one in latents]
+        sizes = [file.stat().st_size for file in (*latents, *pictures)]
     return {
         "frames a second": new / seconds,
         "driver, %": 100 * (1 - waited / seconds),

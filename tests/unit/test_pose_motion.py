@@ -4,19 +4,11 @@ import math
 
 import pytest
 import torch
+from poses_by_hand import only
 
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.poses.motion import MOTIONS, pose_at
 from diffusion_interpolation.poses.pose import JOINTS, LIMBS, Pose
-
-
-def person(**joints: tuple[float, float]) -> Pose:
-    """A pose that has nothing but these joints."""
-    points, scores = torch.zeros(18, 2), torch.zeros(18)
-    for name, point in joints.items():
-        points[JOINTS.index(name)] = torch.tensor(point)
-        scores[JOINTS.index(name)] = 0.9
-    return Pose(points, scores)
 
 
 def place(pose: Pose, joint: str) -> list[float]:
@@ -49,8 +41,8 @@ def test_a_person_that_only_moves_goes_straight(motion):
 
 def test_an_arm_swings_and_keeps_its_length():
     """From straight down to straight out: the straight way would cut the corner."""
-    down = person(right_shoulder=(0, 0), right_elbow=(0, 10), right_wrist=(0, 20))
-    out = person(right_shoulder=(0, 0), right_elbow=(-10, 0), right_wrist=(-20, 0))
+    down = only(right_shoulder=(0, 0), right_elbow=(0, 10), right_wrist=(0, 20))
+    out = only(right_shoulder=(0, 0), right_elbow=(-10, 0), right_wrist=(-20, 0))
     (swung,), (straight,) = (pose_at([[down], [out]], 0.5, motion) for motion in MOTIONS)
     side = 20 / math.sqrt(2)
     assert place(swung, "right_wrist") == [-side, side]
@@ -60,7 +52,7 @@ def test_an_arm_swings_and_keeps_its_length():
 def test_a_wrist_follows_its_elbow_and_the_elbow_bends_the_shorter_way():
     """The upper arm turns by 170 degrees, the elbow stays: all of the arm turns as one."""
     far = math.radians(170)
-    hanging = person(left_shoulder=(0, 0), left_elbow=(0, 10), left_wrist=(10, 10))
+    hanging = only(left_shoulder=(0, 0), left_elbow=(0, 10), left_wrist=(10, 10))
     turned = [(0.0, 0.0)] + [
         (
             10 * math.cos(far) * x + 10 * math.sin(far) * y,
@@ -68,7 +60,7 @@ def test_a_wrist_follows_its_elbow_and_the_elbow_bends_the_shorter_way():
         )
         for x, y in ((0, 1), (1, 1))
     ]
-    raised = person(**dict(zip(("left_shoulder", "left_elbow", "left_wrist"), turned, strict=True)))
+    raised = only(**dict(zip(("left_shoulder", "left_elbow", "left_wrist"), turned, strict=True)))
     for share in (0.25, 0.5, 0.75):
         (pose,) = pose_at([[hanging], [raised]], share)
         upper, lower = (pose.points[JOINTS.index(f"left_{joint}")] for joint in ("elbow", "wrist"))
@@ -101,8 +93,8 @@ def test_puppets_that_swing_are_nearer_to_the_truth():
 
 
 def test_a_bone_without_one_of_its_ends_goes_straight():
-    before = person(right_hip=(0, 0), right_ankle=(0, 20), right_knee=(0, 10), left_knee=(5, 5))
-    after = person(right_hip=(0, 0), right_ankle=(20, 0), left_knee=(9, 5))
+    before = only(right_hip=(0, 0), right_ankle=(0, 20), right_knee=(0, 10), left_knee=(5, 5))
+    after = only(right_hip=(0, 0), right_ankle=(20, 0), left_knee=(9, 5))
     (pose,) = pose_at([[before], [after]], 0.5)
     assert place(pose, "right_ankle") == [10, 10]
     assert place(pose, "left_knee") == [7, 5]
@@ -110,16 +102,16 @@ def test_a_bone_without_one_of_its_ends_goes_straight():
 
 
 def test_joints_in_one_place_have_no_direction_to_turn_from():
-    folded = person(right_hip=(0, 0), right_knee=(0, 0), right_ankle=(0, 0))
-    stretched = person(right_hip=(0, 0), right_knee=(0, 10), right_ankle=(0, 20))
+    folded = only(right_hip=(0, 0), right_knee=(0, 0), right_ankle=(0, 0))
+    stretched = only(right_hip=(0, 0), right_knee=(0, 10), right_ankle=(0, 20))
     (pose,) = pose_at([[folded], [stretched]], 0.5)
     assert place(pose, "right_knee") == [0, 5] and place(pose, "right_ankle") == [0, 10]
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_a_joint_needs_both_keyframes(motion):
-    before = person(nose=(10, 10), neck=(20, 20))
-    after = person(neck=(40, 20), left_hip=(50, 50))
+    before = only(nose=(10, 10), neck=(20, 20))
+    after = only(neck=(40, 20), left_hip=(50, 50))
     (pose,) = pose_at([[before], [after]], 0.5, motion)
     assert pose.present.nonzero().flatten().tolist() == [JOINTS.index("neck")]
     assert place(pose, "neck") == [30, 20]
