@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Collection
 from importlib import metadata
 from typing import Any
 
@@ -59,10 +60,9 @@ class Prepared:
         for index, image, picture in named:
             write_whole(self.folder.frame(index), keyframe_png(image, picture))
 
-    @property
-    def missing(self) -> int:
-        """The number of frames that are still to be made."""
-        return self.path.frames - len(self.path.keyframes) - len(self.folder.latents())
+    def missing(self, finished: Collection[int]) -> int:
+        """Return the number of frames that are still to be made, besides those `finished`."""
+        return self.path.frames - len(self.path.keyframes) - len(finished)
 
     def known(self) -> list[FrameInfo]:
         """Return what is known of all frames once they are made; there is no more of keyframes."""

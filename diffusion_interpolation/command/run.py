@@ -80,7 +80,7 @@ class _Run(Prepared):
         """Make what is not made yet; returns the page."""
         self._open_folder()
         finished = self.folder.latents()
-        if len(finished) < self.path.frames - len(self.path.keyframes):
+        if self.missing(finished):
             try:
                 self._make_frames(finished)
             finally:

@@ -130,15 +130,16 @@ class Cluster:
         try:
             prepared = prepare()
             prepared.open()
+            work = _work(prepared)
         except WRONG as error:
             return Outcome(name, "failed", error=str(error))
-        if not prepared.missing:
+        if not prepared.missing(work.finished):
             path = _Running(name, prepared, [])
             running[self._views(path)] = path
             return None
         count = max(1, len(self._free) // (others + 1))
         path = _Running(name, prepared, [self._free.popleft() for _ in range(count)])
-        running[self._make.remote(_work(prepared), path.workers)] = path
+        running[self._make.remote(work, path.workers)] = path
         return None
 
     def _hear(self, running: dict[Any, _Running], progress: Progress) -> Outcome | None:
@@ -151,7 +152,7 @@ class Cluster:
             ended = self._take(source, path, running)
         except (RayError, *WRONG) as error:
             del running[source]
-            self._free.extend(path.workers)
+            self._release(path)
             ended = Outcome(path.name, "failed", path.seconds, path.made, _reason(error))
         state = ended.state if ended else "running"
         progress.told(path.name, state, path.share, path.made)
@@ -167,9 +168,14 @@ class Cluster:
             path.take(ray.get(next(source)))
         except StopIteration:
             del running[source]
-            self._free.extend(path.workers)
+            self._release(path)
             running[self._views(path)] = path
         return None
+
+    def _release(self, path: _Running) -> None:
+        """Free the workers of a path, which has none from now on."""
+        self._free.extend(path.workers)
+        path.workers = []
 
     def _views(self, path: _Running) -> Any:
         folder, frames = path.prepared.folder, range(path.prepared.path.frames)
@@ -180,7 +186,7 @@ class Cluster:
         prepared = path.prepared
         for name, content in zip(OUTPUTS, contents, strict=True):
             write_whole(prepared.folder.path / name, content)
-        earlier = prepared.path.frames - len(prepared.path.keyframes) - path.made
+        earlier = prepared.missing(()) - path.made
         seconds = {**prepared.folder.seconds(), "path": path.seconds}
         prepared.write_record(seconds, earlier, prepared.known())
 
