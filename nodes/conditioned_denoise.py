@@ -114,11 +114,7 @@ class ConditionedDenoise(io.ComfyNode):
         guidance = guide.at([position] * len(noisy), denoiser, tuple(noisy.shape[2:]))
         seeds = [row_seed(seed, position, candidate) for candidate in range(len(noisy))]
         sampled = denoiser.sample(noisy, as_schedule(sigmas), replace(guidance, seeds=seeds))
-        if not sampled.latents.isfinite().all():
-            raise FloatingPointError(
-                "model: it gave numbers that are not finite, needs finite ones; "
-                "try another precision, or a lower cfg"
-            )
+        _check_finite(sampled.latents)
         # sigmas that do not fall to 0 leave noise for another node
         carried = carry_noisy(model, sampled.latents, sigmas[-1])
         return io.NodeOutput({**noisy_latent, "samples": carried})
@@ -143,6 +139,14 @@ def _check_start(model: Any, sigma: Tensor) -> None:
         raise ValueError(
             f"sigmas: got {sigma.item():g} as the first, where this model keeps nothing of "
             "noisy_latent, needs a lower one, such as the sigmas of Noisy Latent Lerp begin with"
+        )
+
+
+def _check_finite(latents: Tensor) -> None:
+    if not latents.isfinite().all():
+        raise FloatingPointError(
+            "model: it gave numbers that are not finite, needs finite ones; "
+            "try another precision, or a lower cfg"
         )
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import comfy.model_management
-import comfy.samplers
 import comfy.utils
 import torch
 from comfy_api.latest import io, ui
@@ -20,12 +19,8 @@ from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.options import option_of, options_of
 from ..diffusion_interpolation.pictures import to_image, to_tensor
 from ..diffusion_interpolation.settings import FrameSettings, SamplingSettings
-from .comfy.codec import ComfyCodec
-from .comfy.control import PoseControl
-from .comfy.model import ComfyModel
+from .comfy.model import ComfyModel, comfy_model
 from .comfy.prompts import read_prompts
-from .comfy.sampler import ComfySampler
-from .comfy.schedule import ComfySchedule
 from .common.inputs import (
     found_by,
     negative_input,
@@ -92,10 +87,10 @@ class DenoiseProbe(io.ComfyNode):
         vae: Any,
         positive: Any,
         values: str,
+        negative: Any = None,
         first: Tensor | None = None,
         last: Tensor | None = None,
         keyframes: Tensor | None = None,
-        negative: Any = None,
         **options: Any,
     ) -> io.NodeOutput:
         """`options` are a preset, a seed, `SamplingSettings`, `sampler_name` and `scheduler`."""
@@ -104,15 +99,8 @@ class DenoiseProbe(io.ComfyNode):
         decided, _ = decide(model, options, negative is not None, is_ranked=True)
         options = {**options, **decided}
         [sampling] = checked({name: options[name] for name in _SAMPLED}, SamplingSettings)
-        wrapped = ComfyModel(
-            ComfySchedule(model, options["scheduler"], sampling.steps),
-            ComfySampler(
-                model,
-                comfy.samplers.sampler_object(options["sampler_name"]),
-                PoseControl(None, model, vae),
-            ),
-            ComfyCodec(model, vae),
-        )
+        names = {name: options[name] for name in ("sampler_name", "scheduler")}
+        wrapped = comfy_model(model, vae, sampling.steps, **names)
         guide = read_prompts(positive, negative, sampling.cfg, len(pictures))
         least = {"min_steps": options["min_steps"]} if "min_steps" in options else {}
         settings = FrameSettings(seed=options["seed"], candidates=1, **least)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.samplers
 import torch
 from comfy_api.latest import io
 from torch import Tensor
@@ -21,12 +20,10 @@ from ..diffusion_interpolation.options import Record, option
 from ..diffusion_interpolation.scoring.contract import Scorer
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import ComfyCodec, check_channels, from_network
-from .comfy.control import PoseControl, References
-from .comfy.model import ComfyModel
+from .comfy.control import References
+from .comfy.model import ComfyModel, comfy_model
 from .comfy.object_state import fingerprint
 from .comfy.prompts import PoseOptions, closed, read_prompts
-from .comfy.sampler import ComfySampler
-from .comfy.schedule import ComfySchedule
 from .common.inputs import (
     found_by,
     negative_input,
@@ -142,23 +139,21 @@ class FrameBisector(io.ComfyNode):
         pictures, notes = gather(first, keyframes, last, vae)
         decided, said = decide(model, options, negative is not None, reranker is not None)
         options = {**options, **decided}
-        sampler_name, scheduler = options.pop("sampler_name"), options.pop("scheduler")
+        names = {name: options.pop(name) for name in ("sampler_name", "scheduler")}
         _, path, settings, sampling, posing = checked(options, *RECORDS)
         about = About(settings.seed, (*notes, *said), path.loop, decided)
         pose = PoseOptions(control_net, poses, posing, tuple(pictures.shape[2:]))
         guide = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
         if path.loop:
             guide, pictures = closed(guide, len(pictures)), torch.cat([pictures, pictures[:1]])
-        codec, control = ComfyCodec(model, vae), PoseControl(control_net, model, vae)
-        encoded = _encode(codec, model, vae, pictures)
+        encoded = _encode(model, vae, pictures)
         seen = References(model, encoded if path.reference_latents else None)
-        steps = comfy.samplers.sampler_object(sampler_name)
-        sampler = ComfySampler(model, steps, control, references=seen, rows=path.max_batch)
-        wrapped = ComfyModel(ComfySchedule(model, scheduler, sampling.steps), sampler, codec)
+        made_by = {**names, "control_net": control_net, "references": seen, "rows": path.max_batch}
+        wrapped = comfy_model(model, vae, sampling.steps, **made_by)
         frames = Path.read(str(path.frames_per_gap), len(pictures) - 1)
         near = _neighbours(wrapped, frames, pictures, correspondence)
         # all that a frame depends on, except its place, its denoise and its neighbours
-        drawing = model, vae, reranker, scheduler, sampler_name, sampling, correspondence
+        drawing = model, vae, reranker, names, sampling, correspondence
         told = path.reference_latents, of_all_frames(settings), positive, negative, pose
         cache, picks = frame_cache(fingerprint(drawing, told)), Picks.parse(path.picks)
         bisection = Bisection(
@@ -228,10 +223,11 @@ def _outputs() -> list[io.Output]:
     ]
 
 
-def _encode(codec: ComfyCodec, model: Any, vae: Any, pictures: Tensor) -> Tensor:
+def _encode(model: Any, vae: Any, pictures: Tensor) -> Tensor:
     """Latents of the keyframes; the very same bits each time, which not every device gives."""
     key = fingerprint(model, vae, pictures)
     if (latents := KEYFRAMES.get(key)) is None:
+        codec = ComfyCodec(model, vae)
         latents = codec.encode(pictures).cpu()
         check_channels("vae", latents, model)
         codec.check_size(pictures, latents)

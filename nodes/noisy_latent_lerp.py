@@ -38,32 +38,7 @@ class NoisyLatentLerp(io.ComfyNode):
                     "Place on the path: 0 is the first keyframe, 0.5 is half-way to the second, 1 "
                     "is the second, and so on.",
                 ),
-                input_of(
-                    FrameSettings,
-                    "max_denoise",
-                    name="denoise",
-                    help="Denoise of the picture, from 0 to 1: the same amount of noise in every "
-                    "model, that of KSampler with Stable Diffusion 1.5. Higher values let the "
-                    "model invent more. Under 0.25 the picture looks like a cross-fade. Above "
-                    "0.65 it drifts away from the keyframes.",
-                ),
-                scheduler_input(),
-                input_of(SamplingSettings, "steps"),
-                input_of(FrameSettings, "blend", advanced=False),
-                input_of(
-                    FrameSettings,
-                    "candidates",
-                    default=1,
-                    help="How many versions to make, each from other noise. CLIP Rerank chooses "
-                    "among them. More versions give a better choice and take longer.",
-                ),
-                input_of(
-                    FrameSettings,
-                    "seed",
-                    help="The same seed gives the same candidates. Another seed gives other "
-                    "candidates.",
-                ),
-                input_of(FrameSettings, "min_steps"),
+                *_settings(),
             ],
             outputs=_outputs(),
         )
@@ -107,6 +82,36 @@ class NoisyLatentLerp(io.ComfyNode):
         kept = {key: value for key, value in latents.items() if key != "batch_index"}
         carried = {**kept, "samples": carry_noisy(model, noisy, sigmas[0])}
         return io.NodeOutput(carried, sigmas, position)
+
+
+def _settings() -> list[io.Input]:
+    return [
+        input_of(
+            FrameSettings,
+            "max_denoise",
+            name="denoise",
+            help="Denoise of the picture, from 0 to 1: the same amount of noise in every "
+            "model, that of KSampler with Stable Diffusion 1.5. Higher values let the "
+            "model invent more. Under 0.25 the picture looks like a cross-fade. Above "
+            "0.65 it drifts away from the keyframes.",
+        ),
+        scheduler_input(),
+        input_of(SamplingSettings, "steps"),
+        input_of(FrameSettings, "blend", advanced=False),
+        input_of(
+            FrameSettings,
+            "candidates",
+            default=1,
+            help="How many versions to make, each from other noise. CLIP Rerank chooses "
+            "among them. More versions give a better choice and take longer.",
+        ),
+        input_of(
+            FrameSettings,
+            "seed",
+            help="The same seed gives the same candidates. Another seed gives other candidates.",
+        ),
+        input_of(FrameSettings, "min_steps"),
+    ]
 
 
 def _outputs() -> list[io.Output]:

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,13 @@ def run_inside(script: str, host: Path | None) -> None:
     raise SystemExit(subprocess.run(command, check=False).returncode)
 
 
-def load_pack(host: Path, device: str) -> dict[str, Any]:
-    """Return the nodes of this checkout by id, loaded as the host loads a folder of nodes."""
+def load_pack(host: Path, device: str, flags: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the nodes of this checkout by id, loaded as the host loads a folder of nodes.
+
+    `flags` are those of the host's own command.
+    """
     sys.path.insert(0, str(host))
-    sys.argv = ["main.py", *(["--cpu"] if device == "cpu" else [])]
+    sys.argv = ["main.py", *(["--cpu"] if device == "cpu" else []), *flags]
     os.chdir(host)
     import comfy.options
 

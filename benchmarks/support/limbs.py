@@ -15,7 +15,11 @@ POINTS = 9
 
 
 def all_limbs(pictures: Tensor, numbers: Tensor) -> Tensor:
-    """Return `(n,)` bools: whether all limbs of the puppets `numbers` are in the `pictures`."""
+    """Return `(n,)` bools: whether all limbs of the puppets `numbers` are in the `pictures`.
+
+    A limb is there if at least half of it stands out from the background at least half as much as
+    in a new drawing of the puppet.
+    """
     at = world.joints(numbers)
     along = torch.linspace(0, 1, POINTS, device=at.device)[:, None]
     points = [at[:, [a]].lerp(at[:, [b]], along) for a, b in LIMBS]
@@ -29,16 +33,3 @@ def all_limbs(pictures: Tensor, numbers: Tensor) -> Tensor:
     contrasts = [(colours - background).norm(dim=-1) for colours in (seen, drawn)]
     there = contrasts[0] >= contrasts[1] / 2
     return (there.float().mean(-1) >= 0.5).all(1)
-
-
-def without_arms(puppets: Tensor) -> Tensor:
-    """Return pictures of puppets with the background in the place of both forearms."""
-    pictures, at = world.render(puppets, SIZE), world.joints(puppets) * SIZE
-    for elbow, wrist in ((3, 4), (6, 7)):
-        for share in torch.linspace(0, 1, POINTS):
-            for picture, place, puppet in zip(
-                pictures, at[:, elbow].lerp(at[:, wrist], share), puppets, strict=True
-            ):
-                x, y = (place - 3).round().clamp(0, SIZE).int().tolist()
-                picture[:, y : y + 7, x : x + 7] = puppet[world.BACK, None, None]
-    return pictures

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import comfy.samplers
 from comfy.model_sampling import CONST
 
 from ...diffusion_interpolation.models.contract import Guidance, Sampled, Schedule
 from ...diffusion_interpolation.presets import Family, family_of
 from .codec import ComfyCodec
+from .control import PoseControl, References
 from .sampler import ComfySampler
 from .schedule import ComfySchedule
 
@@ -51,6 +53,32 @@ class ComfyModel:
 
     def decode(self, latents: Tensor) -> Tensor:
         return self._codec.decode(latents)
+
+
+def comfy_model(
+    model: Any,
+    vae: Any,
+    steps: int,
+    *,
+    sampler_name: str,
+    scheduler: str,
+    control_net: Any = None,
+    references: References | None = None,
+    rows: int = 0,
+) -> ComfyModel:
+    """Return a MODEL and a VAE as one model, which denoises by the host's names.
+
+    `rows` and `references` are those of `ComfySampler`. Raises `ValueError` for a `control_net` or
+    a `model` that cannot make frames.
+    """
+    sampler = ComfySampler(
+        model,
+        comfy.samplers.sampler_object(sampler_name),
+        PoseControl(control_net, model, vae),
+        references=references,
+        rows=rows,
+    )
+    return ComfyModel(ComfySchedule(model, scheduler, steps), sampler, ComfyCodec(model, vae))
 
 
 def find_family(model: Any) -> Family:

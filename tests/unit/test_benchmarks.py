@@ -15,7 +15,6 @@ RUNS = {
     "demo_model": ["--count", "4", "--steps", "2"],
     "inversion": ["--puppets", "2", "--steps", "4", "--inversion-steps", "2", "--noises", "1"],
     "speed": ["--frames", "3", "--paper-steps", "4", "--repeat", "1"],
-    "poses": ["--pairs", "1", "--frames", "3"],
     "schemes": ["--pairs", "2", "--frames", "3", "--steps", "4", "--ways", *WAYS],
     "colours": ["--photographs", "1", "--size", "16"],
     "memory": ["--frames", "3", "5", "--steps", "4", "--model", "demo-flow"],
@@ -60,8 +59,8 @@ def test_memory_of_learning_is_counted(tmp_path):
     """Checkpoints keep less, halves of guidance one by one half of that, larger pictures more."""
     if reason := comfy_host.why_not():
         pytest.skip(reason)
-    script, file = comfy_host.CHECKOUT / "benchmarks" / "learning_memory.py", tmp_path / "a.json"
-    words = ["--families", "sd15", "--sides", "256", "512", "--json", file]
+    script, file = comfy_host.CHECKOUT / "benchmarks" / "gpu.py", tmp_path / "a.json"
+    words = ["--count-learning", "--families", "sd15", "--sides", "256", "512", "--json", file]
     subprocess.run([sys.executable, script, *words], check=True)
     found = json.loads(file.read_text())["rows"]
     assert [row["side"] for row in found] == [256, 512]

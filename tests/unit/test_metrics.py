@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 from support.distances import frechet_distance, lpips_distance
+from support.limbs import all_limbs
+from support.puppets import SIZE, held_out
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffusion_interpolation.demo import world
 from diffusion_interpolation.scoring.metrics import feature_distance, measure_path
 
 
@@ -111,3 +114,22 @@ def test_lpips_wants_a_file_of_alexnet(alexnet, tmp_path):
     for file in (tmp_path / "none.pth", other, text, empty):
         with pytest.raises(ValueError, match=f"lpips: .*{file.name} is not a file"):
             lpips_distance(file)
+
+
+def without_forearms(puppets: Tensor) -> Tensor:
+    """Pictures of puppets with the background in the place of both forearms."""
+    pictures, at = world.render(puppets, SIZE), world.joints(puppets) * SIZE
+    for elbow, wrist in ((3, 4), (6, 7)):
+        for share in torch.linspace(0, 1, 9):
+            places = at[:, elbow].lerp(at[:, wrist], share)
+            for picture, place, puppet in zip(pictures, places, puppets, strict=True):
+                x, y = (place - 3).round().clamp(0, SIZE).int().tolist()
+                picture[:, y : y + 7, x : x + 7] = puppet[world.BACK, None, None]
+    return pictures
+
+
+def test_limbs_are_seen_where_they_are_and_missed_where_not():
+    puppets = held_out(20, seed=0)
+    drawn = all_limbs(world.render(puppets, SIZE), puppets)
+    armless = all_limbs(without_forearms(puppets), puppets)
+    assert drawn.all() and armless.float().mean() < 0.1

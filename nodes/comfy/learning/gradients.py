@@ -42,8 +42,10 @@ from .differentiable import (
 log = logging.getLogger(__name__)
 
 _ACTIVATIONS = 4
-"""What learning needs with checkpoints, in multiples of what the host counts with for sampling:
-benchmarks/learning_memory.py finds 2.6 for SD 1.5, 3 for Flux, 4 for SDXL, and 5.8 for Z-Image."""
+"""What learning needs with checkpoints, in multiples of what the host counts with for sampling.
+
+`benchmarks/gpu.py --count-learning` finds 2.6 for SD 1.5, 3 for Flux, 4 for SDXL, 5.8 for Z-Image.
+"""
 
 _POSITIVE, _NEGATIVE = 0, 1
 """The host's numbers of the halves of guidance."""
