@@ -29,6 +29,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from support.puppets import SIZE
 from support.records import Record, Run, read_records
 from support.report import parser, publish, write_json
 from support.sheets import save_sheet, strip_file
@@ -69,6 +70,7 @@ def _parser() -> ArgumentParser:
     words.add_argument(
         "--steps", type=int, default=SamplingSettings.steps, help="of ways that do not name theirs"
     )
+    words.add_argument("--side", type=int, default=SIZE, help=f"of pictures, in pixels ({SIZE})")
     words.add_argument("--poses", choices=("with", "without", BOTH), default="with")
     words.add_argument("--lpips", type=Path, metavar="FILE", help="torchvision's AlexNet weights")
     words.add_argument(
@@ -120,7 +122,7 @@ def _work(args: Namespace) -> list[tuple[Run, dict[str, Way]]]:
             for name, way in ways.items():
                 if way.steps == SamplingSettings.steps:
                     ways[name] = way.changed(steps=args.steps)
-            found.append((Run(model, posed, args.seed, args.frames), ways))
+            found.append((Run(model, posed, args.seed, args.frames, args.side), ways))
     return found
 
 
@@ -133,6 +135,7 @@ def _measure(args: Namespace) -> int:
         pairs=args.pairs,
         frames=args.frames,
         seed=args.seed,
+        side=args.side,
         device=args.device,
         workers=args.workers,
         group=args.group,
@@ -165,7 +168,8 @@ def _publish(args: Namespace, records: list[Record]) -> None:
     borrow(runs, without_poses())
     for run, found in runs.items():
         poses = "with" if run.posed else "without"
-        print(f"\n{run.model}, {poses} poses, {run.frames} frames, seed {run.seed}\n")
+        what = f"{run.frames} frames of {run.side} pixels, seed {run.seed}"
+        print(f"\n{run.model}, {poses} poses, {what}\n")
         names = [name for name in row_names() if name in found]
         compared = Comparison(found, args.against, names)
         means, less = compared.means(), compared.differences()

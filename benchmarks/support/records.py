@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .puppets import SIZE
+
 LARGEST = 15 * 2**20
 """Bytes after which a file gets no more records."""
 
@@ -24,6 +26,7 @@ class Run(NamedTuple):
     posed: bool
     seed: int
     frames: int
+    side: int = SIZE
 
 
 @dataclass(frozen=True)

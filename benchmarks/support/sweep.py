@@ -18,7 +18,7 @@ from ways import Bench, Way
 
 from .distances import lpips_distance
 from .measures import Measures
-from .puppets import held_out
+from .puppets import SIZE, held_out
 from .records import Record, Run, Writer, read_records
 from .sheets import save_strip, strip_file
 
@@ -36,6 +36,7 @@ class Plan:
     pairs: int = 50
     frames: int = 17
     seed: int = 0
+    side: int = SIZE
     device: str = "cpu"
     workers: int = 1
     group: int = 1
@@ -194,5 +195,5 @@ class Worker:
     def _bench(self, model: str) -> Bench:
         if model not in self._benches:
             p = self.plan
-            self._benches[model] = Bench(p.frames, p.seed, p.device, model, p.max_batch)
+            self._benches[model] = Bench(p.frames, p.seed, p.device, model, p.max_batch, p.side)
         return self._benches[model]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.puppets import SIZE, truth
+from support.puppets import truth
 from torch import Tensor, cat
 
 from diffusion_interpolation.demo import world
@@ -22,4 +22,4 @@ def drawn(task: Task) -> Tensor:
     """Draw the puppets on the straight way between both, which is how good a path can be."""
     between = truth(task.pairs, task.path.between[0] + 2)
     ways = cat([task.pairs[::2, None], between, task.pairs[1::2, None]], 1)
-    return world.render(ways.flatten(0, 1), SIZE)
+    return world.render(ways.flatten(0, 1), task.pictures.shape[-1])

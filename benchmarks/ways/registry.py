@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from support.puppets import SIZE
 from torch import Tensor
+from torch.nn import functional
 
 from diffusion_interpolation.command.job import EMBEDDED, Job, defaults_of
 from diffusion_interpolation.demo import load_named, reranker, world
@@ -149,12 +150,22 @@ class Counted:
 
 
 class Bench:
-    """The networks, and paths of `frames` frames between pairs of puppets."""
+    """The networks, and paths of `frames` frames between pairs of puppets.
+
+    Frames are made of pictures with sides of `side` pixels, and given at the size of the world.
+    """
 
     def __init__(
-        self, frames: int, seed: int, device: str, model: str = EMBEDDED, max_batch: int = 16
+        self,
+        frames: int,
+        seed: int,
+        device: str,
+        model: str = EMBEDDED,
+        max_batch: int = 16,
+        side: int = SIZE,
     ) -> None:
         self.name, self.frames, self.seed, self.device = model, frames, seed, device
+        self.side = side
         self.clip, self._max_batch = reranker(device), max_batch
         self._models: dict[int, Counted] = {}
 
@@ -183,12 +194,14 @@ class Bench:
         frames = MAKERS[way.maker](task).unflatten(0, (-1, self.frames)).cpu()
         seconds = time.perf_counter() - begun
         frames[:, [0, -1]] = task.pictures.unflatten(0, (-1, 2)).cpu()
+        if self.side != SIZE:
+            frames = _at_size_of_the_world(frames)
         evaluations, count = task.model.evaluations - before, len(frames)
         return Made(frames, evaluations / count, seconds / count)
 
     def _task(self, way: Way, pairs: Tensor) -> Task:
         between = [self.frames - 2, 0] * (len(pairs) // 2)
-        pictures, settings = world.render(pairs, SIZE), replace(way.settings, seed=self.seed)
+        pictures, settings = world.render(pairs, self.side), replace(way.settings, seed=self.seed)
         model, guide = self.model(way.steps), self._guide(way, pairs, pictures)
         path = Path(tuple(between[:-1]))
         return Task(way, model, path, guide, settings, pairs, pictures, self.clip)
@@ -202,5 +215,13 @@ class Bench:
             )
             learned = invert(model, pictures, *texts, settings)
             texts = learned.positive, learned.negative
-        poses = world.poses(pairs.cpu(), SIZE) if way.posed else None
-        return Guide(*texts, way.cfg, poses, (SIZE, SIZE), motion=way.motion)
+        poses = world.poses(pairs.cpu(), self.side) if way.posed else None
+        return Guide(*texts, way.cfg, poses, (self.side, self.side), motion=way.motion)
+
+
+def _at_size_of_the_world(paths: Tensor) -> Tensor:
+    """Resize paths `(P, frames, 3, h, w)` to what the reader and CLIP were trained on."""
+    small = functional.interpolate(
+        paths.flatten(0, 1), (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False
+    )
+    return small.unflatten(0, paths.shape[:2])

@@ -115,6 +115,16 @@ def test_pairs_in_one_path_are_the_pairs_alone():
         assert torch.allclose(together.frames, torch.cat(alone), atol=1e-5)
 
 
+def test_pictures_of_another_size_are_measured_at_the_size_of_the_world():
+    measures, pair = Measures("cpu"), held_out(2, 1)
+    bench = Bench(3, 0, "cpu", side=192)
+    small, made = bench.made(TRUTH, pair).frames[0], bench.made(Way(steps=2), pair).frames[0]
+    assert small.shape == made.shape == (3, 3, 128, 128)
+    assert measures.figures(small, measures.features(small), pair)["joints"] < 0.005
+    # the pose is at its place in a larger picture
+    assert measures.figures(made, measures.features(made), pair)["joints"] < 0.02
+
+
 def test_figures_of_the_truth_are_the_readers_own_errors():
     measures, pairs = Measures("cpu"), held_out(4, 1)
     frames = Bench(7, 0, "cpu").made(TRUTH, pairs).frames
