@@ -68,25 +68,26 @@ class FrameSettings(Record):
     candidates: int = option(
         4,
         "Number of candidates for the frame half-way, from which the reranker chooses the best. "
-        "Each later depth has one fewer, down to 3. With 1 or 2, every frame has that many. More "
-        "candidates give a better choice and take longer. Without a reranker there is one "
-        "candidate.",
+        "The frames at the quarters get one candidate fewer, those at the eighths one fewer again, "
+        "and so on, but at least 3. With 1 or 2, every frame has that many. More candidates give a "
+        "better choice and take longer. Without a reranker there is one candidate.",
         min=1,
         max=64,
     )
     max_denoise: float = option(
         0.55,
-        "Denoise of the frame half-way, from 0 to 1: the same amount of noise in every model, that "
-        "of KSampler with Stable Diffusion 1.5. Higher values let the model invent more. Above "
-        "0.65 the frame drifts away from the keyframes.",
+        "How much noise the frame half-way gets, from 0 to 1. A value means the same amount of "
+        "noise in every model: as much as the denoise of KSampler gives with Stable Diffusion 1.5. "
+        "Higher values let the model invent more. Above 0.65 the frame drifts away from the "
+        "keyframes.",
         min=0.01,
         max=1.0,
         step=0.01,
     )
     min_denoise: float = option(
         0.30,
-        "Denoise of the frames that are made last. Lower values keep them closer to their "
-        "neighbours. Under 0.25 they look like a cross-fade.",
+        "How much noise the frames get that are made last. Lower values keep them closer to their "
+        "neighbours. Under 0.25 they look like a cross-fade, unless Match Keyframes is connected.",
         min=0.01,
         max=1.0,
         step=0.01,
@@ -108,18 +109,17 @@ class FrameSettings(Record):
     )
     blend: Blend = option(
         "lerp",
-        "How two noisy neighbours are mixed. lerp keeps the strength of the noise, and the colours "
-        "that both neighbours have. slerp, the paper's choice, makes the noise and these colours "
-        "stronger. exact keeps the strength of the noise and makes these colours stronger. The "
-        "frames differ little.",
+        "How two noisy neighbours are mixed. lerp changes neither the strength of the noise nor "
+        "what both neighbours share, such as a common colour. slerp, the paper's choice, makes "
+        "both stronger. exact makes only what they share stronger. The frames differ little.",
         advanced=True,
     )
     smoothness_weight: float = option(
         4.0,
-        "Weight of similarity to the two neighbouring frames when candidates are ranked. Higher "
-        "values give a smoother path. 0 ranks by the prompt alone, as in the paper. Similarity and "
-        "prompt are both measured in standard deviations of the frame's candidates, so that a "
-        "value means the same with every CLIP.",
+        "Weight of similarity to the two finished frames between which a frame is made, when its "
+        "candidates are ranked. Higher values give a smoother path. 0 ranks by the prompt alone, "
+        "as in the paper. Similarity and prompt are both divided by their spread over the frame's "
+        "candidates, so a value means the same with every CLIP.",
         min=0.0,
         max=100.0,
         step=0.1,
@@ -127,10 +127,10 @@ class FrameSettings(Record):
     )
     rank_fraction: float = option(
         0.5,
-        "Fraction of the steps after which candidates are ranked. The ranking uses the denoised "
-        "prediction (x0), and then only the best candidate is finished. Lower values are faster, "
-        "but the prediction is less clear. At 1 all candidates are finished before the ranking, as "
-        "in the paper, which takes longer.",
+        "After which fraction of a frame's steps its candidates are ranked. The ranking uses the "
+        "denoised prediction (x0), and then only the best candidate is finished. Lower values are "
+        "faster, but the prediction is less clear. At 1 all candidates are finished before the "
+        "ranking, as in the paper, which takes longer.",
         min=0.05,
         max=1.0,
         step=0.05,
@@ -195,9 +195,9 @@ class PoseSettings(Record):
     )
     pose_motion: Motion = option(
         "swing",
-        "How joints move between two poses. swing turns arms and legs about their joints and keeps "
-        "their length. straight moves every joint on a straight line, as in the paper, so that "
-        "limbs can shrink half-way.",
+        "How joints move between two poses. swing turns arms and legs about their joints, and "
+        "changes their length evenly from one pose to the other. straight moves every joint on a "
+        "straight line, as in the paper, so that limbs can shrink half-way.",
         advanced=True,
     )
 
@@ -275,10 +275,9 @@ class InversionSettings(Record):
     )
     augmentations: int = option(
         16,
-        "How many copies of each keyframe, altered in colour and crop, are learned from besides "
-        "the keyframe itself. Each draw takes one of them at random, so more copies do not make a "
-        "step slower. With them, the prompt learns the subject rather than every speck of the "
-        "picture.",
+        "Number of copies of each keyframe, altered in colour and crop. Each draw takes the "
+        "keyframe or one of its copies at random, so more copies do not make a step slower. With "
+        "copies, the prompt learns the subject rather than every speck of the picture.",
         min=0,
         max=256,
         advanced=True,

@@ -1,4 +1,4 @@
-"""The node that makes all frames between the keyframes, from the middle outward."""
+"""The node that makes all frames between the keyframes: half-way, at the quarters, and so on."""
 
 from __future__ import annotations
 
@@ -68,9 +68,10 @@ class PathSettings(Record):
     picks: str = option(
         "",
         "The candidates that you chose in the slider below. You can also type them, with commas "
-        "between: 0.5: 0 takes the first candidate of the frame half-way (they are numbered from "
-        "0), and 0.25: roll 1 draws new candidates at 0.25. Only frames that depend on a changed "
-        "choice are made again.",
+        "between. The number before the colon is the position in keyframes; 1.5 is half-way from "
+        "the second keyframe to the third. 0.5: 0 takes the first candidate there; they are "
+        "numbered from 0. 0.25: roll 1 draws other candidates there, and roll 2 others again. "
+        "Only frames that depend on a changed choice are made again.",
         advanced=True,
     )
     reference_latents: bool = option(

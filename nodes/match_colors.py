@@ -35,7 +35,7 @@ class MatchColors(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="How far colours are moved. At 1 they are moved all the way. At 0 the "
+                    tooltip="How much of each correction is applied. At 1 all of it. At 0 the "
                     "frames stay as they are.",
                 ),
                 io.String.Input(
@@ -43,7 +43,8 @@ class MatchColors(io.ComfyNode):
                     default="",
                     optional=True,
                     tooltip="The numbers of the frames whose colours are right, counted from 0: 0, "
-                    "16, 32. Leave it empty where these are the first and the last frame.",
+                    "16, 32. Frames before the first of them and after the last stay as they are. "
+                    "Leave it empty where these are the first and the last frame.",
                 ),
             ],
             outputs=[

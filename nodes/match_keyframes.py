@@ -60,8 +60,9 @@ class MatchKeyframes(io.ComfyNode):
                     optional=True,
                     tooltip="Points that you know, to correct the map. Each line follows one point "
                     "through the keyframes, in pixels from the top left corner: 120,80 -> 150,90. "
-                    "With three keyframes: 120,80 -> 150,90 -> 170,95. A question mark stands for "
-                    "a keyframe in which the point cannot be seen.",
+                    "With three keyframes: 120,80 -> 150,90 -> 170,95. With a question mark for a "
+                    "keyframe in which the point cannot be seen, as in 120,80 -> 150,90 -> ?, the "
+                    "point counts only between keyframes that both show it.",
                 ),
             ],
             outputs=[
@@ -124,8 +125,8 @@ def _feature_inputs() -> list[io.Input]:
         io.ClipVision.Input(
             "clip_vision",
             optional=True,
-            tooltip="A vision model such as DINOv2, from Load CLIP Vision. It recognises the "
-            "things in the keyframes in place of the model.",
+            tooltip="A vision model such as DINOv2, from Load CLIP Vision. If it is connected, it "
+            "recognises the things in the keyframes, and the input model is not used.",
         ),
     ]
 

@@ -69,9 +69,9 @@ def matching_inputs() -> list[io.Input]:
             optional=True,
             tooltip="What happens to a joint that only some keyframes have. drop leaves it out "
             "between a keyframe that has it and one that lacks it, as in the paper. fill in adds "
-            "it to every keyframe that lacks it: on a straight line between the nearest keyframes "
-            "that have it on both sides, or at the same place as in the nearest one if only one "
-            "side has it.",
+            "it to every keyframe that lacks it. If earlier and later keyframes have it, it lies "
+            "on the straight line between the nearest earlier and the nearest later one. If only "
+            "earlier or only later ones have it, it is where the nearest one has it.",
         ),
     ]
 

@@ -90,10 +90,10 @@ def _settings() -> list[io.Input]:
             FrameSettings,
             "max_denoise",
             name="denoise",
-            help="Denoise of the picture, from 0 to 1: the same amount of noise in every "
-            "model, that of KSampler with Stable Diffusion 1.5. Higher values let the "
-            "model invent more. Under 0.25 the picture looks like a cross-fade. Above "
-            "0.65 it drifts away from the keyframes.",
+            help="How much noise the mix gets, from 0 to 1. A value means the same amount of noise "
+            "in every model: as much as the denoise of KSampler gives with Stable Diffusion 1.5. "
+            "Higher values let the model invent more. Under 0.25 the picture looks like a "
+            "cross-fade. Above 0.65 it drifts away from the keyframes.",
         ),
         scheduler_input(),
         input_of(SamplingSettings, "steps"),

@@ -1,4 +1,7 @@
-"""Makes the frames of a path from the middle outward and streams them (method, steps 5 and 6)."""
+"""Makes the frames of a path and streams them (method, steps 5 and 6).
+
+The frame half-way between two keyframes is first, then those at the quarters, and so on.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,12 @@ from .plan import Plan
 
 @dataclass(frozen=True)
 class Bisection:
-    """All that the frames of one path are made with, except the keyframes, which `frames` takes.
+    """Everything needed to make the frames of one path. The keyframes alone are given to `frames`.
 
-    `picks` overrule the scorer. With a `cache` only what it lacks is made. `thumbnail` is the
-    longer side in pixels of small pictures of all candidates; 0: none are made. `neighbours` gives
-    the latents that a frame is blended from: a `MovedNeighbours` moves them to the frame's place.
+    `picks` overrule the scorer. Frames that the `cache` already has are not made again. `thumbnail`
+    is the longer side in pixels of small pictures of all candidates; 0: none are made. `neighbours`
+    gives the latents that a frame is blended from: a `MovedNeighbours` moves them to the frame's
+    place.
     """
 
     model: LatentDiffusionModel
@@ -61,14 +65,16 @@ class Bisection:
     def frames(
         self, keyframes: Tensor, finished: Mapping[int, Tensor] | None = None
     ) -> Iterator[Frame]:
-        """Yield every frame between `keyframes` as soon as it is chosen, in the order of depth.
+        """Yield every frame between `keyframes` as soon as it is chosen, depth by depth.
 
-        `keyframes` are clean latents `(N, c, h', w')`. Frames in `finished` (frame number to
-        latent) are taken as they are and not yielded. All candidates of one depth go through the
-        model in batches of its size; a frame depends on the seed, its position and its neighbours,
-        not on the batch. Raises `ValueError` where the number of keyframes is not the path's, or a
-        setting is out of range, `FloatingPointError` for a model whose numbers are not finite, and
-        `DecodeError` for an autoencoder that fails.
+        Within a depth, frames whose candidates are all in the cache come first. The keyframes are
+        not yielded. `keyframes` are clean latents `(N, c, h', w')`. Frames in `finished` (frame
+        number to latent) are taken as they are and not yielded. All candidates of one depth go
+        through the model in batches of at most its `max_batch`. A frame depends on the seed, its
+        position, the candidate and its neighbours; the batch changes no more than its last bits.
+        Raises `ValueError` where the number of keyframes is not the path's, or a setting is out of
+        range, `FloatingPointError` for a model whose numbers are not finite, and `DecodeError` for
+        an autoencoder that fails, when the first frame, or the frame at fault, is asked for.
         """
         self.settings.check()
         if len(keyframes) != len(self.path.keyframes):

@@ -58,11 +58,14 @@ def noisy_blend(
 ) -> Tensor:
     """A noisy latent between clean latents `a` and `b` that share one `noise`, all `(n, c, h, w)`.
 
-    With `scales = (s, n)`:
+    `scales` are those of `Sampler.scales`: `(signal, sigma)`. `w` is the `weight`.
 
-    - `slerp`: `slerp(s a + n e, s b + n e, w)`, as in the paper. The noise comes out stretched.
-    - `lerp`: `lerp(s a + n e, s b + n e, w)`. The noise is exact, the signal shrinks.
-    - `exact`: `s slerp(a, b, w) + n e`. Signal and noise both keep their size.
+    - `slerp`: `slerp(signal a + sigma noise, signal b + sigma noise, w)`, as in the paper. The
+      noise, and what `a` and `b` share, come out too large.
+    - `lerp`: the same with `lerp`. The noise and what they share keep their size. The norm of the
+      signal shrinks where they differ.
+    - `exact`: `signal slerp(a, b, w) + sigma noise`. The norms of signal and noise are kept, so
+      what they share comes out larger.
 
     Raises `ValueError` for another `how`.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_BETWEEN = 1023
-"""Frames between two keyframes that a text can ask for."""
+"""The most frames between two keyframes that a text can ask for."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class Path:
     def read(cls, text: str, gaps: int) -> Path:
         """Return the path of a text: `15` for each of `gaps`, or `15, 31, 7` for gaps of their own.
 
-        Raises `ValueError` for anything else, and for another count of numbers.
+        Raises `ValueError` for anything else, for a number above `MAX_BETWEEN`, for another count
+        of numbers, and for a path without a frame in any gap.
         """
         words = [word.strip() for word in text.split(",")]
         if not all(word.isdecimal() and int(word) <= MAX_BETWEEN for word in words):

@@ -91,9 +91,10 @@ class Guidance:
 class Schedule:
     """The noise points that a sampler visits, noisiest first.
 
-    A whole schedule ends clean. The points are numbers of the sampler that made them, which fall:
-    timesteps, or sigmas. `len` is the number of steps, which lead from each point to the next one.
-    A slice takes some of the steps, so that `s[:k]` and then `s[k:]` are all steps of `s`.
+    The last point of a whole schedule has no noise. The points are falling numbers, timesteps or
+    sigmas, whose meaning only the sampler that made them knows. `len` is the number of steps, which
+    lead from each point to the next one. A slice takes some of the steps, so that `s[:k]` and then
+    `s[k:]` are all steps of `s`. Raises `ValueError` for a slice with a stride.
     """
 
     points: tuple[float, ...]
@@ -111,8 +112,8 @@ class Schedule:
 class Sampled(NamedTuple):
     """Latents at the last point of a schedule, and the denoised prediction of the last step.
 
-    Both are `(n, c, h', w')`. At the end of a whole schedule the two are the same, but for samplers
-    that do something else in their last step.
+    Both are `(n, c, h', w')`. At the end of a whole schedule the two are equal, except with
+    samplers whose last step does something else.
     """
 
     latents: Tensor
@@ -122,11 +123,11 @@ class Sampled(NamedTuple):
 class Sampler(Protocol):
     """Takes noise off latents under a guidance. Latents are in the model's own scale.
 
-    `denoise`, in (0, 1], says how much noise a latent gets. It is no ratio itself: `noise_ratio`
-    gives the noise-to-signal ratio, which is the same in every model. 1 is pure noise. Latents go
-    to `device` and come from it. `max_batch` is how many of them `sample` should get at once; it
-    may shrink while memory runs out. `hint_scale` is how many pixels of a ControlNet hint lie along
-    one cell of the latent grid.
+    `denoise`, in (0, 1], says how much noise a latent gets; 1 is pure noise. It is not the
+    noise-to-signal ratio: `models.denoise.noise_ratio` converts it, in the same way for every
+    model. Latents go to `device` and come from it. `max_batch` is the most latents that one call of
+    `sample` should get; it shrinks when memory runs out. `hint_scale` is how many pixels of a
+    ControlNet hint lie along one cell of the latent grid.
     """
 
     device: torch.device
@@ -142,7 +143,7 @@ class Sampler(Protocol):
     def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
         """Take all steps of `schedule` from `noisy` `(n, c, h', w')` at its first point.
 
-        A row's result does not depend on the others.
+        A row's result does not depend on the others, except in its last bits.
         """
 
 
@@ -164,9 +165,9 @@ class NoisePredictor(Protocol):
     ) -> Tensor:
         """The noise in `(n, c, h', w')`, unguided, differentiable in `text`.
 
-        `levels` `(n,)` are values of `denoise`, as `schedule` takes them. The first `negatives`
-        rows are those under the negative prompt, for models to which the two halves of guidance
-        differ in more than their text.
+        `levels` `(n,)` are values of `denoise`, as `schedule` takes them. Rows `0` to
+        `negatives - 1` are under the negative prompt. Some models treat these rows differently in
+        more than the text.
         """
 
 
@@ -175,4 +176,8 @@ class LatentDiffusionModel(Sampler, Codec, Protocol):
 
 
 class LearnableModel(LatentDiffusionModel, NoisePredictor, Protocol):
-    """What inversion works on. It calls `schedule`, `scales`, `encode` and `predict_noise`."""
+    """What inversion works on.
+
+    Inversion calls `schedule`, `scales`, `encode` and `predict_noise`, and reads `device` and
+    `max_batch`.
+    """

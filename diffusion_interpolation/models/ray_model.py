@@ -1,8 +1,9 @@
 """A latent diffusion model on many GPUs: its batches are split over a pool of Ray actors.
 
-The method does not know of it. A frame depends on its seed, position and candidate, so that any
-number of actors makes the same frames. Ray (https://www.ray.io) starts the actors, brings them
-their work, and starts those again that die: every call is complete in itself and can be repeated.
+The method does not know of it. A frame depends on its seed, position, candidate and neighbours, so
+that any number of actors makes the same frames. Ray (https://www.ray.io) starts the actors, brings
+them their work, and starts those again that die: every call is complete in itself and can be
+repeated.
 """
 
 from __future__ import annotations
@@ -85,9 +86,10 @@ def start_workers(count: int, gpus: float) -> list[Any]:
 class RayModel:
     """A `LearnableModel` over `workers`, each of which holds the model that `load` makes.
 
-    Rows go to the actors in the batches that one model alone would make of them. What is in a batch
-    changes the last bits of its numbers, so that any number of actors gives the very same ones.
-    Latents and pictures lie on the CPU here, wherever the actors have them.
+    The last bits of a result depend on which rows share its batch. The batches are therefore those
+    that one model alone would make, for any number of actors, and so are the results. A call of
+    `predict_noise` goes to one actor whole. Latents and pictures lie on the CPU here, wherever the
+    actors have them.
     """
 
     device = torch.device("cpu")

@@ -23,14 +23,16 @@ _CHAINS = tuple(
 def pose_at(
     poses: Sequence[Sequence[Pose]], position: float, motion: Motion = "swing"
 ) -> list[Pose]:
-    """The people at `position` in [0, N - 1].
+    """The people at `position`, from 0 to N - 1 for the poses of N keyframes.
 
     - `straight`: each joint on a straight line, as in the paper. Half-way through a wide movement
       limbs are too short.
-    - `swing`: so the body and the head, but arms and legs turn about their joints, elbows and
-      knees bend, each by the smaller angle, and lengths change evenly.
+    - `swing`: the body and the head move as with `straight`. Arms and legs turn about their joints,
+      and elbows and knees bend, each through the smaller angle; lengths change evenly from one pose
+      to the other.
 
-    A joint that only one of the two keyframes has is dropped. One keyframe serves every position.
+    Between two keyframes a joint that only one of them has is dropped; at a keyframe its pose is
+    returned whole. One keyframe serves every position.
     Raises `ValueError` for a position outside, for keyframes with different numbers of people, and
     for another `motion`.
     """

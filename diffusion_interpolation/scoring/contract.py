@@ -13,10 +13,11 @@ from torch import Tensor
 
 
 class Scorer(Protocol):
-    """Gives each picture one number. The picture with the highest number wins.
+    """Gives each picture one number. A higher number is better.
 
     Any function is a scorer, such as an aesthetic predictor. A scorer may have an attribute
-    `encoder`, an `ImageEncoder`. Then candidates are also compared with their neighbours.
+    `encoder`, an `ImageEncoder`. Then similarity to the neighbours counts, too, and the candidate
+    with the highest number need not win.
     """
 
     def __call__(self, pictures: Tensor) -> Tensor:

@@ -51,12 +51,14 @@ def match_colours(
     strength: float = 1.0,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Return frames `(n, 3, h, w)` in 0..1 with their colours on straight ways between keyframes.
+    """Return frames `(n, 3, h, w)` in 0..1 whose colours change evenly from keyframe to keyframe.
 
-    `keyframes` are the numbers of the frames that stay as they are, in order (the first and the
-    last frame). Frames before the first keyframe and after the last one stay, too. At a `strength`
-    of 0 nothing changes. The work is done on `device` (that of the frames), at full size for one
-    frame at a time. Raises `ValueError` for keyframes that are out of order or not there.
+    They do so thing by thing. What cannot be followed with certainty stays as it is. `keyframes`
+    are the numbers of the frames that stay as they are, in order; by default the first and the last
+    frame. Frames before the first keyframe and after the last one stay, too. `strength` is how much
+    of each correction is applied, 0 to 1. The work is done on `device`, by default that of the
+    frames, at full size for one frame at a time. Raises `ValueError` for keyframes that are out of
+    order, repeated or not there, and for fewer than two.
     """
     places = [0, len(frames) - 1] if keyframes is None else list(keyframes)
     if (

@@ -296,14 +296,15 @@ def invert(
 ) -> Inversion:
     """Learn the conditioning of all keyframes `(N, 3, h, w)` in 0..1 together.
 
-    `positive` has N rows, in one part or several, or one; `negative` has one. `on_step(step, loss)`
-    is called after every step with the latest loss of the fixed evaluation batch; what it raises
-    ends the optimisation.
-    `latents` are those of the pictures, where they are known already. Without `fitting` a step
-    takes the model's batch, in which each latent counts once for each half of guidance. 0 steps
-    give the prompts back, without a loss. Raises `ValueError` for settings out of range and for a
-    model that cannot be differentiated, and `FloatingPointError` where its numbers are not finite
-    before anything has been learned; later, what was learned is kept.
+    `positive` has one row for all keyframes, or N rows; prompts of different lengths are parts of
+    it. `negative` has one row. `on_step(step, loss)` is called after every step with the latest
+    loss of the fixed evaluation batch; what it raises ends the optimisation. `latents` are those of
+    the pictures, where they are known already. `fitting` says how many latents fit in memory at
+    once; without it the number is the model's `max_batch`, halved where guidance needs both
+    prompts. With 0 steps each keyframe gets a copy of the prompt, and `losses` is empty. Raises
+    `ValueError` for settings out of range and for a model that cannot be differentiated, and
+    `FloatingPointError` if its numbers are not finite before an evaluation has been better than the
+    first. After that, learning ends early with the best state.
     """
     settings = settings or InversionSettings()
     settings.check()

@@ -22,9 +22,9 @@ from .transport import cell_centres, match, square_distances
 POINTS = 384
 """The most points of a correspondence besides its anchors: those of the highest weights."""
 TRUST = 0.4
-"""Mean weight of these points under which the pictures have nothing in common, and none is kept.
-Pairs of puppets have 0.5 to 0.9, photographs and their bent copies above 0.8, by the features of a
-diffusion model; those of vision models have other weights."""
+"""If these points have this mean weight or less, the pictures have nothing in common, and none is
+kept. Pairs of puppets have 0.5 to 0.9, photographs and their bent copies above 0.8, by the features
+of a diffusion model; those of vision models have other weights."""
 REACH = 0.1
 """Standard deviation, in sides, of how far around an anchor others are expected to go its way."""
 
@@ -34,8 +34,8 @@ class Correspondence:
     """Points `first` `(m, 2)` of a keyframe that lie at `second` in the next one.
 
     Points are (x, y) in sides: 1 is the side of a square with the area of the picture. The
-    picture's width is `aspect` times its height. `weights` `(m,)` are in (0, 1], and 1 for anchors
-    alone. Without points nothing is moved.
+    picture's width is `aspect` times its height. `weights` `(m,)` are in (0, 1]; anchors have
+    1. Without points nothing is moved.
     """
 
     first: Tensor
@@ -51,9 +51,10 @@ class Correspondence:
         return self.first.lerp(self.second, t)
 
     def move(self, picture: Tensor, start: float, end: float) -> Tensor:
-        """A picture `(3, h, w)` at `start`, with its things where they are at `end`.
+        """Return `picture` with its things, which are where they are at `start`, moved to `end`.
 
-        Raises `ValueError` for a picture of another aspect.
+        It is `(3, h, w)`. Raises `ValueError` for a picture of another aspect, if there are points
+        and `start` is not `end`.
         """
         if not len(self) or start == end:
             return picture
@@ -116,8 +117,8 @@ def correspondences(
 ) -> list[Correspondence]:
     """The correspondence of every gap between keyframes `(N, 3, h, w)` in 0..1.
 
-    `anchors` are those of every gap. Without `extract` there are no other points. `trust` is that
-    of `find`.
+    `anchors` has one entry per gap. Without `extract` the correspondences consist of anchors alone.
+    `trust` is that of `find`.
     """
     height, width = pictures.shape[2:]
     aspect, gaps = width / height, range(len(pictures) - 1)
