@@ -61,9 +61,9 @@ def main() -> None:
     with host() as server:
         with page(server) as view:
             rows = [dragged(view, options.frames, options.size)]
-        for name, blocked in (("with the slider", False), ("without it", True)):
-            with page(server, blocked) as view:
-                rows += grown(view, name, options)
+            rows += grown(view, "with the slider", options)
+        with page(server, blocked=True) as view:
+            rows += grown(view, "without it", options)
     publish(rows, options.json)
 
 

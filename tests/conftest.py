@@ -26,5 +26,13 @@ class _ByWhatTestsShare(LoadScopeScheduling):
         return "-".join(page) or module.partition("::")[0]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-pages",
+        action="store_true",
+        help="run browser tests in both renderers of both front ends, not each renderer once",
+    )
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     return _ByWhatTestsShare(config, log)

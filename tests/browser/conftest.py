@@ -22,13 +22,14 @@ OPENED = pytest.StashKey[list[View]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run what a front end or a renderer could break, and no more.
+    """Run every test in each renderer once: what a renderer breaks, few front ends break alone.
 
-    The host's own front end runs all tests in both renderers, but those of plain DOM in the canvas
-    renderer alone. The newest one runs all tests in Nodes 2.0, but those of the controls, which are
-    the same in every front end; in the canvas renderer, which is the older one, it runs the whole
-    tour, which is what everybody does with the slider.
+    The canvas renderer is that of the host's own front end, and Nodes 2.0 that of the newest one,
+    or of the host's if there is no other. Tests of plain DOM run in one renderer. With
+    `--all-pages` all tests run in both renderers of both front ends.
     """
+    if config.getoption("all_pages"):
+        return
     dropped = [item for item in items if _repeats(item)]
     config.hook.pytest_deselected(items=dropped)
     items[:] = [item for item in items if item not in dropped]
@@ -36,12 +37,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _repeats(item: pytest.Item) -> bool:
     params = getattr(getattr(item, "callspec", None), "params", {})
-    canvas = params.get("pages") == "canvas"
-    if params.get("front_end") == NEWEST:
-        if item.path.name == "test_preview_controls.py":
-            return True
-        return canvas and item.get_closest_marker("tour") is None
-    return not canvas and item.get_closest_marker("plain_dom") is not None
+    if "pages" not in params:
+        return False
+    if params["pages"] == "canvas":
+        return params.get("front_end") == NEWEST
+    if item.get_closest_marker("plain_dom"):
+        return True
+    another = comfy_page.newest_front_end() is not None
+    return params.get("front_end") == HOSTS and another
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from comfy_view import View
 from PIL import Image
 
@@ -80,7 +79,6 @@ def values(view: View, node: str, *names: str) -> list[object]:
     )
 
 
-@pytest.mark.tour
 def test_first_frames_from_an_empty_graph(view: View):
     node = first_morph(view)
     workflow = view.workflow()

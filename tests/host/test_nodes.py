@@ -83,7 +83,7 @@ def test_the_parts_make_the_bisectors_middle_frame(server):
 )
 def test_a_frame_does_not_depend_on_its_batch(server, sampler):
     frames = []
-    for batch_size in (0, 1, 3):
+    for batch_size in (1, 3):
         demo = Demo(Graph())
         # a model of its own each time, of which no candidates are known
         model = demo.graph.add(
@@ -92,7 +92,6 @@ def test_a_frame_does_not_depend_on_its_batch(server, sampler):
         bisector = demo.bisector(model=model[0], sampler_name=sampler, max_batch=batch_size)
         frames.append(tensors(server, demo.graph, frames=bisector[0])["frames"])
     assert (frames[0] - frames[1]).abs().max() < 2e-3
-    assert (frames[0] - frames[2]).abs().max() < 2e-3
     demo = Demo(Graph())
     other = demo.bisector(sampler_name=sampler, seed=5)
     assert (tensors(server, demo.graph, frames=other[0])["frames"] - frames[0]).abs().max() > 0.1
@@ -102,15 +101,15 @@ def test_a_frame_does_not_depend_on_its_batch(server, sampler):
 def test_candidates_are_ranked_on_the_way(server, sampler):
     """The same ones as at the end, but for samplers that remember their steps or add noise."""
     given, picks = [], "0.25: 1, 0.5: 1, 0.75: 1"
-    for rank_fraction in (0.05, 0.5, 1.0):
+    for rank_fraction in (0.05, 1.0):
         demo = Demo(Graph())
         bisector = demo.bisector(sampler_name=sampler, rank_fraction=rank_fraction, picks=picks)
         given.append(tensors(server, demo.graph, frames=bisector[0])["frames"])
-    differences = [(frames - given[2]).abs() for frames in given]
+    difference = (given[0] - given[1]).abs()
     if sampler in ("euler", "heun"):
-        assert max(difference.max() for difference in differences) < 1e-4
+        assert difference.max() < 1e-4
     else:
-        assert max(difference.mean() for difference in differences) < 0.1
+        assert difference.mean() < 0.1
 
 
 def test_frames_are_those_of_the_command_line(server):

@@ -188,13 +188,13 @@ def test_frames_that_attend_to_keyframes_see_no_other_frames(model):
 @pytest.mark.parametrize("name", ["AID", "FreeMorph", "DiffMorpher", "attention to keyframes"])
 def test_peers_make_paths_of_both_models(model, name, request):
     kind = request.node.callspec.params["model"]
-    bench, pairs = Bench(5, 0, "cpu", kind), held_out(4, 0)
+    bench, pairs = Bench(4, 0, "cpu", kind), held_out(2, 0)
     way = Way(name, steps=4, cfg=1.5, posed=False, options={"lora_steps": 1})
     made = bench.made(way, pairs)
-    assert made.frames.shape == (2, 5, 3, 128, 128) and made.frames.isfinite().all()
+    assert made.frames.shape == (1, 4, 3, 128, 128) and made.frames.isfinite().all()
     again = bench.made(way, pairs)
     assert torch.equal(made.frames, again.frames)
     steps = (made.frames[:, 1:] - made.frames[:, :-1]).abs().mean((2, 3, 4))
     assert steps.min() > 1e-3
-    assert made.evaluations > 20
+    assert made.evaluations > 2
     assert isinstance(bench._guide(way, pairs, made.frames[0]).positive, PromptEmbeddings)
