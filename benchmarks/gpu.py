@@ -198,7 +198,9 @@ def _fill(network: torch.nn.Module, seed: int) -> torch.nn.Module:
     """Random weights that keep the size of what passes through; the host leaves them unset."""
     for name, weight in network.state_dict().items():
         if weight.ndim > 1:
-            weight.normal_(std=weight[0].numel() ** -0.5)
+            # types of one byte know no random numbers
+            drawn = torch.empty(weight.shape, device=weight.device, dtype=torch.float16)
+            weight.copy_(drawn.normal_(std=weight[0].numel() ** -0.5))
         elif weight.is_floating_point():
             weight.fill_(0.0 if name.endswith("bias") else 1.0)
     return network

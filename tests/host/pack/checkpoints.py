@@ -30,13 +30,14 @@ _KNOWN = [name for name, one in FAMILIES.items() if hasattr(comfy.supported_mode
 
 @node(
     "TestFamily",
-    [io.Combo.Input("family", options=_KNOWN)],
+    [io.Combo.Input("family", options=_KNOWN), io.Boolean.Input("flagged", optional=True)],
     io.Model.Output(),
     io.Vae.Output(),
 )
-def family(family: str) -> tuple[Any, ...]:
-    """The tiny model and VAE of a family."""
-    return families.model(FAMILIES[family]), families.vae(FAMILIES[family].vae)
+def family(family: str, flagged: bool = False) -> tuple[Any, ...]:
+    """The tiny model and VAE of a family; `flagged`: weights are of the type of host's flags."""
+    make = families.flagged if flagged else families.model
+    return make(FAMILIES[family]), families.vae(FAMILIES[family].vae)
 
 
 @node(

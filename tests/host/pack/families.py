@@ -62,6 +62,17 @@ def model(
     )
 
 
+def flagged(family: Family) -> comfy.model_patcher.ModelPatcher:
+    """The diffusion model of a family in the type that the host's flags choose for its weights."""
+    memory, known = comfy.model_management, _config(family).supported_inference_dtypes
+    dtype = memory.unet_dtype(memory.get_torch_device(), supported_dtypes=known)
+    return model(
+        family,
+        dtype=dtype,
+        computed=memory.unet_manual_cast(dtype, memory.get_torch_device(), known),
+    )
+
+
 def control(family: Family, seed: int = 0) -> comfy.controlnet.ControlNet:
     """A ControlNet of the kind that the family has, with random weights."""
     config = {**_config(family).unet_config, "operations": comfy.ops.disable_weight_init}

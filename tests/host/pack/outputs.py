@@ -51,6 +51,12 @@ def extra(conditioning: Any, key: str) -> io.NodeOutput:
     return io.NodeOutput(ui={"text": (_said(conditioning[0][1].get(key)),)})
 
 
+@node("TestWeights", [io.Model.Input("model")], is_output_node=True)
+def weights(model: Any) -> io.NodeOutput:
+    """The type of a model's weights, as text."""
+    return io.NodeOutput(ui={"text": (str(model.model_dtype()),)})
+
+
 def _said(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"{value.dtype} {value.tolist()}"
