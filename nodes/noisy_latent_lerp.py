@@ -10,13 +10,21 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.method.blend import noisy_blend
+from ..diffusion_interpolation.method.matching.correspondence import Correspondence
 from ..diffusion_interpolation.method.noise import draw_noise
 from ..diffusion_interpolation.settings import FrameSettings, SamplingSettings
-from .comfy.codec import HOW_TO_ENCODE, carry_noisy, check_channels, has_frames, to_network
+from .comfy.codec import (
+    HOW_TO_ENCODE,
+    ComfyCodec,
+    carry_noisy,
+    check_channels,
+    has_frames,
+    to_network,
+)
 from .comfy.schedule import ComfySchedule, as_sigmas
 from .common.inputs import check_latents, position_input, scheduler_input
 from .common.option_inputs import input_of
-from .common.types import CATEGORY
+from .common.types import CATEGORY, CorrespondenceType
 
 
 class NoisyLatentLerp(io.ComfyNode):
@@ -39,6 +47,18 @@ class NoisyLatentLerp(io.ComfyNode):
                     "is the second, and so on.",
                 ),
                 *_settings(),
+                CorrespondenceType.Input(
+                    "correspondence",
+                    optional=True,
+                    tooltip="What is where in neighbouring keyframes, from Match Keyframes. With "
+                    "it, both keyframes are moved to the position before they are mixed, so that "
+                    "things do not fade over, and a denoise of 0.35 is enough. It needs vae.",
+                ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="The model's VAE, to move the keyframes along the correspondence.",
+                ),
             ],
             outputs=_outputs(),
         )
@@ -56,6 +76,8 @@ class NoisyLatentLerp(io.ComfyNode):
         candidates: int,
         seed: int,
         min_steps: int = FrameSettings.min_steps,
+        correspondence: list[Correspondence] | None = None,
+        vae: Any = None,
     ) -> io.NodeOutput:
         check_channels("latents", latents["samples"], model)
         check_latents("latents", latents["samples"])
@@ -65,6 +87,11 @@ class NoisyLatentLerp(io.ComfyNode):
                 "behind it, where it keeps a part of the mix from being denoised"
             )
         left, right, weight = _neighbours(model, latents["samples"], position)
+        if correspondence is not None:
+            if vae is None:
+                raise ValueError("vae: got none, but a correspondence, needs the model's VAE")
+            codec = ComfyCodec(model, vae)
+            left, right = _moved(codec, torch.stack([left, right]), correspondence, position)
         schedules = ComfySchedule(model, scheduler, steps)
         schedule = schedules.schedule(denoise, min_steps)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
@@ -133,6 +160,24 @@ def _outputs() -> list[io.Output]:
             tooltip="The same position, for the next node.",
         ),
     ]
+
+
+def _moved(
+    codec: ComfyCodec, latents: Tensor, gaps: list[Correspondence], position: float
+) -> tuple[Tensor, Tensor]:
+    """Both neighbours of `position`, of `latents` `(2, c, h', w')`, moved to it as pictures."""
+    gap = max(0, math.ceil(position) - 1)
+    if gap >= len(gaps):
+        raise ValueError(
+            f"correspondence: got maps of {len(gaps)} gaps, needs {gap + 1} for a position of "
+            f"{position:g}: Match Keyframes needs all keyframes"
+        )
+    if not len(gaps[gap]):
+        return latents[0], latents[1]
+    pictures = codec.decode(latents)
+    moved = [gaps[gap].move(pictures[end], end, position - gap) for end in (0, 1)]
+    encoded = codec.encode(torch.stack(moved)).to(latents)
+    return encoded[0], encoded[1]
 
 
 def _neighbours(model: Any, latents: Tensor, position: float) -> tuple[Tensor, Tensor, float]:
