@@ -1,15 +1,17 @@
 """Many paths on one worker and on two, and what the driver does: `python benchmarks/scale.py`
 
 Each worker is a Ray actor with one thread of the CPU and the embedded model. `efficiency` is the
-second worker's share of the throughput that it could add. `driver, %` is the time in which the
-driver does not wait. The last table is on paper: with how many GPUs the driver is busy all the
-time, if a GPU makes a frame in `--gpu-seconds`. With `--memory` the driver's peak memory is
-measured for 20 and for 200 short paths instead.
+second worker's share of the throughput that it could add; that of `the machine` is measured with
+processes that make the same paths, one thread each, without Ray and without a driver. `driver, %`
+is the time in which the driver does not wait. The last table is on paper: with how many GPUs the
+driver is busy all the time, if a GPU makes a frame in `--gpu-seconds`. With `--memory` the driver's
+peak memory is measured for 20 and for 200 short paths instead.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -24,10 +26,13 @@ from support.report import parser, publish
 
 from diffusion_interpolation.command.batch.cluster import Cluster
 from diffusion_interpolation.command.batch.jobs import Listed
+from diffusion_interpolation.command.batch.path_task import make_path, make_views
+from diffusion_interpolation.command.batch.running import Running
 from diffusion_interpolation.command.batch.settings import BatchSettings
 from diffusion_interpolation.command.job import defaults_of
 from diffusion_interpolation.command.prepared import Prepared
 from diffusion_interpolation.demo import world
+from diffusion_interpolation.models.ray_model import Worker
 from diffusion_interpolation.pictures import to_image
 
 SHORT = {"frames": 3, "steps": 2, "candidates": 1, "inversion_steps": 0}
@@ -52,10 +57,13 @@ def main() -> None:
     words.add_argument("--gpu-seconds", type=float, default=0.1)
     words.add_argument("--memory", action="store_true")
     words.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
+    words.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = words.parse_args()
     if options.peak_of:
         made(1, options.peak_of, options, SHORT)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    elif options.alone:
+        make_alone(options)
     elif options.memory:
         publish(memory_rows(), options.json)
     else:
@@ -64,6 +72,8 @@ def main() -> None:
         facts = {f"{name}, 1 worker": value for name, value in one.items()}
         facts |= {f"{name}, 2 workers": value for name, value in two.items()}
         facts |= {"efficiency of the second worker": efficiency}
+        bare = [without_ray(count, options) for count in (1, 2)]
+        facts |= {"efficiency, the machine without Ray": bare[1] / bare[0] - 1}
         facts |= on_paper(two["driver, ms a frame"] / 1000, options.gpu_seconds)
         publish([{"measure": name, "value": value} for name, value in facts.items()], options.json)
 
@@ -72,8 +82,7 @@ def made(
     workers: int, count: int, options: argparse.Namespace, changes: dict[str, Any] | None = None
 ) -> dict[str, float]:
     """Make `count` paths on some workers that have loaded their networks."""
-    told = changes or {"frames": options.frames, "inversion_steps": options.inversion_steps}
-    common = {**defaults_of("demo"), **told, "device": "cpu"}
+    common = settings_of(options, changes)
     settings = BatchSettings(workers=workers, gpus_per_worker=0)
     with tempfile.TemporaryDirectory() as name, Cluster(settings) as cluster:
         folder = Path(name)
@@ -92,6 +101,53 @@ def made(
         "driver, ms a frame": 1000 * (seconds - waited) / new,
         "KiB shipped a frame": sum(sizes) / new / 1024,
     }
+
+
+def settings_of(
+    options: argparse.Namespace, changes: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    told = changes or {"frames": options.frames, "inversion_steps": options.inversion_steps}
+    return {**defaults_of("demo"), **told, "device": "cpu"}
+
+
+def without_ray(count: int, options: argparse.Namespace) -> float:
+    """Return the frames a second of `count` processes that make paths side by side."""
+    numbers = {"--paths": options.paths, "--frames": options.frames}
+    numbers |= {"--inversion-steps": options.inversion_steps}
+    words = [sys.executable, __file__, "--alone", "--device", "cpu"]
+    words += [str(word) for pair in numbers.items() for word in pair]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    told = {**os.environ, "OMP_NUM_THREADS": "1"}
+    sides = [subprocess.Popen(words, env=told, **pipes) for _ in range(count)]
+    for side in sides:
+        assert side.stdout.readline() == "ready\n"
+    begun = time.perf_counter()
+    for side in sides:
+        side.stdin.write("go\n")
+        side.stdin.flush()
+    statuses = [side.wait() for side in sides]
+    assert not any(statuses)
+    return count * options.paths * (options.frames - 2) / (time.perf_counter() - begun)
+
+
+def make_alone(options: argparse.Namespace) -> None:
+    """Make paths in this process, once it is told to and has loaded its networks."""
+    worker, common = Worker(), settings_of(options)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        [warm], paths = listed(folder, 1, "warm"), listed(folder, options.paths, "path")
+        make_one(worker, warm, common, folder)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for one in paths:
+            make_one(worker, one, common, folder)
+
+
+def make_one(worker: Worker, one: Listed, common: dict[str, Any], out: Path) -> None:
+    path = Running.of(one.name, _prepared(one, common, out))
+    for piece in worker.stream(make_path, path.work(), []):
+        path.take(piece)
+    path.finish(worker.beside(make_views, *path.shown()))
 
 
 def listed(folder: Path, count: int, name: str) -> list[Listed]:

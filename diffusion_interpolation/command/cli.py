@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__
+from .trouble import UsageError, sentence
 
 PROGRAM = "diffusion-interpolation"
 INTERRUPTED = "interrupted; finished frames are kept, and the same command continues from them"
@@ -27,33 +27,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(words)
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, 130)
-    except (ValueError, FloatingPointError) as error:
-        return _fail(str(error))
     except ImportError as error:
         return _fail(f"{error}; the command needs the extra 'cli': pip install \".[cli]\"")
-    except OSError as error:
-        return _fail(_disk_trouble(error))
-    except RuntimeError as error:
-        from ..models.memory import out_of_memory
-
-        if not out_of_memory(error):
+    except Exception as error:
+        if not (told := sentence(error)):
             raise
-        return _fail("out of memory; try --dtype float16, --checkpointing, or a smaller --size")
+        return _fail(told, 2 if isinstance(error, UsageError) else 1)
 
 
 def _main(words: list[str]) -> int:
-    from .parser import UsageError, parse_batch, parse_demo, parse_images
+    from .parser import parse_batch, parse_demo, parse_images
 
-    try:
-        if words[:1] == ["batch"]:
-            from .batch.batch import run_batch
+    if words[:1] == ["batch"]:
+        from .batch.batch import run_batch
 
-            return run_batch(parse_batch(words[1:]))
-        if words[:1] != ["demo"]:
-            return _run(parse_images(words))
-        values = parse_demo(words[1:])
-    except UsageError as error:
-        return _fail(str(error), 2)
+        return run_batch(parse_batch(words[1:]))
+    if words[:1] != ["demo"]:
+        return _run(parse_images(words))
+    values = parse_demo(words[1:])
     return _run({**values, **_puppets(values)})
 
 
@@ -91,13 +82,6 @@ def _print(text: str) -> None:
 def _fail(text: str, status: int = 1) -> int:
     print(f"{PROGRAM}: {' '.join(text.split())}", file=sys.stderr)
     return status
-
-
-def _disk_trouble(error: OSError) -> str:
-    place = f" ({error.filename})" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"out: no space left to write{place}; finished frames are kept"
-    return f"{error.strerror or error}{place}"
 
 
 if __name__ == "__main__":

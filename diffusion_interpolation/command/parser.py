@@ -17,6 +17,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from ..options import Option, Record, option, options_of
 from .batch.settings import BatchSettings
 from .job import EMBEDDED, OF_MODEL, Job, Part, defaults_of
+from .trouble import UsageError
 
 PROGRAM = "diffusion-interpolation"
 ABOUT = f"""Make the frames between two or more pictures.
@@ -48,10 +49,6 @@ An example: {PROGRAM} batch pairs.jsonl --out paths --model path/to/stable-diffu
 Without Ray (pip install ".[cli,ray]"), the paths are made one after the other.
 """
 _OF_THE_DEMO = ("output", "text", "learning", "sampling", "frames", "poses", "machine")
-
-
-class UsageError(Exception):
-    """Raised for a word that is no option, and for a value that its option does not take."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,12 @@ class Prepared:
         }
 
     def open(self) -> None:
-        """Make the folder, or continue with it (`RunFolder.open`), and write the keyframes."""
+        """Make the folder, or continue with it (`RunFolder.open`), and write the keyframes.
+
+        What another run has made there goes before, where that is wanted.
+        """
+        if self.job.output.overwrite:
+            self.folder.clear()
         self.folder.open()
         named = zip(self.path.keyframes, self.job.pictures.images, self.pictures, strict=True)
         for index, image, picture in named:

@@ -91,7 +91,6 @@ class _Run(Prepared):
         if self.job.output.overwrite:
             # nothing is removed for a run that cannot begin
             _ = self.model, self.scorer
-            self.folder.clear()
         self.open()
         self.stages.seconds |= self.folder.seconds()
 

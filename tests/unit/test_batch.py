@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
+import resource
+import shutil
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import ray
 import torch
 from PIL import Image
+from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY
+from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
+from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster as RayNodes
 from safetensors.torch import load_file
 
@@ -84,48 +93,56 @@ def nodes() -> Iterator[RayNodes]:
     nodes.shutdown()
 
 
-def made(nodes: RayNodes, jobs: Path, out: Path, *more: str) -> int:
-    words = ["batch", jobs, "--out", out, "--ray", nodes.address, "--workers", "2", *QUICK, *more]
-    return main(list(map(str, words)))
+def made(nodes: RayNodes, jobs: Path, out: Path, *more: str, workers: int = 2) -> int:
+    words = ["batch", jobs, "--out", out, "--ray", nodes.address, "--workers", workers, *QUICK]
+    return main(list(map(str, [*words, *more])))
 
 
 def assert_same(out: Path, wanted: Path, paths: int = 3) -> None:
     """All frames and latents, bit by bit."""
     names = [folder.name for folder in out.iterdir() if folder.is_dir()]
     assert len(names) == paths
-    for folder in (wanted / name for name in names):
-        frames = sorted((folder / "frames").iterdir())
-        latents = sorted((folder / "latents").iterdir())
-        assert len(frames) == len(list((out / folder.name / "frames").iterdir())) > 4
-        for file in frames:
-            other = out / folder.name / "frames" / file.name
-            assert np.array_equal(np.asarray(Image.open(file)), np.asarray(Image.open(other)))
-        for file in latents:
-            other = load_file(out / folder.name / "latents" / file.name)["latent"]
-            assert torch.equal(load_file(file)["latent"], other), (folder.name, file.name)
+    for name in names:
+        assert_same_path(out / name, wanted / name)
 
 
-class Interfering(Lines):
-    """Does something once a frame of any path is there."""
+def assert_same_path(out: Path, wanted: Path) -> None:
+    frames = sorted((wanted / "frames").iterdir())
+    latents = sorted((wanted / "latents").iterdir())
+    assert len(frames) == len(list((out / "frames").iterdir())) > 4
+    for file in frames:
+        other = out / "frames" / file.name
+        assert np.array_equal(np.asarray(Image.open(file)), np.asarray(Image.open(other)))
+    for file in latents:
+        other = load_file(out / "latents" / file.name)["latent"]
+        assert torch.equal(load_file(file)["latent"], other), (out.name, file.name)
 
-    act: Callable[[], None]
 
-    def told(self, name: str, state: str, share: float, frames: int) -> None:
-        super().told(name, state, share, frames)
-        if frames and (act := type(self).__dict__.get("act")):
-            del type(self).act
+Watch = Callable[[str, str, int], None]
+"""Hears the name of a path, its state, and how many frames were made of it."""
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, watch: Watch) -> None:
+    """Have `watch` hear what happens in the batches to come, which may do something then."""
+
+    class Watched(Lines):
+        def told(self, name: str, state: str, share: float, frames: int) -> None:
+            super().told(name, state, share, frames)
+            watch(name, state, frames)
+
+    monkeypatch.setattr(batch, "Lines", Watched)
+
+
+def at_frames(acts: dict[int, Callable[[], None]]) -> Watch:
+    """Do something once so many frames of all paths are there."""
+    there: dict[str, int] = {}
+
+    def watch(name: str, state: str, frames: int) -> None:
+        there[name] = frames
+        if act := acts.pop(sum(there.values()), None):
             act()
 
-
-@pytest.fixture
-def at_the_first_frame(monkeypatch) -> Callable[[Callable[[], None]], None]:
-    """Has a batch do something in its middle."""
-
-    def interfere(act: Callable[[], None]) -> None:
-        progress = type("Once", (Interfering,), {"act": staticmethod(act)})
-        monkeypatch.setattr(batch, "Lines", progress)
-
-    return interfere
+    return watch
 
 
 def test_frames_are_those_of_one_process(nodes, listed, alone, tmp_path, capsys):
@@ -146,58 +163,43 @@ def test_frames_are_those_of_one_process(nodes, listed, alone, tmp_path, capsys)
     assert record["finished"] and record["frames_made_earlier"] == 0
 
 
-def test_an_actor_that_dies_is_replaced(nodes, few, alone, tmp_path, at_the_first_frame):
-    killed = []
+def test_an_actor_and_a_node_that_go_take_no_frame_along(nodes, few, alone, tmp_path, monkeypatch):
+    """What they have sent is made once."""
+    start, started, ended = cluster.start_workers, [], []
 
-    def kill() -> None:
-        [first, *_] = started
-        killed.append(first)
-        ray.kill(first, no_restart=False)
-
-    started = remember_workers(at_the_first_frame, kill)
-    assert made(nodes, few, tmp_path, "--json-progress") == 0
-    assert killed
-    assert_same(tmp_path, alone)
-
-
-def remember_workers(interfere: Callable, act: Callable[[], None]) -> list:
-    """The actors of the next batch, which does `act` in its middle."""
-    started: list = []
-    start = cluster.start_workers
-
-    def remembered(count: int, gpus: float) -> list:
-        started[:] = start(count, gpus)
-        cluster.start_workers = start
+    def remembered(count: int, gpus: float) -> list[Any]:
+        started.extend(start(count, gpus))
         return started
 
-    cluster.start_workers = remembered
-    interfere(act)
-    return started
-
-
-def test_a_node_that_goes_takes_no_frame_along(few, alone, tmp_path, at_the_first_frame):
-    nodes = RayNodes(initialize_head=True, head_node_args={"num_cpus": 2})
-    second = nodes.add_node(num_cpus=1)
-    gone = []
+    def kill() -> None:
+        ray.kill(started[0], no_restart=False)
+        ended.append("actor")
 
     def remove() -> None:
+        [second] = nodes.worker_nodes
         nodes.remove_node(second)
-        gone.append(second)
+        ended.append("node")
 
-    at_the_first_frame(remove)
+    monkeypatch.setattr(cluster, "start_workers", remembered)
+    watched(monkeypatch, at_frames({1: kill, 4: remove}))
     try:
         assert made(nodes, few, tmp_path, "--json-progress") == 0
     finally:
-        nodes.shutdown()
-    assert gone
+        if "node" in ended:
+            nodes.add_node(num_cpus=1)
+    assert ended == ["actor", "node"]
     assert_same(tmp_path, alone)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {one["state"] for one in report} == {"finished"}
+    records = [json.loads(file.read_text()) for file in tmp_path.glob("*/path.json")]
+    assert [record["frames_made_earlier"] for record in records] == [0, 0, 0]
 
 
-def test_a_driver_that_is_stopped_goes_on(nodes, few, alone, tmp_path, at_the_first_frame):
+def test_a_driver_that_is_stopped_goes_on(nodes, few, alone, tmp_path, monkeypatch):
     def stop() -> None:
         raise KeyboardInterrupt
 
-    at_the_first_frame(stop)
+    watched(monkeypatch, at_frames({1: stop}))
     assert made(nodes, few, tmp_path, "--json-progress") == 130
     finished = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/latents/*")}
     assert 0 < len(finished) < 3 + 3 + 4
@@ -208,26 +210,138 @@ def test_a_driver_that_is_stopped_goes_on(nodes, few, alone, tmp_path, at_the_fi
     assert sum(record["frames_made_earlier"] for record in earlier) == len(finished)
 
 
-def test_a_path_that_fails_stops_no_other(nodes, pictures, tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+@dataclass
+class Faults:
+    """A batch of one worker in which paths fail, and what was seen of it."""
+
+    out: Path
+    status: int
+    log: str
+    begun_early: bool
+    """Whether the next path was begun while the one before it was made."""
+
+    @property
+    def report(self) -> dict[str, dict[str, Any]]:
+        return {one["name"]: one for one in json.loads((self.out / "report.json").read_text())}
+
+    def error(self, name: str) -> str:
+        assert self.report[name]["state"] == "failed"
+        return self.report[name]["error"]
+
+
+FAULTY = [
+    {"name": "views", "images": ["00.png", "01.png"]},
+    {"name": "broken", "images": ["00.png", "broken.png"]},
+    {"name": "gone", "images": ["00.png", "gone.png"]},
+    {"name": "single", "images": ["00.png"]},
+    {"name": "word", "images": ["00.png", "01.png"], "sed": 3},
+    {"name": "steps", "images": ["00.png", "01.png"], "steps": 0},
+    {"name": "other", "images": ["00.png", "01.png"], "seed": 7},
+    {"name": "latent", "images": ["00.png", "01.png"]},
+    {"name": "chain", "images": [f"{n:02}.png" for n in range(5)], "frames": 9},
+    {"name": "full", "images": ["00.png", "01.png"]},
+    {"name": "deadly", "images": ["00.png", "01.png"]},
+    {"name": "replaced", "images": ["00.png", "01.png"], "overwrite": True},
+]
+
+
+@pytest.fixture(scope="module")
+def faults(nodes, pictures, alone, tmp_path_factory) -> Iterator[Faults]:
+    out, finished = tmp_path_factory.mktemp("faults"), alone / "pair 0"
     (pictures / "broken.png").write_bytes(b"no picture")
-    jobs = written(
-        pictures,
-        {"name": "broken", "images": ["00.png", "broken.png"]},
-        {"name": "gone", "images": ["00.png", "gone.png"]},
-        {"name": "single", "images": ["00.png"]},
-        {"name": "word", "images": ["00.png", "01.png"], "sed": 3},
-        {"name": "steps", "images": ["00.png", "01.png"], "steps": 0},
-        {"name": "right", "images": ["00.png", "01.png"]},
-    )
-    assert made(nodes, jobs, tmp_path) == 1
-    report = {one["name"]: one for one in json.loads((tmp_path / "report.json").read_text())}
-    assert {name for name, one in report.items() if one["state"] == "finished"} == {"right"}
-    assert "broken.png" in report["broken"]["error"] and "gone.png" in report["gone"]["error"]
-    assert report["single"]["error"] == "images: got 1, needs at least 2"
-    assert report["word"]["error"] == "--sed: no such option; did you mean --seed?"
-    assert report["steps"]["error"].startswith("steps: got 0, needs ")
-    assert f"1 of 6 paths are in {tmp_path}" in caplog.text
+    for name in ("views", "other", "latent"):
+        shutil.copytree(finished, out / name)
+    # a frame is missing, so that it gets a worker, and a file cannot be written at the end
+    (out / "views" / "latents" / "002.safetensors").unlink()
+    (out / "views" / "path.webp").unlink()
+    (out / "views" / "path.webp").mkdir()
+    (out / "latent" / "latents" / "002.safetensors").write_bytes(b"no latent")
+    shutil.copytree(alone / "pair 1", out / "replaced")
+    seen = _Seen(out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "start_workers", seen.start_workers)
+        # the first death is the last one
+        patch.setattr(cluster, "LIVES", 1)
+        patch.setattr(sys, "stdout", (out / "told.jsonl").open("w"))
+        handler = logging.FileHandler(out / "log.txt")
+        logging.getLogger().addHandler(handler)
+        watched(patch, seen.watch)
+        try:
+            jobs = written(pictures, *FAULTY)
+            status = made(nodes, jobs, out, "--json-progress", workers=1)
+        finally:
+            logging.getLogger().removeHandler(handler)
+    yield Faults(out, status, (out / "log.txt").read_text(), seen.begun_early)
+
+
+class _Seen:
+    """Has the disk filled and a worker killed in the middle of paths of these names."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.begun_early = out, False
+        self.start, self.limits = cluster.start_workers, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def start_workers(self, count: int, gpus: float) -> list[Any]:
+        self.workers = self.start(count, gpus)
+        return self.workers
+
+    def watch(self, name: str, state: str, frames: int) -> None:
+        if name == "chain" and state == "running":
+            self.begun_early |= (self.out / "full").exists()
+        if name == "full":
+            # the kernel's limit on the size of a file stands in for a disk without room
+            limit = 1000 if state == "running" and frames else self.limits[0]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, self.limits[1]))
+        if name == "deadly" and state == "running":
+            ray.kill(self.workers[0], no_restart=False)
+
+
+def test_a_path_that_fails_stops_no_other(faults, alone):
+    assert faults.status == 1
+    finished = {name for name, one in faults.report.items() if one["state"] == "finished"}
+    assert finished == {"chain", "replaced"}
+    for name, like in (("chain", "chain"), ("replaced", "pair 0")):
+        assert_same_path(faults.out / name, alone / like)
+    assert "broken.png" in faults.error("broken") and "gone.png" in faults.error("gone")
+    assert faults.error("single") == "images: got 1, needs at least 2"
+    assert faults.error("word") == "--sed: no such option; did you mean --seed?"
+    assert faults.error("steps").startswith("steps: got 0, needs ")
+    assert "holds a run with other settings (seed: 0 there, 7 now)" in faults.error("other")
+    assert f"2 of {len(FAULTY)} paths are in {faults.out}" in faults.log
+    assert all(f"{name}: {one['error']}" in faults.log for name, one in faults.report.items())
+
+
+def test_views_that_fail_free_their_worker_once(faults):
+    assert faults.error("views") == f"Is a directory ({faults.out / 'views' / 'path.webp'})"
+    assert faults.report["views"]["frames"] == 1
+    assert not faults.begun_early, "one worker makes one path at a time"
+
+
+def test_a_latent_that_cannot_be_read_fails_its_path_alone(faults):
+    file = faults.out / "latent" / "latents" / "002.safetensors"
+    assert faults.error("latent") == f"out: {file} cannot be read; remove it, and it is made again"
+
+
+def test_a_full_disk_loses_nothing_that_is_finished(faults, alone):
+    assert "out: no space left to write" in faults.error("full")
+    [latent] = (faults.out / "full" / "latents").iterdir()
+    assert latent.read_bytes() == (alone / "pair 0" / "latents" / latent.name).read_bytes()
+    assert (faults.out / "full" / "frames" / f"{latent.stem}.png").is_file()
+
+
+def test_a_path_that_ends_its_workers_is_given_up(faults):
+    said = faults.error("deadly")
+    assert said.startswith("workers: 1 died without a new frame of this path (")
+
+
+def test_without_ray_paths_are_made_one_by_one(pictures, alone, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    jobs = written(pictures, FAULTY[1], {"name": "pair", "images": ["00.png", "01.png"]})
+    words = ["batch", jobs, "--out", tmp_path / "out", "--json-progress", *QUICK]
+    assert main(list(map(str, words))) == 1
+    assert_same_path(tmp_path / "out" / "pair", alone / "pair 0")
+    told = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    assert [one["state"] for one in told[1:]] == ["failed", "finished", "ended"]
 
 
 @pytest.mark.parametrize(
@@ -283,3 +397,22 @@ def test_a_cluster_that_cannot_be_used_is_told(nodes, listed, tmp_path, capsys, 
     told = ["batch", str(listed), "--out", str(tmp_path / "out"), *address, *words]
     assert main(told) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_cluster_of_another_version_is_told(listed, tmp_path, capsys):
+    """A real cluster that says of itself what one of another version says."""
+    nodes = RayNodes(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        gcs = GcsClient(nodes.address)
+        place = CLUSTER_METADATA_KEY, KV_NAMESPACE_CLUSTER
+        told = json.loads(gcs.internal_kv_get(place[0], namespace=place[1]))
+        told["ray_version"] = "2.1.0"
+        gcs.internal_kv_put(place[0], json.dumps(told).encode(), True, namespace=place[1])
+        assert made(nodes, listed, tmp_path / "out") == 1
+    finally:
+        nodes.shutdown()
+    python = platform.python_version()
+    assert (
+        f"ray: got {nodes.address}, a cluster of Ray 2.1.0 with Python {python}, "
+        f"needs Ray {ray.__version__} with Python {python}, as on this machine"
+    ) in capsys.readouterr().err

@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..parser import UsageError
 from ..prepared import Prepared
 from ..run import run
+from ..trouble import sentence
 from .jobs import Listed, read_jobs
 from .progress import Bars, Lines, Progress
 from .report import Outcome, write_report
@@ -40,10 +40,10 @@ def run_batch(values: Mapping[str, Any]) -> int:
         for outcome in _made(settings, values, listed, out):
             outcomes.append(outcome)
     finally:
+        failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+        for outcome in failed:
+            log.error("%s: %s", outcome.name, outcome.error)
         write_report(out, outcomes)
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-    for outcome in failed:
-        log.error("%s: %s", outcome.name, outcome.error)
     log.info("%d of %d paths are in %s", len(outcomes) - len(failed), len(outcomes), out)
     return 1 if failed else 0
 
@@ -51,14 +51,15 @@ def run_batch(values: Mapping[str, Any]) -> int:
 def _made(
     settings: BatchSettings, values: Mapping[str, Any], listed: list[Listed], out: Path
 ) -> Iterator[Outcome]:
+    watch: Callable[[int], Progress] = Lines if settings.json_progress else Bars
     if importlib.util.find_spec("ray") is None:
         log.info('no Ray (pip install ".[cli,ray]"): the paths are made one after the other')
-        yield from _one_by_one(values, listed, out)
+        with closing(watch(len(listed))) as progress:
+            yield from _one_by_one(values, listed, out, progress)
         return
     from .cluster import Cluster
 
-    progress: Progress = Lines(len(listed)) if settings.json_progress else Bars(len(listed))
-    with Cluster(settings) as cluster, closing(progress):
+    with Cluster(settings) as cluster, closing(watch(len(listed))) as progress:
         common = {**values, "device": values["device"] or cluster.device}
         paths = [(one.name, partial(_prepared, one, common, out)) for one in listed]
         yield from cluster.outcomes(paths, progress)
@@ -68,14 +69,19 @@ def _prepared(one: Listed, values: Mapping[str, Any], out: Path) -> Prepared:
     return Prepared(one.job(values, out))
 
 
-def _one_by_one(values: Mapping[str, Any], listed: list[Listed], out: Path) -> Iterator[Outcome]:
+def _one_by_one(
+    values: Mapping[str, Any], listed: list[Listed], out: Path, progress: Progress
+) -> Iterator[Outcome]:
     for one in listed:
         begun = time.perf_counter()
         try:
             job = one.job(values, out)
             run(job)
-        except (ValueError, UsageError, FloatingPointError) as error:
-            yield Outcome(one.name, "failed", error=str(error))
-        else:
             seconds = round(time.perf_counter() - begun, 2)
-            yield Outcome(one.name, "finished", seconds, job.output.frames)
+            outcome = Outcome(one.name, "finished", seconds, job.output.frames)
+        except Exception as error:
+            if not (told := sentence(error)):
+                raise
+            outcome = Outcome(one.name, "failed", error=told)
+        progress.told(one.name, outcome.state, 1, outcome.frames)
+        yield outcome

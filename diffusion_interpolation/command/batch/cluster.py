@@ -7,55 +7,28 @@ batches of its depths are spread over them.
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
-from ...files import write_whole
 from ...models.ray_model import start_workers
-from ...pictures import to_tensor
-from ..parser import UsageError
 from ..prepared import Prepared
-from ..run_folder import OUTPUTS
-from .path_task import Piece, Work, make_path, make_views
+from ..trouble import sentence
+from .path_task import Work, make_path, make_views
 from .progress import Progress
 from .report import Outcome
+from .running import Running
 from .settings import LOCAL, BatchSettings
 
-WRONG = (ValueError, UsageError, FloatingPointError)
-"""Errors that say in one sentence what the user can mend."""
-
-
-@dataclass
-class _Running:
-    """A path under way: the workers that make it, and what there is of it."""
-
-    name: str
-    prepared: Prepared
-    workers: list[Any]
-    begun: float = field(default_factory=time.perf_counter)
-    made: int = 0
-    share: float = 0.0
-
-    def take(self, piece: Piece) -> None:
-        """Write what is finished."""
-        folder = self.prepared.folder
-        if piece.index is not None:
-            folder.write(piece.index, *piece.files)
-            self.made += 1
-        elif piece.files:
-            write_whole(folder.conditioning, piece.files[0])
-        self.share = piece.share
-
-    @property
-    def seconds(self) -> float:
-        return round(time.perf_counter() - self.begun, 2)
+LIVES = 5
+"""A path fails that loses so many workers without a new frame, since it may be what ends them."""
 
 
 class Cluster:
@@ -79,10 +52,7 @@ class Cluster:
                 log_to_driver=False,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(
-                f"ray: got {address}, which cannot be joined ({reason:.300})"
-            ) from error
+            raise ValueError(f"ray: got {address}, {_refused(error)}") from error
         try:
             self._start()
         except BaseException:
@@ -105,15 +75,14 @@ class Cluster:
         if count > room:
             raise ValueError(f"workers: got {count}, but the cluster has room for {room}")
         self.device = "cuda" if each else "cpu"
-        self._free = deque(start_workers(count, each))
-        self._make = ray.remote(num_cpus=0, max_retries=-1)(make_path)
-        self._view = ray.remote(num_cpus=0, max_retries=-1)(make_views)
+        workers = start_workers(count, each)
+        self._free, self._turns = deque(workers), cycle(workers)
 
     def outcomes(
         self, listed: Iterable[tuple[str, Callable[[], Prepared]]], progress: Progress
     ) -> Iterator[Outcome]:
         """Yield what became of each path, as soon as it is finished or has failed."""
-        waiting, running = deque(listed), dict[Any, _Running]()
+        waiting, running = deque(listed), dict[Any, Running]()
         while waiting or running:
             while waiting and self._free:
                 name, prepare = waiting.popleft()
@@ -124,25 +93,23 @@ class Cluster:
                 yield ended
 
     def _begin(
-        self, name: str, prepare: Callable[[], Prepared], others: int, running: dict[Any, _Running]
+        self, name: str, prepare: Callable[[], Prepared], others: int, running: dict[Any, Running]
     ) -> Outcome | None:
         """Start a path on its part of the free workers, unless that fails."""
         try:
-            prepared = prepare()
-            prepared.open()
-            work = _work(prepared)
-        except WRONG as error:
-            return Outcome(name, "failed", error=str(error))
-        if not prepared.missing(work.finished):
-            path = _Running(name, prepared, [])
-            running[self._views(path)] = path
-            return None
-        count = max(1, len(self._free) // (others + 1))
-        path = _Running(name, prepared, [self._free.popleft() for _ in range(count)])
-        running[self._make.remote(work, path.workers)] = path
+            path = Running.of(name, prepare())
+            work = path.work()
+            if path.prepared.missing(work.finished):
+                count = max(1, len(self._free) // (others + 1))
+                path.workers = [self._free.popleft() for _ in range(count)]
+                running[_pieces(path, work)] = path
+            else:
+                running[self._views(path)] = path
+        except Exception as error:
+            return Outcome(name, "failed", error=_reason(error))
         return None
 
-    def _hear(self, running: dict[Any, _Running], progress: Progress) -> Outcome | None:
+    def _hear(self, running: dict[Any, Running], progress: Progress) -> Outcome | None:
         """Wait for one piece of any path, and write it; tell what became of a path at its end."""
         begun = time.perf_counter()
         [source], _ = ray.wait(list(running), num_returns=1, fetch_local=False)
@@ -150,18 +117,19 @@ class Cluster:
         path = running[source]
         try:
             ended = self._take(source, path, running)
-        except (RayError, *WRONG) as error:
-            del running[source]
+        except Exception as error:
+            if running.pop(source, None) and not isinstance(error, RayError):
+                _stop(path)
             self._release(path)
             ended = Outcome(path.name, "failed", path.seconds, path.made, _reason(error))
         state = ended.state if ended else "running"
         progress.told(path.name, state, path.share, path.made)
         return ended
 
-    def _take(self, source: Any, path: _Running, running: dict[Any, _Running]) -> Outcome | None:
+    def _take(self, source: Any, path: Running, running: dict[Any, Running]) -> Outcome | None:
         """Take what a source has: the next piece of a path, or the views at its end."""
         if isinstance(source, ray.ObjectRef):
-            self._write_views(path, ray.get(source))
+            path.finish(ray.get(source))
             del running[source]
             return Outcome(path.name, "finished", path.seconds, path.prepared.path.frames)
         try:
@@ -170,25 +138,52 @@ class Cluster:
             del running[source]
             self._release(path)
             running[self._views(path)] = path
+        except RayTaskError:
+            raise
+        except RayError as error:
+            del running[source]
+            _mourn(path, error)
+            running[_pieces(path, path.work())] = path
         return None
 
-    def _release(self, path: _Running) -> None:
+    def _release(self, path: Running) -> None:
         """Free the workers of a path, which has none from now on."""
         self._free.extend(path.workers)
         path.workers = []
 
-    def _views(self, path: _Running) -> Any:
-        folder, frames = path.prepared.folder, range(path.prepared.path.frames)
-        pictures = [folder.frame(index).read_bytes() for index in frames]
-        return self._view.remote(path.prepared.job, pictures, path.prepared.known())
+    def _views(self, path: Running) -> Any:
+        return next(self._turns).beside.remote(make_views, *path.shown())
 
-    def _write_views(self, path: _Running, contents: list[bytes]) -> None:
-        prepared = path.prepared
-        for name, content in zip(OUTPUTS, contents, strict=True):
-            write_whole(prepared.folder.path / name, content)
-        earlier = prepared.missing(()) - path.made
-        seconds = {**prepared.folder.seconds(), "path": path.seconds}
-        prepared.write_record(seconds, earlier, prepared.known())
+
+def _refused(error: Exception) -> str:
+    """Say why a cluster cannot be joined."""
+    versions = re.findall(r"Ray: (\S+)\s+Python: (\S+)", str(error))
+    if len(versions) == 2:
+        there, here = (f"Ray {of_ray} with Python {python}" for of_ray, python in versions)
+        return f"a cluster of {there}, needs {here}, as on this machine"
+    reason = " ".join(str(error).split())
+    return f"which cannot be joined ({reason:.300})"
+
+
+def _pieces(path: Running, work: Work) -> Any:
+    """Return the pieces of a path, which the first of its workers sends."""
+    first, *others = path.workers
+    return first.stream.remote(make_path, work, others)
+
+
+def _mourn(path: Running, error: RayError) -> None:
+    """Count a dead worker, in whose place Ray starts another; raise `ValueError` at the last."""
+    path.deaths += 1
+    if path.deaths == LIVES:
+        raise ValueError(
+            f"workers: {LIVES} died without a new frame of this path ({_reason(error):.200})"
+        ) from error
+
+
+def _stop(path: Running) -> None:
+    """Have the worker start again that makes a path whose frames nobody can take."""
+    for worker in path.workers[:1]:
+        ray.kill(worker, no_restart=False)
 
 
 def _check_answers(address: str) -> None:
@@ -202,21 +197,9 @@ def _check_answers(address: str) -> None:
         raise ValueError(f"ray: got {address}, where nothing answers ({error})") from error
 
 
-def _work(prepared: Prepared) -> Work:
-    file = prepared.folder.conditioning
-    return Work(
-        prepared.job,
-        to_tensor(prepared.pictures),
-        prepared.poses,
-        prepared.size,
-        prepared.folder.latents(),
-        file.read_bytes() if file.is_file() else None,
-    )
-
-
 def _reason(error: BaseException) -> str:
     """What went wrong where the work was done, without the way that the error took."""
     while (cause := getattr(error, "cause", None)) is not None:
         error = cause
     text = " ".join(str(error).split())
-    return text if isinstance(error, WRONG) else f"{type(error).__name__}: {text:.500}"
+    return sentence(error) or f"{type(error).__name__}: {text:.500}"

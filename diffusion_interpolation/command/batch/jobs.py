@@ -11,7 +11,8 @@ from typing import Any
 
 from ...options import Option
 from ..job import Job, defaults_of
-from ..parser import UsageError, read_value, unknown_option
+from ..parser import read_value, unknown_option
+from ..trouble import UsageError
 
 SEPARATOR = ";"
 """Between the values of one cell of a CSV file, where an option takes several."""

@@ -1,11 +1,11 @@
-"""Makes one path on some of the actors, and sends back what is finished, piece by piece."""
+"""Makes one path in an actor, or in several, and sends back what is finished, piece by piece."""
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +48,13 @@ class LoadedNetworks:
     """The networks of a job in an actor's memory; the reranker once it is needed."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._pair = job, None
+        self._job = job
         self.model = load_model(job)
         self.model.checkpointing(job.machine.checkpointing)
 
-    @property
-    def pair(self) -> ClipPair:
-        if self._pair is None:
-            self._pair = load_reranker(self._job)
-        return self._pair
-
-    def has_pair(self) -> bool:
-        return self.pair is not None
+    @cached_property
+    def pair(self) -> ClipPair | None:
+        return load_reranker(self._job)
 
 
 @dataclass(frozen=True)
@@ -81,50 +76,48 @@ class Piece:
     `share` is the part of the path's work that is done; `files` are to be written.
     """
 
-    stage: str
-    share: float
-    seconds: float
+    share: float = 0.0
     index: int | None = None
     files: tuple[bytes, ...] = ()
 
 
-def make_path(work: Work, workers: Sequence[Any]) -> Iterator[Piece]:
-    """Yield the pieces of a path as soon as they are finished."""
-    begun, networks = time.perf_counter(), Networks(work.job)
-    # on one actor, so that a step of learning is the same on any number of them
-    alone, model = RayModel(workers[:1], networks), RayModel(workers, networks)
-    yield Piece("model", 0, time.perf_counter() - begun)
+def make_path(
+    held: Callable[[Networks], LoadedNetworks], work: Work, others: Sequence[Any]
+) -> Iterator[Piece]:
+    """Yield the pieces of a path as soon as they are finished.
+
+    It runs in an actor, whose networks `held` gives. The actors `others` get a part of its batches.
+    """
+    networks = Networks(work.job)
+    here = held(networks)
+    yield Piece()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "conditioning.safetensors"
         if work.conditioning is None:
-            learned = learned_prompts(work.job, alone, work.pictures)
+            learned = learned_prompts(work.job, here.model, work.pictures)
             if work.job.learning.steps:
                 save_inversion(file, learned, made_for(work.job))
-                content = (file.read_bytes(),)
-                yield Piece("prompts", 0, time.perf_counter() - begun, files=content)
+                yield Piece(files=(file.read_bytes(),))
         else:
             file.write_bytes(work.conditioning)
             learned = load_inversion(file)[0]
-    scorer = scorer_of(work.job, lambda: _pair(model))
+    model = RayModel(here, others, networks)
+    scorer = scorer_of(work.job, lambda: _pair(here, model))
     bisection = bisection_of(work.job, model, scorer, learned, work.poses, work.size)
     slots = {slot.index: slot for slots in bisection.path.slots() for slot in slots}
     costs = {index: bisection.evaluations(slot) for index, slot in slots.items()}
     done = sum(costs[index] for index in work.finished)
     for frame in bisection.frames(model.encode(work.pictures), work.finished):
         done += costs[frame.info.index]
-        passed = time.perf_counter() - begun
-        share = done / sum(costs.values())
-        yield Piece("frames", share, passed, frame.info.index, encoded(frame))
+        yield Piece(done / sum(costs.values()), frame.info.index, encoded(frame))
 
 
-def _pair(model: RayModel) -> ClipPair | None:
-    """The reranker of the actors, which share its pictures."""
-    if not model.ask("has_pair"):
+def _pair(here: LoadedNetworks, model: RayModel) -> ClipPair | None:
+    """The reranker, which all actors share the pictures for."""
+    if here.pair is None:
         return None
-    return ClipPair(
-        lambda pictures: model.by_rows("pair.embed_pictures", pictures),
-        lambda texts: model.ask("pair.embed_texts", texts),
-    )
+    embed = partial(model.by_rows, "pair.embed_pictures")
+    return ClipPair(embed, here.pair.embed_texts)
 
 
 def make_views(job: Job, pictures: Sequence[bytes], frames: Sequence[FrameInfo]) -> list[bytes]:
