@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import platform
-import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,8 @@ import pytest
 import ray
 import torch
 from PIL import Image
-from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY
-from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
-from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster as RayNodes
+from ray.experimental import internal_kv
 from safetensors.torch import load_file
 
 from diffusion_interpolation.command.batch import batch, cluster
@@ -239,9 +238,9 @@ FAULTY = [
     {"name": "other", "images": ["00.png", "01.png"], "seed": 7},
     {"name": "latent", "images": ["00.png", "01.png"]},
     {"name": "chain", "images": [f"{n:02}.png" for n in range(5)], "frames": 9},
+    {"name": "next", "images": ["00.png", "01.png"], "overwrite": True},
     {"name": "full", "images": ["00.png", "01.png"]},
     {"name": "deadly", "images": ["00.png", "01.png"]},
-    {"name": "replaced", "images": ["00.png", "01.png"], "overwrite": True},
 ]
 
 
@@ -251,27 +250,34 @@ def faults(nodes, pictures, alone, tmp_path_factory) -> Iterator[Faults]:
     (pictures / "broken.png").write_bytes(b"no picture")
     for name in ("views", "other", "latent"):
         shutil.copytree(finished, out / name)
+    # with other settings, which --overwrite replaces
+    shutil.copytree(alone / "pair 1", out / "next")
     # a frame is missing, so that it gets a worker, and a file cannot be written at the end
     (out / "views" / "latents" / "002.safetensors").unlink()
     (out / "views" / "path.webp").unlink()
     (out / "views" / "path.webp").mkdir()
     (out / "latent" / "latents" / "002.safetensors").write_bytes(b"no latent")
-    shutil.copytree(alone / "pair 1", out / "replaced")
-    seen = _Seen(out)
-    with pytest.MonkeyPatch.context() as patch:
+    seen, log = _Seen(out), out.parent / f"{out.name}.txt"
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), logged_to(log):
         patch.setattr(cluster, "start_workers", seen.start_workers)
         # the first death is the last one
         patch.setattr(cluster, "LIVES", 1)
-        patch.setattr(sys, "stdout", (out / "told.jsonl").open("w"))
-        handler = logging.FileHandler(out / "log.txt")
-        logging.getLogger().addHandler(handler)
         watched(patch, seen.watch)
-        try:
-            jobs = written(pictures, *FAULTY)
-            status = made(nodes, jobs, out, "--json-progress", workers=1)
-        finally:
-            logging.getLogger().removeHandler(handler)
-    yield Faults(out, status, (out / "log.txt").read_text(), seen.begun_early)
+        status = made(nodes, written(pictures, *FAULTY), out, "--json-progress", workers=1)
+    yield Faults(out, status, log.read_text(), seen.begun_early)
+
+
+@contextmanager
+def logged_to(file: Path) -> Iterator[None]:
+    handler, logger = logging.FileHandler(file), logging.getLogger(batch.__package__)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+        handler.close()
 
 
 class _Seen:
@@ -279,7 +285,9 @@ class _Seen:
 
     def __init__(self, out: Path) -> None:
         self.out, self.begun_early = out, False
-        self.start, self.limits = cluster.start_workers, resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.resource = pytest.importorskip("resource", reason="only Unix limits sizes of files")
+        self.size = self.resource.RLIMIT_FSIZE
+        self.start, self.limits = cluster.start_workers, self.resource.getrlimit(self.size)
 
     def start_workers(self, count: int, gpus: float) -> list[Any]:
         self.workers = self.start(count, gpus)
@@ -287,11 +295,13 @@ class _Seen:
 
     def watch(self, name: str, state: str, frames: int) -> None:
         if name == "chain" and state == "running":
-            self.begun_early |= (self.out / "full").exists()
+            record = json.loads((self.out / "next" / "path.json").read_text())
+            # that of another path until this one is begun
+            self.begun_early |= record["settings"]["images"] != ["02.png", "03.png"]
         if name == "full":
             # the kernel's limit on the size of a file stands in for a disk without room
             limit = 1000 if state == "running" and frames else self.limits[0]
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, self.limits[1]))
+            self.resource.setrlimit(self.size, (limit, self.limits[1]))
         if name == "deadly" and state == "running":
             ray.kill(self.workers[0], no_restart=False)
 
@@ -299,8 +309,8 @@ class _Seen:
 def test_a_path_that_fails_stops_no_other(faults, alone):
     assert faults.status == 1
     finished = {name for name, one in faults.report.items() if one["state"] == "finished"}
-    assert finished == {"chain", "replaced"}
-    for name, like in (("chain", "chain"), ("replaced", "pair 0")):
+    assert finished == {"chain", "next"}
+    for name, like in (("chain", "chain"), ("next", "pair 0")):
         assert_same_path(faults.out / name, alone / like)
     assert "broken.png" in faults.error("broken") and "gone.png" in faults.error("gone")
     assert faults.error("single") == "images: got 1, needs at least 2"
@@ -388,6 +398,7 @@ def test_lists_of_csv_and_folders_say_the_same(tmp_path):
     ("words", "said"),
     [
         (["--ray", "127.0.0.1:1"], "ray: got 127.0.0.1:1, where nothing answers"),
+        (["--ray", "ray://127.0.0.1:1"], "ray: got ray://127.0.0.1:1, needs auto or HOST:PORT"),
         (["--gpus-per-worker", "1"], "gpus_per_worker: got 1, but the cluster has 0 GPUs"),
         (["--workers", "9"], "workers: got 9, but the cluster has room for 3"),
     ],
@@ -402,12 +413,12 @@ def test_a_cluster_that_cannot_be_used_is_told(nodes, listed, tmp_path, capsys, 
 def test_a_cluster_of_another_version_is_told(listed, tmp_path, capsys):
     """A real cluster that says of itself what one of another version says."""
     nodes = RayNodes(initialize_head=True, head_node_args={"num_cpus": 1})
+    key, place = b"CLUSTER_METADATA", {"namespace": b"cluster"}
     try:
-        gcs = GcsClient(nodes.address)
-        place = CLUSTER_METADATA_KEY, KV_NAMESPACE_CLUSTER
-        told = json.loads(gcs.internal_kv_get(place[0], namespace=place[1]))
-        told["ray_version"] = "2.1.0"
-        gcs.internal_kv_put(place[0], json.dumps(told).encode(), True, namespace=place[1])
+        with ray.init(nodes.address, log_to_driver=False):
+            told = json.loads(internal_kv._internal_kv_get(key, **place))
+            told["ray_version"] = "2.1.0"
+            internal_kv._internal_kv_put(key, json.dumps(told), True, **place)
         assert made(nodes, listed, tmp_path / "out") == 1
     finally:
         nodes.shutdown()

@@ -43,7 +43,7 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         address = self._settings.ray
-        _check_answers(address)
+        _check_address(address)
         try:
             ray.init(
                 address=None if address == LOCAL else address,
@@ -186,9 +186,14 @@ def _stop(path: Running) -> None:
         ray.kill(worker, no_restart=False)
 
 
-def _check_answers(address: str) -> None:
+def _check_address(address: str) -> None:
     """Raise `ValueError` where nothing answers at HOST:PORT; Ray would wait for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if "://" in address:
+        # Ray's client, whose actors cannot send one frame after the other
+        raise ValueError(
+            f"ray: got {address}, needs auto or HOST:PORT, on a machine of the cluster"
+        )
+    host, _, port = address.rpartition(":")
     if not port.isdigit():
         return
     try:

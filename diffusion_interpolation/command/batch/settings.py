@@ -23,8 +23,8 @@ class BatchSettings(Record):
     )
     ray: str = option(
         LOCAL,
-        "Address of a Ray cluster, such as auto. local starts Ray on this machine, with all its "
-        "GPUs.",
+        "Address of a Ray cluster that this machine is in: HOST:PORT, or auto. local starts Ray on "
+        "this machine, with all its GPUs.",
         metavar="ADDRESS",
     )
     workers: int | None = option(
