@@ -31,6 +31,7 @@ from diffusion_interpolation.command.batch.running import Running
 from diffusion_interpolation.command.batch.settings import BatchSettings
 from diffusion_interpolation.command.job import defaults_of
 from diffusion_interpolation.command.prepared import Prepared
+from diffusion_interpolation.command.run_folder import OUTPUTS
 from diffusion_interpolation.demo import world
 from diffusion_interpolation.models.ray_model import Worker
 from diffusion_interpolation.pictures import to_image
@@ -92,15 +93,27 @@ def made(
         run(cluster, paths, common, folder)
         seconds, waited = time.perf_counter() - begun, cluster.waited - waited
         new = count * (common["frames"] - 2)
-        latents = list(folder.glob("path*/latents/*"))
-        pictures = [one.parents[1] / "frames" / f"{one.stem}.png" for one in latents]
-        sizes = [file.stat().st_size for file in (*latents, *pictures)]
+        sent, got = (sum(sizes) / new / 1024 for sizes in shipped(folder, paths))
     return {
         "frames a second": new / seconds,
         "driver, %": 100 * (1 - waited / seconds),
         "driver, ms a frame": 1000 * (seconds - waited) / new,
-        "KiB shipped a frame": sum(sizes) / new / 1024,
+        "KiB to workers a frame": sent,
+        "KiB from workers a frame": got,
     }
+
+
+def shipped(folder: Path, paths: list[Listed]) -> tuple[list[int], list[int]]:
+    """Return the sizes in bytes of what finished paths sent to workers, and got from them."""
+    sent, got = [], []
+    for out in (folder / one.name for one in paths):
+        latents = list(out.glob("latents/*"))
+        made = [out / "frames" / f"{latent.stem}.png" for latent in latents]
+        others = [*out.glob("*.safetensors"), *(out / name for name in OUTPUTS)]
+        got += [file.stat().st_size for file in (*latents, *made, *others)]
+        # the pixels of two keyframes, and all frames once more for the views
+        sent += [2 * 3 * SIZE**2, *(frame.stat().st_size for frame in out.glob("frames/*"))]
+    return sent, got
 
 
 def settings_of(

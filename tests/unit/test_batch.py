@@ -155,7 +155,7 @@ def test_frames_are_those_of_one_process(nodes, listed, alone, tmp_path, capsys)
         folder.name: "finished" for folder in alone.iterdir()
     }
     page = (tmp_path / "index.html").read_text()
-    assert page.count("<iframe") == PAIRS + 1
+    assert page.count("<iframe") == PAIRS + 1 and 'src="pair%200/index.html"' in page
     for name in ("path.webp", "path.mp4", "index.html"):
         assert (tmp_path / "chain" / name).stat().st_size > 1000
     record = json.loads((tmp_path / "chain" / "path.json").read_text())
@@ -235,6 +235,7 @@ FAULTY = [
     {"name": "single", "images": ["00.png"]},
     {"name": "word", "images": ["00.png", "01.png"], "sed": 3},
     {"name": "steps", "images": ["00.png", "01.png"], "steps": 0},
+    {"name": "prompt", "images": ["00.png", "01.png"], "prompt": 3},
     {"name": "other", "images": ["00.png", "01.png"], "seed": 7},
     {"name": "latent", "images": ["00.png", "01.png"]},
     {"name": "chain", "images": [f"{n:02}.png" for n in range(5)], "frames": 9},
@@ -316,6 +317,7 @@ def test_a_path_that_fails_stops_no_other(faults, alone):
     assert faults.error("single") == "images: got 1, needs at least 2"
     assert faults.error("word") == "--sed: no such option; did you mean --seed?"
     assert faults.error("steps").startswith("steps: got 0, needs ")
+    assert faults.error("prompt") == "prompt: got 3, needs a list of texts"
     assert "holds a run with other settings (seed: 0 there, 7 now)" in faults.error("other")
     assert f"2 of {len(FAULTY)} paths are in {faults.out}" in faults.log
     assert all(f"{name}: {one['error']}" in faults.log for name, one in faults.report.items())
@@ -363,7 +365,13 @@ def test_without_ray_paths_are_made_one_by_one(pictures, alone, tmp_path, monkey
             ["", '{"images": ["a.png", "b.png"]}', '{"images": ["A.png", "b.png"]}'],
             "the name A-to-b",
         ),
-        (['{"name": "../a", "images": ["a.png", "b.png"]}'], "needs no folder"),
+        (
+            ['{"name": "../a", "images": ["a.png", "b.png"]}'],
+            "line 1 .* that of a folder",
+        ),
+        (['{"name": "..", "images": ["a.png", "b.png"]}'], "line 1 .* that of a folder"),
+        (['{"name": "index.html", "images": ["a.png", "b.png"]}'], "line 1 .* that of a folder"),
+        (["", '{"images": 3}'], "line 2 of .*: images: got 3, needs a list of texts"),
         ([""], "holds no paths"),
     ],
 )
@@ -383,6 +391,9 @@ def test_lists_of_csv_and_folders_say_the_same(tmp_path):
     assert second.name == "c-to-d" and "seed" not in second.values
     file.write_text("name,images\nfirst,a.png;b.png,3\n")
     with pytest.raises(ValueError, match=r"line 2 of .* has more cells"):
+        read_jobs(file)
+    file.write_text('name,images\nfirst,a.png;b.png\nsecond,"a.png"b.png\n')
+    with pytest.raises(ValueError, match=r"line 3 of .* cannot be read"):
         read_jobs(file)
     for name in ("one/2.png", "one/1.jpg", "two/notes.txt"):
         (tmp_path / "folders" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from ...options import Option
 from ..job import Job, defaults_of
 from ..parser import read_value, unknown_option
 from ..trouble import UsageError
+from .report import OVERVIEW, REPORT
 
 SEPARATOR = ";"
 """Between the values of one cell of a CSV file, where an option takes several."""
@@ -83,8 +84,8 @@ def _of_json(source: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _of_csv(source: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    rows = csv.DictReader(_text(source).splitlines(), restkey="")
-    for row in rows:
+    rows = csv.DictReader(_text(source).splitlines(), restkey="", strict=True)
+    for row in _readable(rows, source):
         if "" in row:
             raise ValueError(
                 f"jobs: line {rows.line_num} of {source} has more cells than the first line"
@@ -92,6 +93,15 @@ def _of_csv(source: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         filled = {key.strip(): cell.strip() for key, cell in row.items() if cell and cell.strip()}
         if filled:
             yield rows.line_num, filled
+
+
+def _readable(rows: csv.DictReader, source: Path) -> Iterator[dict[str, Any]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ValueError(
+            f"jobs: line {rows.line_num} of {source} cannot be read ({error})"
+        ) from None
 
 
 def _text(source: Path) -> str:
@@ -106,13 +116,17 @@ def _listed(source: Path, number: int, values: Mapping[str, Any]) -> Listed:
     values = dict(values)
     for key in _FILES:
         if key in values:
-            given = values[key].split(SEPARATOR) if isinstance(values[key], str) else values[key]
-            values[key] = [source.parent / str(file).strip() for file in given]
+            try:
+                values[key] = [source.parent / file.strip() for file in _several(key, values[key])]
+            except UsageError as error:
+                raise ValueError(f"jobs: line {number} of {source}: {error}") from None
     images = values.get("images") or []
     ends = (images[0].stem, images[-1].stem) if images else (str(number),)
     name = str(values.get("name") or "-to-".join(ends))
-    if Path(name).name != name:
-        raise ValueError(f"jobs: line {number} of {source}: name is {name!r}, needs no folder")
+    if Path(name).name != name or name.lower() in ("..", REPORT, OVERVIEW):
+        raise ValueError(
+            f"jobs: line {number} of {source}: name is {name!r}, needs that of a folder for it"
+        )
     return Listed(name, values, f"line {number} of {source}")
 
 
@@ -140,10 +154,18 @@ def _value(key: str, value: Any) -> Any:
         raise UsageError(unknown_option(f"--{key}", list(_OPTIONS)))
     one = _OPTIONS[key]
     if isinstance(one.default, list):
-        return value.split(SEPARATOR) if isinstance(value, str) else list(value)
+        return _several(key, value)
     if one.type is bool:
         return _yes(one, value)
     return read_value(one, str(value))
+
+
+def _several(key: str, value: Any) -> list[Any]:
+    """Return the values of an option that takes several; paths stay what they are."""
+    given = value.split(SEPARATOR) if isinstance(value, str) else value
+    if not isinstance(given, list) or not all(isinstance(one, (str, Path)) for one in given):
+        raise UsageError(f"{key}: got {value!r}, needs a list of texts")
+    return given
 
 
 def _yes(one: Option, value: Any) -> bool:

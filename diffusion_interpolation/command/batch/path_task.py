@@ -9,11 +9,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from ...method.frame_info import FrameInfo
 from ...models.conditioning_file import load_inversion, save_inversion
 from ...models.ray_model import RayModel
+from ...pictures import to_tensor
 from ...poses.pose import Pose
 from ...scoring.clip import ClipPair
 from ..job import Job
@@ -62,7 +64,7 @@ class Work:
     """What is needed to make a path, or what is left of one: `finished` latents by number."""
 
     job: Job
-    pictures: Tensor
+    pictures: Sequence[Image.Image]
     poses: Sequence[list[Pose]] | None
     size: tuple[int, int]
     finished: Mapping[int, Tensor]
@@ -88,13 +90,13 @@ def make_path(
 
     It runs in an actor, whose networks `held` gives. The actors `others` get a part of its batches.
     """
-    networks = Networks(work.job)
+    networks, pictures = Networks(work.job), to_tensor(work.pictures)
     here = held(networks)
     yield Piece()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "conditioning.safetensors"
         if work.conditioning is None:
-            learned = learned_prompts(work.job, here.model, work.pictures)
+            learned = learned_prompts(work.job, here.model, pictures)
             if work.job.learning.steps:
                 save_inversion(file, learned, made_for(work.job))
                 yield Piece(files=(file.read_bytes(),))
@@ -107,7 +109,7 @@ def make_path(
     slots = {slot.index: slot for slots in bisection.path.slots() for slot in slots}
     costs = {index: bisection.evaluations(slot) for index, slot in slots.items()}
     done = sum(costs[index] for index in work.finished)
-    for frame in bisection.frames(model.encode(work.pictures), work.finished):
+    for frame in bisection.frames(model.encode(pictures), work.finished):
         done += costs[frame.info.index]
         yield Piece(done / sum(costs.values()), frame.info.index, encoded(frame))
 

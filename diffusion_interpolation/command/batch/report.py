@@ -6,6 +6,7 @@ import html
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from ...files import write_whole
 
@@ -42,10 +43,10 @@ def _page(outcomes: list[Outcome]) -> str:
 
 
 def _path(name: str) -> str:
-    shown = html.escape(name, quote=True)
+    shown, page = html.escape(name, quote=True), f"{quote(name)}/index.html"
     return (
-        f'<figure><iframe src="{shown}/index.html" title="{shown}" loading="lazy"></iframe>'
-        f'<figcaption><a href="{shown}/index.html">{shown}</a></figcaption></figure>'
+        f'<figure><iframe src="{page}" title="{shown}" loading="lazy"></iframe>'
+        f'<figcaption><a href="{page}">{shown}</a></figcaption></figure>'
     )
 
 

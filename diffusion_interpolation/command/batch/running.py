@@ -9,7 +9,6 @@ from typing import Any
 
 from ...files import write_whole
 from ...method.frame_info import FrameInfo
-from ...pictures import to_tensor
 from ..job import Job
 from ..prepared import Prepared
 from ..run_folder import OUTPUTS
@@ -43,7 +42,7 @@ class Running:
         prepared, file = self.prepared, self.prepared.folder.conditioning
         return Work(
             prepared.job,
-            to_tensor(prepared.pictures),
+            prepared.pictures,
             prepared.poses,
             prepared.size,
             prepared.folder.latents(),
