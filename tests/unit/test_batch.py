@@ -35,6 +35,7 @@ QUICK = ["--frames", "5", "--steps", "2", "--inversion-steps", "1", "--candidate
 # of one batch and of several, so that a chain is spread over both actors
 QUICK += ["--max-batch", "4", "--device", "cpu"]
 PAIRS = 6
+CHAIN = {"name": "chain", "images": [f"{n:02}.png" for n in range(5)], "frames": 9}
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +55,9 @@ def listed(pictures) -> Path:
         {"name": f"pair {n}", "images": [f"{2 * n:02}.png", f"{2 * n + 1:02}.png"], "seed": n}
         for n in range(PAIRS)
     ]
-    chain = {"name": "chain", "images": [f"{n:02}.png" for n in range(5)], "frames": 9}
-    return written(pictures, *lines, chain)
-
-
-@pytest.fixture(scope="module")
-def few(pictures, listed) -> Path:
-    """Two of the pairs, and the chain."""
-    lines = listed.read_text().splitlines()
-    return written(pictures, *map(json.loads, (*lines[:2], lines[-1])))
+    for line in lines[2:]:
+        line["frames"] = 3
+    return written(pictures, *lines, CHAIN)
 
 
 def written(folder: Path, *lines: dict) -> Path:
@@ -97,18 +92,11 @@ def made(nodes: RayNodes, jobs: Path, out: Path, *more: str, workers: int = 2) -
     return main(list(map(str, [*words, *more])))
 
 
-def assert_same(out: Path, wanted: Path, paths: int = 3) -> None:
-    """All frames and latents, bit by bit."""
-    names = [folder.name for folder in out.iterdir() if folder.is_dir()]
-    assert len(names) == paths
-    for name in names:
-        assert_same_path(out / name, wanted / name)
-
-
-def assert_same_path(out: Path, wanted: Path) -> None:
+def assert_same(out: Path, wanted: Path) -> None:
+    """All frames and latents of a path, bit by bit."""
     frames = sorted((wanted / "frames").iterdir())
     latents = sorted((wanted / "latents").iterdir())
-    assert len(frames) == len(list((out / "frames").iterdir())) > 4
+    assert len(frames) == len(list((out / "frames").iterdir())) > 2
     for file in frames:
         other = out / "frames" / file.name
         assert np.array_equal(np.asarray(Image.open(file)), np.asarray(Image.open(other)))
@@ -144,31 +132,22 @@ def at_frames(acts: dict[int, Callable[[], None]]) -> Watch:
     return watch
 
 
-def test_frames_are_those_of_one_process(nodes, listed, alone, tmp_path, capsys):
-    assert made(nodes, listed, tmp_path, "--json-progress") == 0
-    assert_same(tmp_path, alone, PAIRS + 1)
-    told = list(map(json.loads, capsys.readouterr().out.splitlines()))
-    assert told[0]["paths"] == PAIRS + 1 and told[-1]["state"] == "ended"
-    assert [t["path"] for t in told if t.get("state") == "finished"][-1] == "chain"
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert {one["name"]: one["state"] for one in report} == {
-        folder.name: "finished" for folder in alone.iterdir()
-    }
-    page = (tmp_path / "index.html").read_text()
-    assert page.count("<iframe") == PAIRS + 1 and 'src="pair%200/index.html"' in page
-    for name in ("path.webp", "path.mp4", "index.html"):
-        assert (tmp_path / "chain" / name).stat().st_size > 1000
-    record = json.loads((tmp_path / "chain" / "path.json").read_text())
-    assert record["finished"] and record["frames_made_earlier"] == 0
+def remembered(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the actors of the batches to come, once these are started."""
+    start, started = cluster.start_workers, []
 
-
-def test_an_actor_and_a_node_that_go_take_no_frame_along(nodes, few, alone, tmp_path, monkeypatch):
-    """What they have sent is made once."""
-    start, started, ended = cluster.start_workers, [], []
-
-    def remembered(count: int, gpus: float) -> list[Any]:
-        started.extend(start(count, gpus))
+    def start_workers(count: int, gpus: float) -> list[Any]:
+        started[:] = start(count, gpus)
         return started
+
+    monkeypatch.setattr(cluster, "start_workers", start_workers)
+    return started
+
+
+def test_frames_are_those_of_one_process_whatever_dies(
+    nodes, listed, alone, tmp_path, monkeypatch, capsys
+):
+    started, ended = remembered(monkeypatch), []
 
     def kill() -> None:
         ray.kill(started[0], no_restart=False)
@@ -179,34 +158,58 @@ def test_an_actor_and_a_node_that_go_take_no_frame_along(nodes, few, alone, tmp_
         nodes.remove_node(second)
         ended.append("node")
 
-    monkeypatch.setattr(cluster, "start_workers", remembered)
-    watched(monkeypatch, at_frames({1: kill, 4: remove}))
+    watched(monkeypatch, at_frames({2: kill, 7: remove}))
     try:
-        assert made(nodes, few, tmp_path, "--json-progress") == 0
+        assert made(nodes, listed, tmp_path, "--json-progress") == 0
     finally:
         if "node" in ended:
             nodes.add_node(num_cpus=1)
     assert ended == ["actor", "node"]
-    assert_same(tmp_path, alone)
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert {one["state"] for one in report} == {"finished"}
-    records = [json.loads(file.read_text()) for file in tmp_path.glob("*/path.json")]
-    assert [record["frames_made_earlier"] for record in records] == [0, 0, 0]
+    names = {folder.name for folder in alone.iterdir()}
+    assert {folder.name for folder in tmp_path.iterdir() if folder.is_dir()} == names
+    for name in names:
+        assert_same(tmp_path / name, alone / name)
+        record = json.loads((tmp_path / name / "path.json").read_text())
+        assert record["finished"] and record["frames_made_earlier"] == 0
+    assert_told(tmp_path, names, capsys.readouterr().out)
 
 
-def test_a_driver_that_is_stopped_goes_on(nodes, few, alone, tmp_path, monkeypatch):
+def assert_told(out: Path, names: set[str], lines: str) -> None:
+    """The progress, the report, and the pages."""
+    told = list(map(json.loads, lines.splitlines()))
+    assert told[0]["paths"] == len(names) and told[-1]["state"] == "ended"
+    assert {t["path"] for t in told if t.get("state") == "finished"} == names
+    report = json.loads((out / "report.json").read_text())
+    assert {one["name"]: one["state"] for one in report} == dict.fromkeys(names, "finished")
+    page = (out / "index.html").read_text()
+    assert page.count("<iframe") == len(names) and 'src="pair%200/index.html"' in page
+    for name in ("path.webp", "path.mp4", "index.html"):
+        assert (out / "chain" / name).stat().st_size > 1000
+
+
+def test_a_driver_that_is_stopped_goes_on(nodes, pictures, alone, tmp_path, monkeypatch):
+    """At first with one worker, then with two, of which each gets a part of the path's batches."""
+    started, used = remembered(monkeypatch), []
+
     def stop() -> None:
         raise KeyboardInterrupt
 
+    def ask() -> None:
+        # the second worker makes no path itself
+        used.append(ray.get(started[1].__ray_call__.remote(lambda worker: worker._load)))
+
     watched(monkeypatch, at_frames({1: stop}))
-    assert made(nodes, few, tmp_path, "--json-progress") == 130
+    jobs = written(pictures, CHAIN)
+    assert made(nodes, jobs, tmp_path, "--json-progress", workers=1) == 130
     finished = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/latents/*")}
-    assert 0 < len(finished) < 3 + 3 + 4
-    assert made(nodes, few, tmp_path) == 0
-    assert_same(tmp_path, alone)
+    assert len(finished) == 1
+    watched(monkeypatch, at_frames({3: ask}))
+    assert made(nodes, jobs, tmp_path, "--json-progress") == 0
+    assert used[0].job.output.out == tmp_path / "chain"
+    assert_same(tmp_path / "chain", alone / "chain")
     assert all(file.stat().st_mtime_ns == time for file, time in finished.items())
-    earlier = [json.loads(file.read_text()) for file in tmp_path.glob("*/path.json")]
-    assert sum(record["frames_made_earlier"] for record in earlier) == len(finished)
+    record = json.loads((tmp_path / "chain" / "path.json").read_text())
+    assert record["frames_made_earlier"] == len(finished)
 
 
 @dataclass
@@ -238,7 +241,7 @@ FAULTY = [
     {"name": "prompt", "images": ["00.png", "01.png"], "prompt": 3},
     {"name": "other", "images": ["00.png", "01.png"], "seed": 7},
     {"name": "latent", "images": ["00.png", "01.png"]},
-    {"name": "chain", "images": [f"{n:02}.png" for n in range(5)], "frames": 9},
+    CHAIN,
     {"name": "next", "images": ["00.png", "01.png"], "overwrite": True},
     {"name": "full", "images": ["00.png", "01.png"]},
     {"name": "deadly", "images": ["00.png", "01.png"]},
@@ -312,7 +315,7 @@ def test_a_path_that_fails_stops_no_other(faults, alone):
     finished = {name for name, one in faults.report.items() if one["state"] == "finished"}
     assert finished == {"chain", "next"}
     for name, like in (("chain", "chain"), ("next", "pair 0")):
-        assert_same_path(faults.out / name, alone / like)
+        assert_same(faults.out / name, alone / like)
     assert "broken.png" in faults.error("broken") and "gone.png" in faults.error("gone")
     assert faults.error("single") == "images: got 1, needs at least 2"
     assert faults.error("word") == "--sed: no such option; did you mean --seed?"
@@ -352,7 +355,7 @@ def test_without_ray_paths_are_made_one_by_one(pictures, alone, tmp_path, monkey
     jobs = written(pictures, FAULTY[1], {"name": "pair", "images": ["00.png", "01.png"]})
     words = ["batch", jobs, "--out", tmp_path / "out", "--json-progress", *QUICK]
     assert main(list(map(str, words))) == 1
-    assert_same_path(tmp_path / "out" / "pair", alone / "pair 0")
+    assert_same(tmp_path / "out" / "pair", alone / "pair 0")
     told = list(map(json.loads, capsys.readouterr().out.splitlines()))
     assert [one["state"] for one in told[1:]] == ["failed", "finished", "ended"]
 
