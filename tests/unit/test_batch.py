@@ -423,6 +423,7 @@ def test_a_cluster_that_cannot_be_used_is_told(nodes, listed, tmp_path, capsys, 
     told = ["batch", str(listed), "--out", str(tmp_path / "out"), *address, *words]
     assert main(told) == 1
     assert said in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir()), "the report of an earlier run is not replaced"
 
 
 def test_a_cluster_of_another_version_is_told(listed, tmp_path, capsys):

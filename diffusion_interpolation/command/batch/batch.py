@@ -43,7 +43,9 @@ def run_batch(values: Mapping[str, Any]) -> int:
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         for outcome in failed:
             log.error("%s: %s", outcome.name, outcome.error)
-        write_report(out, outcomes)
+        # a cluster that cannot be joined leaves the report of an earlier run
+        if outcomes:
+            write_report(out, outcomes)
     log.info("%d of %d paths are in %s", len(outcomes) - len(failed), len(outcomes), out)
     return 1 if failed else 0
 
