@@ -1,8 +1,8 @@
 """A latent diffusion model on many GPUs: its batches are split over a pool of Ray actors.
 
-The method does not know of it. A frame depends on its seed, position and candidate, and not on the
-number of actors. Ray (https://www.ray.io) starts the actors, brings them their work, and starts
-those again that die.
+The method does not know of it. A frame depends on its seed, position, candidate and neighbours, so
+that any number of actors makes the same frames. Ray (https://www.ray.io) starts the actors, brings
+them their work, and starts those again that die.
 """
 
 from __future__ import annotations
