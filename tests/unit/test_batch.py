@@ -429,9 +429,9 @@ def test_a_cluster_that_cannot_be_used_is_told(nodes, listed, tmp_path, capsys, 
 def test_a_cluster_of_another_version_is_told(listed, tmp_path, capsys):
     """A real cluster that says of itself what one of another version says."""
     nodes = RayNodes(initialize_head=True, head_node_args={"num_cpus": 1})
-    key, place = b"CLUSTER_METADATA", {"namespace": b"cluster"}
+    address, key, place = nodes.address, b"CLUSTER_METADATA", {"namespace": b"cluster"}
     try:
-        with ray.init(nodes.address, log_to_driver=False):
+        with ray.init(address, log_to_driver=False):
             told = json.loads(internal_kv._internal_kv_get(key, **place))
             told["ray_version"] = "2.1.0"
             internal_kv._internal_kv_put(key, json.dumps(told), True, **place)
@@ -440,6 +440,6 @@ def test_a_cluster_of_another_version_is_told(listed, tmp_path, capsys):
         nodes.shutdown()
     python = platform.python_version()
     assert (
-        f"ray: got {nodes.address}, a cluster of Ray 2.1.0 with Python {python}, "
+        f"ray: got {address}, a cluster of Ray 2.1.0 with Python {python}, "
         f"needs Ray {ray.__version__} with Python {python}, as on this machine"
     ) in capsys.readouterr().err

@@ -52,6 +52,8 @@ class Cluster:
                 log_to_driver=False,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
+            # it may be half connected
+            ray.shutdown()
             raise ValueError(f"ray: got {address}, {_refused(error)}") from error
         try:
             self._start()

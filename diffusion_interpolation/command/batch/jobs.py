@@ -100,7 +100,7 @@ def _readable(rows: csv.DictReader, source: Path) -> Iterator[dict[str, Any]]:
         yield from rows
     except csv.Error as error:
         raise ValueError(
-            f"jobs: line {rows.line_num} of {source} cannot be read ({error})"
+            f"jobs: line {rows.reader.line_num} of {source} cannot be read ({error})"
         ) from None
 
 
