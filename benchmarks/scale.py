@@ -199,7 +199,7 @@ def memory_rows() -> list[dict[str, Any]]:
     peaks = []
     for count in (20, 200):
         words = [sys.executable, __file__, "--peak-of", str(count), "--device", "cpu"]
-        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
         peaks.append(float(done.stdout.split()[-1]))
     named = zip((20, 200), peaks, strict=True)
     rows = [{"paths": count, "peak, MiB": peak} for count, peak in named]

@@ -35,6 +35,8 @@ QUICK = ["--frames", "5", "--steps", "2", "--inversion-steps", "1", "--candidate
 # of one batch and of several, so that a chain is spread over both actors
 QUICK += ["--max-batch", "4", "--device", "cpu"]
 PAIRS = 6
+OF_SECOND = 5
+"""Cores that the second node says it has, so that no machine has as many as both nodes."""
 CHAIN = {"name": "chain", "images": [f"{n:02}.png" for n in range(5)], "frames": 9}
 
 
@@ -82,7 +84,7 @@ def alone(pictures, listed, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[RayNodes]:
     nodes = RayNodes(initialize_head=True, head_node_args={"num_cpus": 2})
-    nodes.add_node(num_cpus=1)
+    nodes.add_node(num_cpus=OF_SECOND)
     yield nodes
     nodes.shutdown()
 
@@ -163,7 +165,7 @@ def test_frames_are_those_of_one_process_whatever_dies(
         assert made(nodes, listed, tmp_path, "--json-progress") == 0
     finally:
         if "node" in ended:
-            nodes.add_node(num_cpus=1)
+            nodes.add_node(num_cpus=OF_SECOND)
     assert ended == ["actor", "node"]
     names = {folder.name for folder in alone.iterdir()}
     assert {folder.name for folder in tmp_path.iterdir() if folder.is_dir()} == names
@@ -330,6 +332,8 @@ def test_a_path_that_fails_stops_no_other(faults, alone):
 def test_views_that_fail_free_their_worker_once(faults):
     assert faults.error("views") == f"Is a directory ({faults.out / 'views' / 'path.webp'})"
     assert faults.report["views"]["frames"] == 1
+    # nobody stops or takes the worker that makes the next path by now
+    assert faults.report["chain"]["state"] == "finished"
     assert not faults.begun_early, "one worker makes one path at a time"
 
 
@@ -409,13 +413,21 @@ def test_lists_of_csv_and_folders_say_the_same(tmp_path):
     ]
 
 
+def test_ray_on_this_machine_is_another_than_one_that_runs_here(nodes, listed, tmp_path, capsys):
+    told = ["batch", str(listed), "--out", str(tmp_path / "out"), "--workers", "9999"]
+    assert main(told) == 1
+    said = capsys.readouterr().err
+    assert "workers: got 9999, but the cluster has room for " in said
+    assert "room for 7" not in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--ray", "127.0.0.1:1"], "ray: got 127.0.0.1:1, where nothing answers"),
         (["--ray", "ray://127.0.0.1:1"], "ray: got ray://127.0.0.1:1, needs auto or HOST:PORT"),
         (["--gpus-per-worker", "1"], "gpus_per_worker: got 1, but the cluster has 0 GPUs"),
-        (["--workers", "9"], "workers: got 9, but the cluster has room for 3"),
+        (["--workers", "9"], "workers: got 9, but the cluster has room for 7"),
     ],
 )
 def test_a_cluster_that_cannot_be_used_is_told(nodes, listed, tmp_path, capsys, words, said):

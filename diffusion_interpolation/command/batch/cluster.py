@@ -46,7 +46,8 @@ class Cluster:
         _check_address(address)
         try:
             ray.init(
-                address=None if address == LOCAL else address,
+                # without one, Ray would join a cluster that runs on this machine
+                address=address,
                 include_dashboard=False if address == LOCAL else None,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
