@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from diffusion_interpolation.method.bisection import Bisection
+from diffusion_interpolation.scoring.likeness import likeness_scorer
 
 from .registry import EMBEDDED_DEFAULTS, ROWS, Task, maker
 
@@ -29,11 +30,17 @@ def bisection(task: Task) -> Tensor:
     return work(task)
 
 
+@maker("ranked by latents", rows="likeness")
+def ranked_by_latents(task: Task) -> Tensor:
+    """Rank candidates by the likeness of their latents to those of both neighbours alone."""
+    return work(task, scorer=likeness_scorer(task.model))
+
+
 def work(task: Task, **more: Any) -> Tensor:
     """Make frames by a bisection that takes `more`."""
     words = EMBEDDED_DEFAULTS["prompt"], EMBEDDED_DEFAULTS["negative_prompt"]
-    scorer = task.clip.scorer(*words) if task.way.ranked else None
-    made = Bisection(task.model, task.path, task.guide, task.settings, scorer, **more)
+    more.setdefault("scorer", task.clip.scorer(*words) if task.way.ranked else None)
+    made = Bisection(task.model, task.path, task.guide, task.settings, **more)
     frames = task.pictures.new_zeros(task.path.frames, *task.pictures.shape[1:])
     for frame in made.frames(task.model.encode(task.pictures)):
         frames[frame.info.index] = frame.picture
