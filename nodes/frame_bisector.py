@@ -13,7 +13,7 @@ from ..diffusion_interpolation.method.bisection import Bisection
 from ..diffusion_interpolation.method.choice.candidate_sampler import Neighbours, neighbours
 from ..diffusion_interpolation.method.choice.picks import Picks
 from ..diffusion_interpolation.method.choice.recall import of_all_frames
-from ..diffusion_interpolation.method.matching.correspondence import Correspondence, check_aspect
+from ..diffusion_interpolation.method.matching.correspondence import Correspondence
 from ..diffusion_interpolation.method.matching.moved_neighbours import MovedNeighbours
 from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.options import Record, option
@@ -174,14 +174,7 @@ def _neighbours(
     """What gives each frame its neighbours: moved where there is a correspondence."""
     if correspondence is None:
         return neighbours
-    if len(correspondence) != len(path.between):
-        raise ValueError(
-            f"correspondence: got maps of {len(correspondence)} gaps, needs {len(path.between)}: "
-            "Match Keyframes and Frame Bisector need the same keyframes"
-        )
-    check_aspect(pictures[0], correspondence[0].aspect)
-    keyframes = dict(zip(path.keyframes, pictures, strict=True))
-    return MovedNeighbours(model, path, correspondence, keyframes)
+    return MovedNeighbours.of(model, path, correspondence, pictures)
 
 
 def _sockets() -> list[io.Input]:

@@ -21,6 +21,7 @@ from ..diffusion_interpolation.method.matching.correspondence import (
     correspondences,
 )
 from ..diffusion_interpolation.method.matching.features import FeatureExtractor, of_model
+from ..diffusion_interpolation.method.path import gaps_between
 from ..diffusion_interpolation.models.prompts import check_keyframes
 from ..diffusion_interpolation.poses.format import read_poses
 from .comfy.conditioning import Conditioning, read_conditioning
@@ -47,22 +48,13 @@ class MatchKeyframes(io.ComfyNode):
                     "keyframes", tooltip="The keyframes as one batch, as for Frame Bisector."
                 ),
                 *_feature_inputs(),
-                PoseKeypoint.Input(
-                    "poses",
+                *_anchor_inputs(),
+                io.Boolean.Input(
+                    "loop",
+                    default=False,
                     optional=True,
-                    tooltip="A pose for every keyframe. Joints and limbs are then points of the "
-                    "map that are taken as certain.",
-                ),
-                io.String.Input(
-                    "anchors",
-                    default="",
-                    multiline=True,
-                    optional=True,
-                    tooltip="Points that you know, to correct the map. Each line follows one point "
-                    "through the keyframes, in pixels from the top left corner: 120,80 -> 150,90. "
-                    "With three keyframes: 120,80 -> 150,90 -> 170,95. With a question mark for a "
-                    "keyframe in which the point cannot be seen, as in 120,80 -> 150,90 -> ?, the "
-                    "point counts only between keyframes that both show it.",
+                    tooltip="Whether the path goes on from the last keyframe to the first. Turn it "
+                    "on where loop of Frame Bisector is on. The map then has one more gap.",
                 ),
             ],
             outputs=[
@@ -90,9 +82,10 @@ class MatchKeyframes(io.ComfyNode):
         clip_vision: Any = None,
         poses: Any = None,
         anchors: str = "",
+        loop: bool = False,
     ) -> io.NodeOutput:
         pictures = keyframe_pictures(keyframes)
-        known = _anchors(poses, anchors, pictures)
+        known = _anchors(poses, anchors, pictures, loop)
         extract = _extractor(model, vae, positive, clip_vision, len(pictures))
         if vae is not None:
             pictures, _ = cropped(pictures, vae)  # as in the frames
@@ -103,8 +96,8 @@ class MatchKeyframes(io.ComfyNode):
             )
         # what the weights of a vision model should be has not been measured
         trust = TRUST if clip_vision is None else 0.0
-        gaps = correspondences(extract, pictures, known, trust)
-        arrows = _drawn(pictures, gaps)
+        gaps = correspondences(extract, pictures, known, trust, loop)
+        arrows = _drawn(pictures, gaps, loop)
         return io.NodeOutput(gaps, arrows, ui=ui.PreviewImage(arrows, cls=cls))
 
 
@@ -131,6 +124,28 @@ def _feature_inputs() -> list[io.Input]:
     ]
 
 
+def _anchor_inputs() -> list[io.Input]:
+    return [
+        PoseKeypoint.Input(
+            "poses",
+            optional=True,
+            tooltip="A pose for every keyframe. Joints and limbs are then points of the map that "
+            "are taken as certain.",
+        ),
+        io.String.Input(
+            "anchors",
+            default="",
+            multiline=True,
+            optional=True,
+            tooltip="Points that you know, to correct the map. Each line follows one point through "
+            "the keyframes, in pixels from the top left corner: 120,80 -> 150,90. With three "
+            "keyframes: 120,80 -> 150,90 -> 170,95. With a question mark for a keyframe in which "
+            "the point cannot be seen, as in 120,80 -> 150,90 -> ?, the point counts only between "
+            "keyframes that both show it.",
+        ),
+    ]
+
+
 def _extractor(
     model: Any, vae: Any, positive: Conditioning | None, clip_vision: Any, count: int
 ) -> FeatureExtractor | None:
@@ -149,21 +164,25 @@ def _extractor(
     return of_model(ComfyFeatures(model, vae), text)
 
 
-def _anchors(poses: Any, text: str, pictures: Tensor) -> list[Anchors]:
+def _anchors(poses: Any, text: str, pictures: Tensor, loop: bool) -> list[Anchors]:
     """What is known of every gap."""
     height, width = pictures.shape[2:]
-    known = [read_anchors(text, (height, width), len(pictures))]
+    known = [read_anchors(text, (height, width), len(pictures), loop)]
     if poses is not None:
         people, size = read_poses(poses, (height, width))
         if len(people) != len(pictures):
             raise ValueError(
                 f"poses: got {len(people)} for {len(pictures)} keyframes, needs one for each"
             )
-        known.append(pose_anchors(paired(poses, people), size))
+        known.append(pose_anchors(paired(poses, people), size, loop))
     return [joined(parts) for parts in zip(*known, strict=True)]
 
 
-def _drawn(pictures: Tensor, gaps: list[Correspondence]) -> Tensor:
+def _drawn(pictures: Tensor, gaps: list[Correspondence], loop: bool) -> Tensor:
     """The maps as IMAGE."""
-    pairs = zip(pictures, pictures[1:], gaps, strict=False)
-    return torch.stack([draw_correspondence(*pair) for pair in pairs]).movedim(1, -1)
+    ends = gaps_between(len(pictures), loop)
+    drawn = [
+        draw_correspondence(pictures[before], pictures[after], gap)
+        for (before, after), gap in zip(ends, gaps, strict=True)
+    ]
+    return torch.stack(drawn).movedim(1, -1)

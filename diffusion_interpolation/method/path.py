@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 MAX_BETWEEN = 1023
 """The most frames between two keyframes that a text can ask for."""
+
+
+def gaps_between(keyframes: int, loop: bool = False) -> list[tuple[int, int]]:
+    """Return the numbers of the two keyframes of each gap; a loop goes back to the first one."""
+    order = [*range(keyframes), *([0] if loop else [])]
+    return list(pairwise(order))
 
 
 @dataclass(frozen=True)

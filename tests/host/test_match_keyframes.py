@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from comfy_host import Graph, Node
+from comfy_host import Graph, Node, Server
 from demo_graphs import POSITIVE, Demo, demo_poses, run_with, tensors
 from tiny_graphs import KINDS, Tiny, sample
 from torch import Tensor
@@ -174,11 +174,33 @@ def test_frames_move_along_the_map(server):
     assert torch.equal(given["plain"][[0, 2]], given["moved"][[0, 2]])
 
 
+def test_a_loop_has_a_map_of_its_last_gap(server):
+    """The frames on the way back move as those on the way there, whatever their number."""
+    demo = Demo(Graph())
+    low = {"candidates": 1, "cfg": 2.0, "control_net": None, "poses": None, "min_denoise": 0.3}
+    node = matching(demo, anchors="8,16 -> 8,24", loop=True)
+    loop = demo.bisector(
+        **low, frames_per_gap="1, 3", loop=True, max_denoise=0.3, correspondence=node[0]
+    )
+    given = tensors(server, demo.graph, arrows=node[1], frames=loop[0])
+    assert given["arrows"].shape[0] == 2 and len(given["frames"]) == 6
+    truth = world.joints(pair().mean(0, keepdim=True))
+    seen = world.joints(load_reader()(given["frames"][[1, 4]].movedim(-1, 1)))
+    missed = (seen - truth).norm(dim=-1).mean(1)
+    assert missed[1] < 1.5 * missed[0] and missed.max() < 0.05
+
+
 def test_a_map_of_other_keyframes_is_refused(server):
     demo = Demo(Graph())
     three = demo.graph.add("ImageBatch", image1=demo.keyframes, image2=demo.keyframes)[0]
     node = matching(demo, keyframes=three, anchors="1,1 -> 2,2 -> 3,3 -> 4,4")
-    bisector = demo.bisector(correspondence=node[0])
-    demo.graph.add("TestTensor", any=bisector[0], name="frames")
-    told = server.run(demo.graph.prompt).error["exception_message"]
-    assert "correspondence: got maps of 3 gaps, needs 1" in told
+    assert "got maps of 3 gaps, needs 1" in refused(server, demo, correspondence=node[0])
+    demo = Demo(Graph())
+    told = refused(server, demo, correspondence=matching(demo)[0], loop=True)
+    assert "got maps of 1 gaps, needs 2" in told and told.endswith("a loop has one more\n")
+
+
+def refused(server: Server, demo: Demo, **changes: Any) -> str:
+    """Why Frame Bisector does not make frames."""
+    demo.graph.add("TestTensor", any=demo.bisector(**changes)[0], name="frames")
+    return server.run(demo.graph.prompt).error["exception_message"]

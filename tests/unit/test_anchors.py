@@ -22,6 +22,16 @@ def test_a_point_may_be_hidden_in_a_keyframe():
     assert len(first.first) == 0 and len(second.first) == 1
 
 
+def test_a_loop_goes_back_to_the_first_keyframe():
+    text = "10,10 -> 20,20 -> 30,30\n? -> 40,40 -> 50,50\n60,60 -> 70,70"
+    [*_, back] = read_anchors(text, SIZE, 3, loop=True)
+    assert torch.allclose(back.first * 200, torch.tensor([[30.0, 30.0]]))
+    assert torch.allclose(back.second * 200, torch.tensor([[10.0, 10.0]]))
+    moved = Pose(pose().points + 5, pose().scores)
+    there, back = pose_anchors([[pose()], [moved]], SIZE, loop=True)
+    assert torch.equal(there.first, back.second) and torch.equal(there.second, back.first)
+
+
 def test_without_text_there_are_no_anchors():
     assert [len(gap.first) for gap in read_anchors(" \n", SIZE, 4)] == [0, 0, 0]
 

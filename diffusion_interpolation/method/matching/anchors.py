@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...poses.pose import LIMBS, Pose
+from ..path import gaps_between
 from .transport import extent
 
 ON_A_LIMB = 4
@@ -39,19 +39,23 @@ def joined(parts: Sequence[Anchors]) -> Anchors:
     return Anchors(*(torch.cat(points) for points in zip(none(), *parts, strict=True)))
 
 
-def read_anchors(text: str, size: tuple[int, int], keyframes: int) -> list[Anchors]:
+def read_anchors(
+    text: str, size: tuple[int, int], keyframes: int, loop: bool = False
+) -> list[Anchors]:
     """The anchors of every gap between `keyframes` pictures of `size` (height, width) in a text.
 
-    A line follows one point through the keyframes, in pixels from the top left corner: `120,80 ->
-    150,90`. `?` stands for a keyframe in which it cannot be seen, as for all after the last one.
-    Raises `ValueError` for another form, and for points outside of the pictures.
+    With `loop` there is a gap from the last keyframe to the first one, too. A line follows one
+    point through the keyframes, in pixels from the top left corner: `120,80 -> 150,90`. `?` stands
+    for a keyframe in which it cannot be seen, as for all after the last one. Raises `ValueError`
+    for another form, and for points outside of the pictures.
     """
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     tracks = [_track(number, line, size, keyframes) for number, line in lines]
+    tracks = [[*track, *[None] * (keyframes - len(track))] for track in tracks]
     gaps = []
-    for gap in range(keyframes - 1):
-        pairs = [track[gap : gap + 2] for track in tracks]
-        seen = [pair for pair in pairs if len(pair) == 2 and None not in pair]
+    for before, after in gaps_between(keyframes, loop):
+        pairs = [(track[before], track[after]) for track in tracks]
+        seen = [pair for pair in pairs if None not in pair]
         points = torch.tensor(seen, dtype=torch.float32).view(-1, 2, 2)
         gaps.append(Anchors(*_in_sides(points, size).unbind(1)))
     return gaps
@@ -84,14 +88,19 @@ def _track(
     return points
 
 
-def pose_anchors(people: Sequence[Sequence[Pose]], size: tuple[int, int]) -> list[Anchors]:
+def pose_anchors(
+    people: Sequence[Sequence[Pose]], size: tuple[int, int], loop: bool = False
+) -> list[Anchors]:
     """The anchors of every gap between paired people, in pixels of pictures of `size`.
 
-    They are the joints that a person has in both keyframes, and points on the limbs between them.
+    `size` is (height, width). With `loop` there is a gap from the last keyframe to the first one,
+    too. Anchors are the joints that a person has in both keyframes, and points on the limbs between
+    them.
     """
     gaps = []
-    for before, after in pairwise(people):
-        moves = [_person(*pair, size) for pair in zip(before, after, strict=True)]
+    for before, after in gaps_between(len(people), loop):
+        pairs = zip(people[before], people[after], strict=True)
+        moves = [_person(*pair, size) for pair in pairs]
         gaps.append(joined(moves))
     return gaps
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..path import gaps_between
 from .anchors import Anchors, none
 from .features import FeatureExtractor, joined, picture_features
 from .rigid_warp import warp
@@ -114,19 +115,21 @@ def correspondences(
     pictures: Tensor,
     anchors: Sequence[Anchors] | None = None,
     trust: float = TRUST,
+    loop: bool = False,
 ) -> list[Correspondence]:
     """The correspondence of every gap between keyframes `(N, 3, h, w)` in 0..1.
 
-    `anchors` has one entry per gap. Without `extract` the correspondences consist of anchors alone.
-    `trust` is that of `find`.
+    With `loop` there is a gap from the last keyframe to the first one, too. `anchors` has one entry
+    per gap. Without `extract` the correspondences consist of anchors alone. `trust` is that of
+    `find`.
     """
     height, width = pictures.shape[2:]
-    aspect, gaps = width / height, range(len(pictures) - 1)
+    aspect, gaps = width / height, gaps_between(len(pictures), loop)
     anchors = anchors or [none()] * len(gaps)
     if extract is None:
         return [anchored(one, aspect) for one in anchors]
     grids = picture_features(extract, pictures)
-    pairs = [joined([grid[gap : gap + 2] for grid in grids]) for gap in gaps]
+    pairs = [joined([grid[list(gap)] for grid in grids]) for gap in gaps]
     return [find(*pair, aspect, one, trust) for pair, one in zip(pairs, anchors, strict=True)]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...models.contract import LatentDiffusionModel
 from ..choice.candidate_sampler import Job, decode
 from ..path import Path, Slot
-from .correspondence import Correspondence
+from .correspondence import Correspondence, check_aspect
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,28 @@ class MovedNeighbours:
     pictures: Mapping[int, Tensor] = field(default_factory=dict)
     _moved: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
     """The latents of neighbours, by neighbour and frame, of the depth that is being made."""
+
+    @classmethod
+    def of(
+        cls,
+        model: LatentDiffusionModel,
+        path: Path,
+        gaps: Sequence[Correspondence],
+        keyframes: Tensor,
+    ) -> MovedNeighbours:
+        """Return the neighbours of a path between `keyframes` `(N, 3, h, w)` in 0..1.
+
+        Raises `ValueError` for correspondences of another number of gaps, or of pictures of another
+        aspect.
+        """
+        if len(gaps) != len(path.between):
+            raise ValueError(
+                f"correspondence: got maps of {len(gaps)} gaps, needs {len(path.between)}, one for "
+                "each gap of the same keyframes; a loop has one more"
+            )
+        for gap in gaps:
+            check_aspect(keyframes[0], gap.aspect)
+        return cls(model, path, gaps, dict(zip(path.keyframes, keyframes, strict=True)))
 
     def __call__(self, jobs: Sequence[Job], latents: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the clean latents `(n, c, h', w')` of the left and of the right neighbours."""
