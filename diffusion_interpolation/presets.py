@@ -143,5 +143,7 @@ _FRAME_OPTIONS = (
     "smoothness_weight",
     "rank_fraction",
 )
+MATCHED = {"max_denoise": 0.35, "min_denoise": 0.15}
+"""What is enough where neighbours are moved along a correspondence (`docs/measurements.md`)."""
 DECIDED = (*_SAMPLING_OPTIONS, "sampler_name", *_FRAME_OPTIONS)
 """The options that a preset decides."""

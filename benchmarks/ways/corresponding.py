@@ -12,16 +12,13 @@ from diffusion_interpolation.method.matching.anchors import Anchors, none, pose_
 from diffusion_interpolation.method.matching.correspondence import (
     Correspondence,
     anchored,
-    correspondences,
+    match_keyframes,
 )
-from diffusion_interpolation.method.matching.features import of_model
 from diffusion_interpolation.method.matching.moved_neighbours import MovedNeighbours
+from diffusion_interpolation.presets import MATCHED
 
 from .ours import work
 from .registry import ROWS, Task, maker
-
-LOWER = {"max_denoise": 0.35, "min_denoise": 0.15}
-"""Enough where neighbours are moved."""
 
 
 def _moved(task: Task, of_pair: Callable[[Task], Correspondence]) -> Tensor:
@@ -29,14 +26,13 @@ def _moved(task: Task, of_pair: Callable[[Task], Correspondence]) -> Tensor:
     nothing = anchored(none(), 1.0)
     pairs = [of_pair(task.at(pair)) for pair in range(len(task.pictures) // 2)]
     gaps = [gap for one in pairs for gap in (one, nothing)][:-1]
-    pictures = dict(zip(task.path.keyframes, task.pictures.cpu(), strict=True))
-    return work(task, neighbours=MovedNeighbours(task.model, task.path, gaps, pictures))
+    near = MovedNeighbours.of(task.model, task.path, gaps, task.pictures.cpu())
+    return work(task, neighbours=near)
 
 
 def matched(task: Task, anchors: Sequence[Anchors] | None = None) -> Correspondence:
     """What the model's own features say of one pair."""
-    text = task.guide.positive.rows([0])
-    [gap] = correspondences(of_model(task.model, text), task.pictures, anchors)
+    [gap] = match_keyframes(task.model, task.guide.positive, task.pictures, anchors)
     return gap
 
 
@@ -64,5 +60,5 @@ def moved_with_anchors(task: Task) -> Tensor:
 
 
 ROWS["correspondence"] |= {
-    f"{name}, denoise 0.35 to 0.15": {"maker": name, **LOWER} for name in ROWS["correspondence"]
+    f"{name}, denoise 0.35 to 0.15": {"maker": name, **MATCHED} for name in ROWS["correspondence"]
 }

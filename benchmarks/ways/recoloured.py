@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from diffusion_interpolation.method.colours.tracing import match_colours
+from diffusion_interpolation.presets import MATCHED
 
-from .corresponding import LOWER, moved
+from .corresponding import moved
 from .ours import bisection
 from .registry import Maker, Task, maker
 
@@ -23,7 +24,7 @@ def colours_matched(task: Task) -> Tensor:
     return _matched(task, bisection)
 
 
-@maker("moved, colours matched", rows="colours", **LOWER)
+@maker("moved, colours matched", rows="colours", **MATCHED)
 def moved_colours_matched(task: Task) -> Tensor:
     """Move along what the model's own features say, and match colours."""
     return _matched(task, moved)

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 
 from ..method.path import Path
 from ..options import Option, Record, option, options_of
+from ..presets import MATCHED
 from ..settings import (
     Fit,
     FrameSettings,
@@ -110,6 +111,18 @@ class PeopleSettings(Record):
         "Add a joint that an image lacks at the place where the other images have it, instead of "
         "leaving it out.",
         identity=False,
+    )
+
+
+@dataclass(frozen=True)
+class MatchSettings(Record):
+    """What is where in the pictures."""
+
+    match: bool = option(
+        False,
+        "Find by the model's own features which places of neighbouring images show the same thing, "
+        "and move things from one to the other instead of fading them over. Joints of --pose are "
+        "taken as certain.",
     )
 
 
@@ -233,6 +246,7 @@ class Job:
     frames: FrameSettings = _part()
     poses: PoseSettings = _part()
     people: PeopleSettings = _part()
+    matching: MatchSettings = _part()
     networks: NetworkSettings = _part()
     machine: MachineSettings = _part()
 
@@ -296,7 +310,11 @@ class Job:
         return {**found, "images": [image.name for image in self.pictures.images]}
 
 
-def defaults_of(model: str) -> dict[str, Any]:
-    """Return the default of every option of the command, for a value of `--model`."""
+def defaults_of(model: str, match: bool = False) -> dict[str, Any]:
+    """Return the default of every option of the command, for a value of `--model`.
+
+    With `match` they are those of the options beside `--match`.
+    """
     found = {one.name: one.default for part in Job.parts() for one in part.options()}
-    return {**found, "model": model, **OF_MODEL.get(model, {})}
+    changed = {**OF_MODEL.get(model, {}), **(MATCHED if match else {})}
+    return {**found, "model": model, **changed}

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path as File
 from typing import Any
 
 from torch import Tensor
 
 from ..method.bisection import Bisection
+from ..method.choice.candidate_sampler import Neighbours, neighbours
 from ..method.frame_info import FrameInfo
 from ..method.guide import Guide
 from ..method.learning.inversion import Inversion, invert
+from ..method.matching.anchors import pose_anchors
+from ..method.matching.correspondence import match_keyframes
+from ..method.matching.moved_neighbours import MovedNeighbours
 from ..method.path import Path
 from ..models.conditioning_file import MadeFor
 from ..models.contract import LearnableModel
@@ -66,8 +71,9 @@ def bisection_of(
     learned: Inversion,
     poses: Sequence[list[Pose]] | None,
     size: tuple[int, int],
+    near: Neighbours = neighbours,
 ) -> Bisection:
-    """Return what makes the frames of a job; `size` is (width, height)."""
+    """Return what makes the frames of a job from their neighbours; `size` is (width, height)."""
     guide = Guide(
         learned.positive,
         learned.negative,
@@ -78,8 +84,32 @@ def bisection_of(
         job.poses.strength_half_way,
         job.poses.pose_motion,
     )
-    path = Path.of(job.output.frames, len(job.pictures.images))
-    return Bisection(model, path, guide, job.frames, scorer)
+    return Bisection(model, _path_of(job), guide, job.frames, scorer, neighbours=near)
+
+
+def _path_of(job: Job) -> Path:
+    return Path.of(job.output.frames, len(job.pictures.images))
+
+
+def neighbours_of(
+    job: Job,
+    model: Any,
+    learned: Inversion,
+    poses: Sequence[list[Pose]] | None,
+    pictures: Tensor,
+) -> Neighbours:
+    """Return what gives frames their neighbours, which are moved if the job has `match`.
+
+    `pictures` `(N, 3, h, w)` are the keyframes, and `poses` are the people in them, in pixels.
+    """
+    if not job.matching.match:
+        return neighbours
+    anchors = None if poses is None else pose_anchors(poses, tuple(pictures.shape[2:]))
+    gaps = match_keyframes(model, learned.positive, pictures, anchors)
+    for gap, ends in zip(gaps, pairwise(job.pictures.images), strict=True):
+        if not len(gap):
+            log.info("%s and %s have too little in common to be matched", *ends)
+    return MovedNeighbours.of(model, _path_of(job), gaps, pictures)
 
 
 def write_views(
@@ -117,5 +147,6 @@ def _shown_settings(job: Job) -> dict[str, str]:
         "inversion steps": str(job.learning.steps),
         "candidates": str(s.candidates),
         "poses": "yes" if job.people.pose else "no",
+        "match": "yes" if job.matching.match else "no",
         "seed": str(s.seed),
     }

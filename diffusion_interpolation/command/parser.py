@@ -15,6 +15,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, UseAppend
 from tyro.constructors import PrimitiveConstructorSpec
 
 from ..options import Option, Record, option, options_of
+from ..presets import MATCHED
 from .batch.settings import BatchSettings
 from .job import EMBEDDED, OF_MODEL, Job, Part, defaults_of
 from .trouble import UsageError
@@ -48,7 +49,16 @@ An example: {PROGRAM} batch pairs.jsonl --out paths --model path/to/stable-diffu
 
 Without Ray (pip install ".[cli,ray]"), the paths are made one after the other.
 """
-_OF_THE_DEMO = ("output", "text", "learning", "sampling", "frames", "poses", "machine")
+_OF_THE_DEMO = (
+    "output",
+    "text",
+    "learning",
+    "sampling",
+    "frames",
+    "poses",
+    "matching",
+    "machine",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class DemoSettings(Record):
 
 def parse_images(words: Sequence[str]) -> dict[str, Any]:
     """Return the value of every option of the command."""
-    values = _parse(words, Job.parts(), PROGRAM, ABOUT, defaults_of(_model_in(words)))
+    values = _parse(words, Job.parts(), PROGRAM, ABOUT, _defaults(words))
     if values["out"] is None and values["images"]:
         first, *_, last = values["images"] * 2
         values["out"] = Path(f"{first.stem}-to-{last.stem}")
@@ -71,7 +81,7 @@ def parse_images(words: Sequence[str]) -> dict[str, Any]:
 
 def parse_demo(words: Sequence[str]) -> dict[str, Any]:
     """Return the value of every option of `demo`, and of the command's others."""
-    defaults = {**defaults_of(_model_in(words)), "out": Path("demo-out")}
+    defaults = {**_defaults(words), "out": Path("demo-out")}
     parts = [Part("demo", DemoSettings)]
     parts += [part for part in Job.parts() if part.field in _OF_THE_DEMO]
     return _parse(words, parts, f"{PROGRAM} demo", ABOUT_DEMO, defaults)
@@ -81,7 +91,7 @@ def parse_batch(words: Sequence[str]) -> dict[str, Any]:
     """Return the value of every option of `batch`, and of the command's for all its paths."""
     defaults = {
         **{one.name: one.default for one in options_of(BatchSettings)},
-        **defaults_of(_model_in(words)),
+        **_defaults(words),
         "out": Path("paths"),
     }
     parts = [Part("batch", BatchSettings)]
@@ -93,8 +103,13 @@ def parse_batch(words: Sequence[str]) -> dict[str, Any]:
     return _parse(words, parts, f"{PROGRAM} batch", ABOUT_BATCH, defaults)
 
 
+def _defaults(words: Sequence[str]) -> dict[str, Any]:
+    """Return the default of every option, which may depend on `--model` and `--match`."""
+    return defaults_of(_model_in(words), "--match" in words)
+
+
 def _model_in(words: Sequence[str]) -> str:
-    """Return the value of `--model`, on which the defaults of other options depend."""
+    """Return the value of `--model`."""
     found = EMBEDDED
     for word, following in zip_longest(words, words[1:], fillvalue=""):
         if word == "--model":
@@ -199,7 +214,7 @@ _CONVERTERS: dict[Any, Callable[[str], Any]] = {tuple[int, int]: _size}
 
 
 def _hint(one: Option, default: Any) -> str:
-    """Return the default in words, and those of the embedded models where they differ."""
+    """Return the default in words, and those with other models or `--match` where they differ."""
     if one.type is bool or one.name == "images":
         return ""
     plain = one.shown or _shown(one.default)
@@ -207,6 +222,8 @@ def _hint(one: Option, default: Any) -> str:
     for model, values in OF_MODEL.items():
         if one.name in values:
             others.setdefault(_shown(values[one.name]), []).append(model)
+    if one.name in MATCHED:
+        others.setdefault(_shown(MATCHED[one.name]), []).append("--match")
     if one.name == "out" and default:
         plain = _shown(default)
     told = [plain, *(f"{value} with {' and '.join(models)}" for value, models in others.items())]

@@ -13,13 +13,21 @@ from pathlib import Path as File
 from torch import Tensor
 from tqdm import tqdm
 
+from ..method.choice.candidate_sampler import Neighbours
 from ..method.learning.inversion import Inversion
 from ..models.conditioning_file import load_inversion, save_inversion
 from ..models.diffusers.model import DiffusersModel
 from ..pictures import to_tensor
 from ..scoring.contract import Scorer
 from .job import Job
-from .making import bisection_of, learned_prompts, made_for, scorer_of, write_views
+from .making import (
+    bisection_of,
+    learned_prompts,
+    made_for,
+    neighbours_of,
+    scorer_of,
+    write_views,
+)
 from .networks import load_model, load_reranker
 from .prepared import Prepared
 
@@ -98,7 +106,8 @@ class _Run(Prepared):
         model, scorer, pictures = self.model, self.scorer, to_tensor(self.pictures)
         latents = _encode(model, pictures)
         learned = self._conditioning(pictures)
-        bisection = bisection_of(self.job, model, scorer, learned, self.poses, self.size)
+        near = self._neighbours(learned, pictures)
+        bisection = bisection_of(self.job, model, scorer, learned, self.poses, self.size, near)
         slots = [slot for slots in self.path.slots() for slot in slots]
         work = {slot.index: bisection.evaluations(slot) for slot in slots}
         if finished:
@@ -110,6 +119,13 @@ class _Run(Prepared):
                 self.folder.save(frame)
                 bar.set_postfix_str(f"frame {made} of {len(work)}", refresh=False)
                 bar.update(work[frame.info.index])
+
+    def _neighbours(self, learned: Inversion, pictures: Tensor) -> Neighbours:
+        told = self.job, self.model, learned, self.poses, pictures
+        if not self.job.matching.match:
+            return neighbours_of(*told)
+        with self.stages.stage("matching the images"):
+            return neighbours_of(*told)
 
     def _conditioning(self, pictures: Tensor) -> Inversion:
         """The conditioning of the keyframes: learned now or before, or that of the prompt."""

@@ -106,6 +106,10 @@ class RayModel:
         """Pictures `(n, 3, h, w)` in 0..1 of latents `(n, c, h', w')`."""
         return self.by_rows("model.decode", latents)
 
+    def features(self, latents: Tensor, text: PromptEmbeddings, draws: int) -> list[Tensor]:
+        """Activations of some blocks for clean latents `(n, c, h', w')`, all of one model."""
+        return self._here.model.features(latents, text, draws)
+
     def by_rows(self, name: str, rows: Tensor) -> Tensor:
         """Return what a method of what is loaded makes of `rows`, batch by batch."""
         return torch.cat(self._each(name, [(rows[part],) for part in self._batches(len(rows))]))

@@ -37,7 +37,12 @@ QUICK += ["--max-batch", "4", "--device", "cpu"]
 PAIRS = 6
 OF_SECOND = 5
 """Cores that the second node says it has, so that no machine has as many as both nodes."""
-CHAIN = {"name": "chain", "images": [f"{n:02}.png" for n in range(5)], "frames": 9}
+CHAIN = {
+    "name": "chain",
+    "images": [f"{n:02}.png" for n in range(5)],
+    "frames": 9,
+    "match": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +81,7 @@ def alone(pictures, listed, tmp_path_factory) -> Path:
         told = json.loads(line)
         words = [str(pictures / name) for name in told["images"]]
         words += [*QUICK, "--out", str(out / told["name"]), "--seed", str(told.get("seed", 0))]
-        words += ["--frames", str(told.get("frames", 5))]
+        words += ["--frames", str(told.get("frames", 5)), *["--match"] * told.get("match", False)]
         assert main(words) == 0
     return out
 
@@ -173,6 +178,7 @@ def test_frames_are_those_of_one_process_whatever_dies(
         assert_same(tmp_path / name, alone / name)
         record = json.loads((tmp_path / name / "path.json").read_text())
         assert record["finished"] and record["frames_made_earlier"] == 0
+        assert record["settings"]["match"] == (name == "chain")
     assert_told(tmp_path, names, capsys.readouterr().out)
 
 

@@ -25,9 +25,9 @@ from diffusion_interpolation.command import run_folder
 from diffusion_interpolation.command.cli import main
 from diffusion_interpolation.command.job import Job
 from diffusion_interpolation.command.parser import parse_images
-from diffusion_interpolation.demo import load_model, weights_folder
+from diffusion_interpolation.demo import load_model, load_reader, weights_folder, world
 from diffusion_interpolation.demo.networks import SIZE
-from diffusion_interpolation.demo.pair import write_pair
+from diffusion_interpolation.demo.pair import pair, write_pair
 from diffusion_interpolation.files import write_whole
 from diffusion_interpolation.models.diffusers import model as diffusers_model
 
@@ -91,6 +91,24 @@ def test_the_flow_transformer_makes_the_demos_frames(tmp_path):
     assert [len(frame.get("scores", [])) for frame in record(out)["frames"]] == [0, 3, 4, 3, 0]
     for other in (frames[0], frames[-1], (frames[0].astype(float) + frames[-1]) / 2):
         assert np.abs(frames[2].astype(float) - other).mean() > 3
+
+
+def test_matched_images_move_their_things(tmp_path):
+    """Half-way the joints are nearer to where they should be; joints of poses are certain."""
+    pictures, _ = write_pair(tmp_path)
+    short = ["--frames", "3", "--steps", "10", "--inversion-steps", "0", "--candidates", "1"]
+    ways = {"plain": ["--max-denoise", "0.35", "--min-denoise", "0.15"], "moved": ["--match"]}
+    for name, more in ways.items():
+        words = [*map(str, pictures), "--out", str(tmp_path / name), *short, *more]
+        assert main(words) == 0
+    assert main(["demo", "--match", "--out", str(tmp_path / "demo"), *short]) == 0
+    settings = record(tmp_path / "moved")["settings"]
+    assert (settings["max_denoise"], settings["min_denoise"]) == (0.35, 0.15)
+    truth = world.joints(pair().mean(0, keepdim=True))
+    frames = np.stack([pixels(tmp_path / name)[1] for name in (*ways, "demo/run")])
+    seen = world.joints(load_reader()(torch.from_numpy(frames).movedim(-1, 1) / 255))
+    plain, moved, posed = (seen - truth).norm(dim=-1).mean(1).tolist()
+    assert moved < 0.7 * plain and posed < 0.7 * moved
 
 
 def test_frames_differ_from_both_inputs_and_from_a_cross_fade(done):
@@ -510,6 +528,8 @@ def test_defaults_are_those_of_the_model():
         values = parse_images(["a.png", "b.png", *words, "--cfg", "3"])
         assert values["max_denoise"] == 0.55 and values["inversion_learning_rate"] == 0.25
         assert values["prompt"] == ["a puppet"] and values["cfg"] == 3.0
+    values = parse_images(["a.png", "b.png", "--match", "--min-denoise", "0.2"])
+    assert (values["max_denoise"], values["min_denoise"]) == (0.35, 0.2)
     values = parse_images(["a.png", "b.png", "--model", "other", "--prompt", "a", "--prompt", "b"])
     assert values["max_denoise"] == 0.55 and values["prompt"] == ["a", "b"]
     learning = Job.of(values).learning

@@ -20,6 +20,8 @@ SEPARATOR = ";"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _OPTIONS = {one.name: one for part in Job.parts() for one in part.options()}
 _FILES = ("images", "pose")
+_DECISIVE = ("model", "match")
+"""Options on which the defaults of others depend."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Listed:
                 f"out: got {self.values['out']}, needs no such option; name is its name"
             )
         given = {key: _value(key, value) for key, value in self.values.items() if key != "name"}
-        values = {**defaults_of(given.get("model", common["model"])), **_changed(common), **given}
+        decisive = {name: given.get(name, common[name]) for name in _DECISIVE}
+        values = {**defaults_of(**decisive), **_changed(common), **decisive, **given}
         return Job.of({**values, "out": out / self.name})
 
 
@@ -141,11 +144,10 @@ def _check_names(listed: list[Listed]) -> None:
 
 
 def _changed(common: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that differ from the defaults of their model."""
-    defaults = defaults_of(common["model"])
+    """Return the options that differ from the defaults of their model and of `match`."""
+    defaults = defaults_of(**{name: common[name] for name in _DECISIVE})
     known = {key: value for key, value in common.items() if key in defaults}
-    changed = {key: value for key, value in known.items() if value != defaults[key]}
-    return {**changed, "model": common["model"]}
+    return {key: value for key, value in known.items() if value != defaults[key]}
 
 
 def _value(key: str, value: Any) -> Any:

@@ -19,7 +19,14 @@ from ...pictures import to_tensor
 from ...poses.pose import Pose
 from ...scoring.clip import ClipPair
 from ..job import Job
-from ..making import bisection_of, learned_prompts, made_for, scorer_of, write_views
+from ..making import (
+    bisection_of,
+    learned_prompts,
+    made_for,
+    neighbours_of,
+    scorer_of,
+    write_views,
+)
 from ..networks import load_model, load_reranker
 from ..run_folder import OUTPUTS, encoded
 
@@ -105,7 +112,8 @@ def make_path(
             learned = load_inversion(file)[0]
     model = RayModel(here, others, networks)
     scorer = scorer_of(work.job, lambda: _pair(here, model))
-    bisection = bisection_of(work.job, model, scorer, learned, work.poses, work.size)
+    near = neighbours_of(work.job, model, learned, work.poses, pictures)
+    bisection = bisection_of(work.job, model, scorer, learned, work.poses, work.size, near)
     slots = {slot.index: slot for slots in bisection.path.slots() for slot in slots}
     costs = {index: bisection.evaluations(slot) for index, slot in slots.items()}
     done = sum(costs[index] for index in work.finished)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...models.contract import PromptEmbeddings
 from ..path import gaps_between
 from .anchors import Anchors, none
-from .features import FeatureExtractor, joined, picture_features
+from .features import FeatureExtractor, FeatureModel, joined, of_model, picture_features
 from .rigid_warp import warp
 from .transport import cell_centres, match, square_distances
 
@@ -131,6 +132,21 @@ def correspondences(
     grids = picture_features(extract, pictures)
     pairs = [joined([grid[list(gap)] for grid in grids]) for gap in gaps]
     return [find(*pair, aspect, one, trust) for pair, one in zip(pairs, anchors, strict=True)]
+
+
+def match_keyframes(
+    model: FeatureModel,
+    text: PromptEmbeddings,
+    pictures: Tensor,
+    anchors: Sequence[Anchors] | None = None,
+    loop: bool = False,
+) -> list[Correspondence]:
+    """The `correspondences` of keyframes by a model's own features.
+
+    The first row of `text` is the prompt under which the model sees all of them.
+    """
+    extract = of_model(model, text.rows([0]))
+    return correspondences(extract, pictures, anchors, loop=loop)
 
 
 def move(
