@@ -6,12 +6,13 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.poses.detection import detect
+from ..diffusion_interpolation.poses.detectors import DETECTORS
 from ..diffusion_interpolation.poses.pose import PAIRINGS
 from ..diffusion_interpolation.poses.weights import OPENPOSE, RTDETR, VITPOSE
 from .common.images import to_rgb
 from .common.types import CATEGORY
 from .match_poses import DROP, matched, matching_inputs, people_input, pose_outputs
-from .networks.pose_detectors import DETECTORS, FOLDER, find_with, weights_state
+from .networks.pose_detectors import FOLDER, find_with, weights_state
 
 
 class PoseExtract(io.ComfyNode):

@@ -24,6 +24,9 @@ EMBEDDED, EMBEDDED_FLOW = "demo", "demo-flow"
 EMBEDDED_MODELS = (EMBEDDED, EMBEDDED_FLOW)
 """The values of `--model` that are no files: a UNet and a flow transformer."""
 
+DETECT = "detect"
+"""The value of `--pose` that is no file."""
+
 # The embedded models know only puppets and the flaws in their training pictures, and they need a
 # higher learning rate than large models.
 _OF_EMBEDDED = {
@@ -90,9 +93,25 @@ class PeopleSettings(Record):
 
     pose: list[File] = option(
         list,
-        "OpenPose files, one for each image. They need --controlnet or --model demo.",
+        "OpenPose files, one for each image, or the word detect, to find the people in the images. "
+        "Poses need --controlnet or --model demo.",
         metavar="JSON",
         shown="none",
+        identity=False,
+    )
+    detector: Literal["ViTPose", "OpenPose"] = option(
+        "ViTPose",
+        "What finds the people for --pose detect, on the CPU. OpenPose needs the package "
+        "controlnet-aux, and its weights are for non-commercial use. --model demo reads its "
+        "puppets without weights.",
+        identity=False,
+    )
+    detector_folder: File | None = option(
+        None,
+        "Folder with the detector's files: the folders vitpose and rtdetr, or body_pose_model.pth. "
+        "With --allow-download, missing files are downloaded there.",
+        metavar="DIR",
+        shown="~/.cache/diffusion-interpolation",
         identity=False,
     )
     people: People = option(
@@ -112,6 +131,11 @@ class PeopleSettings(Record):
         "leaving it out.",
         identity=False,
     )
+
+    @property
+    def detected(self) -> bool:
+        """Whether poses are found in the pictures, and not read from files."""
+        return self.pose == [File(DETECT)]
 
 
 @dataclass(frozen=True)
@@ -157,7 +181,8 @@ class NetworkSettings(Record):
     allow_download: bool = option(
         False,
         "Let --model, --config and --controlnet be OWNER/NAME or OWNER/NAME@REVISION on the "
-        "Hugging Face hub. path.json says which commit was fetched.",
+        "Hugging Face hub. path.json says which commit was fetched. The files of the detector are "
+        "downloaded, too, if they are missing.",
         identity=False,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..hub import pinned
 from ..models.diffusers import families
 from ..models.diffusers.model import DiffusersModel
 from ..models.memory import accelerators
+from ..poses.detection import Find
+from ..poses.detectors import PUPPETS_NAME, find_folders, load_detector
 from ..scoring.clip import ClipPair, open_clip_pair, transformers_pair
 from .job import EMBEDDED, EMBEDDED_FLOW, EMBEDDED_MODELS, Job, MachineSettings
 
@@ -51,6 +54,29 @@ def load_model(job: Job) -> DiffusersModel:
     return DiffusersModel.from_single_file(
         networks.model, networks.config, networks.controlnet, online, **options
     )
+
+
+def load_find(job: Job) -> Find:
+    """Return what finds the people in a picture for `--pose detect`.
+
+    It computes on the CPU, so that the same command finds the same joints again. Raises
+    `ValueError` that says which files or package it lacks.
+    """
+    if job.networks.model == EMBEDDED:
+        return _detector(PUPPETS_NAME, ())
+    name, download = job.people.detector, job.networks.allow_download
+    roots = [job.people.detector_folder or Path.home() / ".cache" / "diffusion-interpolation"]
+    try:
+        return _detector(name, find_folders(name, roots, download))
+    except ValueError as error:
+        hint = "" if download else "; --allow-download allows it"
+        raise ValueError(f"{error}{hint}") from error
+
+
+@lru_cache(maxsize=1)
+def _detector(name: str, folders: tuple[Path, ...]) -> Find:
+    """All paths of a batch have the same one."""
+    return load_detector(name, folders).find
 
 
 def load_reranker(job: Job) -> ClipPair | None:

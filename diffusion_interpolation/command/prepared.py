@@ -14,11 +14,12 @@ from .. import __version__
 from ..demo.networks import SIZE
 from ..files import write_whole
 from ..method.frame_info import FrameInfo, planned
-from ..pictures import Placement, fit_keyframes, keyframe_png, read_picture
+from ..pictures import Placement, fit_keyframes, keyframe_png, read_picture, to_tensor
+from ..poses.detection import detect
 from ..poses.format import pose_file, read_pictures
 from ..poses.pose import Pose, match_people
 from .job import EMBEDDED_MODELS, Job
-from .networks import resolved
+from .networks import load_find, resolved
 from .run_folder import RunFolder
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow")
@@ -39,8 +40,19 @@ class Prepared:
         self.pictures = fit_keyframes(given.images, originals, given.size, given.fit)
         self.size = self.pictures[0].size
         _check_size(job, self.size)
-        self.poses = _read_poses(job, originals, self.size)
+        self.poses = self._people(originals)
         self.folder = RunFolder(job.output.out, self.path.frames, self._identity())
+
+    def _people(self, originals: list[Image.Image]) -> list[list[Pose]] | None:
+        """The paired people of every keyframe in its pixels, if there are any."""
+        people = self.job.people
+        if not people.pose:
+            return None
+        if people.detected:
+            posed = detect(to_tensor(self.pictures), load_find(self.job))
+        else:
+            posed = _read_poses(self.job, originals, self.size)
+        return match_people(posed, people.people, people.pairing, people.fill_joints)
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal in two runs, so that one can continue where the other stopped."""
@@ -103,14 +115,9 @@ def _check_size(job: Job, size: tuple[int, int]) -> None:
         )
 
 
-def _read_poses(
-    job: Job, originals: list[Image.Image], size: tuple[int, int]
-) -> list[list[Pose]] | None:
-    """The paired people of every keyframe, in pixels of pictures fitted to `size`."""
-    people = job.people
-    if not people.pose:
-        return None
-    pictures = read_pictures([entry for file in people.pose for entry in pose_file(file)])
+def _read_poses(job: Job, originals: list[Image.Image], size: tuple[int, int]) -> list[list[Pose]]:
+    """The people that files say are in every keyframe, in pixels of pictures fitted to `size`."""
+    pictures = read_pictures([entry for file in job.people.pose for entry in pose_file(file)])
     if len(pictures) != len(originals):
         raise ValueError(
             f"pose: got {len(pictures)} for {len(originals)} images, needs one for each"
@@ -120,7 +127,7 @@ def _read_poses(
         placement = Placement.of(original.size, size, job.pictures.fit)
         poses = picture.on((original.height, original.width), number)
         posed.append([pose.scaled(*placement) for pose in poses])
-    return match_people(posed, people.people, people.pairing, people.fill_joints)
+    return posed
 
 
 def _versions() -> dict[str, str]:

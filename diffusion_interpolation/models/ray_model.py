@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .contract import Guidance, LearnableModel, Sampled, Schedule
+from .prompts import PromptEmbeddings
 
 
 class Loaded(Protocol):

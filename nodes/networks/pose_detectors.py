@@ -9,22 +9,19 @@ import comfy.model_management as memory
 import folder_paths
 from torch import Tensor
 
-from ...diffusion_interpolation import extras
-from ...diffusion_interpolation.poses.detection import (
-    Detector,
-    Find,
-    openpose,
-    puppet_reader,
-    vitpose,
+from ...diffusion_interpolation.poses.detection import Detector, Find
+from ...diffusion_interpolation.poses.detectors import (
+    DETECTORS,
+    PUPPETS_NAME,
+    WANTED,
+    find_folders,
+    load_detector,
 )
 from ...diffusion_interpolation.poses.pose import Pose
-from ...diffusion_interpolation.poses.weights import OPENPOSE, RTDETR, VITPOSE, find_weights
 from ..common.model_files import states
 from .hosted import hosted
 
 FOLDER = "pose_detection"
-OPENPOSE_NAME, VITPOSE_NAME, PUPPETS_NAME = "OpenPose", "ViTPose", "puppets of the demo"
-DETECTORS = (VITPOSE_NAME, OPENPOSE_NAME, PUPPETS_NAME)
 
 folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER))
 
@@ -37,7 +34,7 @@ def find_with(name: str, download: bool) -> Find:
     """
     if name not in DETECTORS:
         raise ValueError(f"detector: got {name!r}, needs one of {', '.join(DETECTORS)}")
-    find = puppet_reader().find if name == PUPPETS_NAME else _from_files(name, download)
+    find = load_detector(name, ()).find if name == PUPPETS_NAME else _from_files(name, download)
 
     def find_or_stop(picture: Tensor) -> list[Pose]:
         memory.throw_exception_if_processing_interrupted()
@@ -46,15 +43,12 @@ def find_with(name: str, download: bool) -> Find:
     return find_or_stop
 
 
-_WANTED = {OPENPOSE_NAME: (OPENPOSE,), VITPOSE_NAME: (VITPOSE, RTDETR)}
-
-
 def weights_state(name: str | None) -> str:
     """Return a text that changes when a file of a detector is replaced; of any detector for None.
 
     (The name may come by a wire, and then the host does not know it yet.)
     """
-    wanted = _WANTED.get(name, ()) if name is not None else sum(_WANTED.values(), ())
+    wanted = WANTED.get(name, ()) if name is not None else sum(WANTED.values(), ())
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
     return states(
         r / weights.folder / file for r in roots for weights in wanted for file in weights.files
@@ -62,21 +56,14 @@ def weights_state(name: str | None) -> str:
 
 
 def _from_files(name: str, download: bool) -> Find:
-    if name == OPENPOSE_NAME:
-        # before files are looked for, or downloaded in vain
-        extras.require("detector", extras.OPENPOSE)
-    wanted = _WANTED[name]
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
-    folders = tuple(find_weights(weights, roots, download) for weights in wanted)
-    return _loaded(name, folders, weights_state(name))
+    return _loaded(name, find_folders(name, roots, download), weights_state(name))
 
 
 @lru_cache(maxsize=1)
 def _loaded(name: str, folders: tuple[Path, ...], state: str) -> Find:
     """`state`, that of the files, makes replaced ones be read again."""
-    if name == OPENPOSE_NAME:
-        return _on_device(openpose(folders[0] / OPENPOSE.files[0]))
-    return _on_device(vitpose(*folders))
+    return _on_device(load_detector(name, folders))
 
 
 def _on_device(detector: Detector) -> Find:

@@ -403,6 +403,10 @@ def test_lists_of_csv_and_folders_say_the_same(tmp_path):
     assert first.name == "first" and first.values["seed"] == "3"
     assert first.values["images"] == [tmp_path / "a.png", tmp_path / "b.png"]
     assert second.name == "c-to-d" and "seed" not in second.values
+    file.write_text("images,pose\na.png;b.png,detect\na.png;c.png,a.json;c.json\n")
+    first, second = read_jobs(file)
+    assert first.values["pose"] == [Path("detect")]
+    assert second.values["pose"] == [tmp_path / "a.json", tmp_path / "c.json"]
     file.write_text("name,images\nfirst,a.png;b.png,3\n")
     with pytest.raises(ValueError, match=r"line 2 of .* has more cells"):
         read_jobs(file)

@@ -93,6 +93,23 @@ def test_the_flow_transformer_makes_the_demos_frames(tmp_path):
         assert np.abs(frames[2].astype(float) - other).mean() > 3
 
 
+def test_poses_are_found_in_the_images(done, tmp_path):
+    """By the reader of the embedded model: the frames are those of the poses in the files."""
+    words = command(tmp_path, "--pose", "detect")
+    first = words.index("--pose")
+    del words[first : first + 3]
+    assert main(words) == 0
+    plain = [word for word in words if word not in ("--pose", "detect")]
+    plain[plain.index(str(tmp_path / "out"))] = str(tmp_path / "plain")
+    assert main(plain) == 0
+    found, read, without = (
+        pixels(folder)[2].astype(int) for folder in (tmp_path / "out", done, tmp_path / "plain")
+    )
+    assert np.abs(found - read).mean() < 0.3 * np.abs(without - read).mean()
+    facts = record(tmp_path / "out")
+    assert facts["settings"]["poses"] and facts["finished"]
+
+
 def test_matched_images_move_their_things(tmp_path):
     """Half-way the joints are nearer to where they should be; joints of poses are certain."""
     pictures, _ = write_pair(tmp_path)
@@ -386,6 +403,15 @@ BAD_OPTIONS = {
     "poses without a ControlNet for them": (
         lambda f: ["--model", "demo-flow", "--pose", *write_pair(f)[1]],
         "pose: got poses, but demo-flow has no ControlNet",
+    ),
+    "poses to be found without a detector": (
+        lambda f: ["--model", "a", "--controlnet", "b", "--pose", "detect", "--detector-folder", f],
+        "vitpose lacks config.json, preprocessor_config.json, model.safetensors, needs it from "
+        "usyd-community/vitpose-base-simple on the Hugging Face Hub",
+    ),
+    "poses to be found without a ControlNet": (
+        lambda f: ["--model", "a", "--pose", "detect"],
+        "pose: got poses, but no --controlnet",
     ),
     "a ControlNet beside the embedded one": (lambda f: ["--controlnet", f], "controlnet: got"),
     "a long rerank prompt": (lambda f: ["--rerank-prompt", "puppet " * 40], "rerank prompt: has"),

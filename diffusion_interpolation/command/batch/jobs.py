@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...options import Option
-from ..job import Job, defaults_of
+from ..job import DETECT, Job, defaults_of
 from ..parser import read_value, unknown_option
 from ..trouble import UsageError
 from .report import OVERVIEW, REPORT
@@ -120,9 +120,10 @@ def _listed(source: Path, number: int, values: Mapping[str, Any]) -> Listed:
     for key in _FILES:
         if key in values:
             try:
-                values[key] = [source.parent / file.strip() for file in _several(key, values[key])]
+                words = [word.strip() for word in _several(key, values[key])]
             except UsageError as error:
                 raise ValueError(f"jobs: line {number} of {source}: {error}") from None
+            values[key] = [Path(w) if w == DETECT else source.parent / w for w in words]
     images = values.get("images") or []
     ends = (images[0].stem, images[-1].stem) if images else (str(number),)
     name = str(values.get("name") or "-to-".join(ends))
