@@ -94,6 +94,13 @@ def strip(thumbnails: Tensor) -> Image.Image:
     return Image.fromarray(torch.cat(list(thumbnails), dim=1).cpu().numpy())
 
 
+def encode_jpeg(picture: Image.Image) -> bytes:
+    """A JPEG of a picture."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
 def encode_png(picture: Image.Image) -> bytes:
     """A PNG of a picture."""
     buffer = io.BytesIO()

@@ -3,13 +3,14 @@
  * says what goes on. Plain DOM; all it needs of ComfyUI comes from its `Host`.
  */
 
-import { CandidateStrip } from "./candidate_strip.js";
 import { addStyle, make } from "./slider/elements.js";
 import { FrameSaver } from "./frame_saver.js";
+import { CandidateStrip } from "./slider/candidate_strip.js";
 import { FrameSlider, prefersLessMotion } from "./slider/frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
 import { addFrame, isMade, statusOf } from "./preview_run.js";
 import { SaveMenu } from "./save_menu.js";
+import { StripFollower, keyframeTitle } from "./slider/strip_follower.js";
 import { say } from "./slider/texts.js";
 
 /** @typedef {import("./preview_run.js").Run} Run */
@@ -27,7 +28,6 @@ import { say } from "./slider/texts.js";
  * @property {() => void} runAgain
  */
 
-const RESTING = 120; // ms on a frame until its candidates are shown
 const GONE =
   "These frames are gone: ComfyUI keeps those of a node's last runs until it is restarted.";
 
@@ -44,12 +44,10 @@ export class FramePreview {
   #again = make("button", "di-pill", { type: "button" }, say("Run"));
   #status = make("div", "di-status", {}, this.#text, this.#again);
   #menu;
-  #resting = 0;
+  #follower = new StripFollower(this.#slider, this.#strip, (index) => this.#showStrip(index));
   /** Whether the slider goes to each frame as it is finished, and where it was before. */
   #following = false;
   #before = 0;
-  /** The frame whose candidates are shown; while the slider plays, it stays. */
-  #chosen = 0;
   #saver;
   element = make("div", "di-preview", { "data-capture-wheel": "true" });
 
@@ -151,7 +149,7 @@ export class FramePreview {
   }
 
   destroy() {
-    clearTimeout(this.#resting);
+    this.#follower.close();
     this.#slider.destroy();
     this.#menu.destroy();
     this.element.remove();
@@ -181,10 +179,15 @@ export class FramePreview {
   #updateStrip() {
     const run = this.#run;
     this.#strip.element.hidden = !run?.frames.some(isMade);
+    if (run) this.#follower.update();
+  }
+
+  /** @param {number} index of the frame whose candidates are to be shown */
+  #showStrip(index) {
+    const run = this.#run;
     if (!run) return;
-    if (!this.#slider.playing) this.#chosen = this.#slider.index;
-    const frame = run.frames[this.#chosen];
-    if (!frame || !isMade(frame)) return this.#strip.clear(titleOf(frame, this.#chosen));
+    const frame = run.frames[index];
+    if (!frame || !isMade(frame)) return this.#strip.clear(titleOf(frame, index));
     const url = frame.strip && this.#host.urlOf(run.pictures, frame.strip);
     this.#strip.show(frame, url, choiceAt(this.#host.picks(), frame.position));
   }
@@ -202,7 +205,6 @@ export class FramePreview {
 
   #listen() {
     const slider = this.#slider.element;
-    slider.addEventListener("di-frame", () => this.#rest());
     slider.addEventListener("di-failed", () => this.complain(say(GONE)));
     for (const type of ["pointerdown", "keydown", "wheel"]) {
       slider.addEventListener(type, () => (this.#following = false), { capture: true });
@@ -211,19 +213,9 @@ export class FramePreview {
     strip.addEventListener("di-pick", (event) => {
       this.#pick(/** @type {CustomEvent} */ (event).detail.candidate);
     });
-    strip.addEventListener("di-peek", (event) => {
-      this.#slider.peek(/** @type {CustomEvent} */ (event).detail.picture);
-    });
     strip.addEventListener("di-roll", () => this.#roll());
     strip.addEventListener("di-reset", () => this.#choose(null));
     this.#again.addEventListener("click", () => this.#host.runAgain());
-  }
-
-  /** Show the candidates once the slider rests on a frame, however slowly it plays before. */
-  #rest() {
-    clearTimeout(this.#resting);
-    const act = () => (this.#slider.playing ? this.#rest() : this.#updateStrip());
-    this.#resting = setTimeout(act, RESTING);
   }
 
   /**
@@ -290,7 +282,7 @@ export class FramePreview {
  * @param {number} index
  */
 function titleOf(frame, index) {
-  return say(frame?.file ? "Frame {number} · keyframe" : "Frame {number}", { number: index + 1 });
+  return frame?.file ? keyframeTitle(index) : say("Frame {number}", { number: index + 1 });
 }
 
 const STYLE = `

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..diffusion_interpolation.method.bisection import Bisection
 from ..diffusion_interpolation.method.choice.candidate_sampler import Neighbours, neighbours
+from ..diffusion_interpolation.method.choice.candidates import THUMBNAIL
 from ..diffusion_interpolation.method.choice.picks import Picks
 from ..diffusion_interpolation.method.choice.recall import of_all_frames
 from ..diffusion_interpolation.method.matching.correspondence import Correspondence
@@ -36,7 +37,7 @@ from .common.keyframes import gather, keyframe_inputs
 from .common.option_inputs import advanced, checked, inputs_of
 from .common.presets import PresetSettings, decide, preset_input
 from .common.types import CATEGORY, CorrespondenceType, Reranker
-from .preview.files import THUMBNAIL, About, lost_runs
+from .preview.files import About, lost_runs
 from .preview.frame_run import FrameRun
 from .preview.memory import KEYFRAMES, frame_cache, holds_nothing
 

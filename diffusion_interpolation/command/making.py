@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..method.bisection import Bisection
 from ..method.choice.candidate_sampler import Neighbours, neighbours
+from ..method.choice.candidates import THUMBNAIL
 from ..method.frame_info import FrameInfo
 from ..method.guide import Guide
 from ..method.learning.inversion import Inversion, invert
@@ -26,7 +27,7 @@ from ..poses.pose import Pose
 from ..scoring.clip import ClipPair
 from ..scoring.contract import Scorer
 from .job import Job
-from .page import write_page
+from .page import Picture, write_page
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ def bisection_of(
         job.poses.strength_half_way,
         job.poses.pose_motion,
     )
-    return Bisection(model, _path_of(job), guide, job.frames, scorer, neighbours=near)
+    path = _path_of(job)
+    return Bisection(model, path, guide, job.frames, scorer, thumbnail=THUMBNAIL, neighbours=near)
 
 
 def _path_of(job: Job) -> Path:
@@ -117,9 +119,13 @@ def write_views(
     folder: File,
     files: Sequence[File],
     frames: Sequence[FrameInfo],
+    strips: Sequence[Picture | None],
     on_file: Callable[[], Any] = lambda: None,
 ) -> None:
-    """Write the animations and the page of a path whose pictures are `files`."""
+    """Write the animations and the page of a path whose pictures are `files`.
+
+    `strips` show the candidates of each frame side by side, where there are several.
+    """
     write_webp(folder / "path.webp", files, job.output.fps)
     on_file()
     write_mp4(folder / "path.mp4", files, job.output.fps)
@@ -129,6 +135,7 @@ def write_views(
         files,
         " → ".join(image.stem for image in job.pictures.images),
         frames=frames,
+        strips=strips,
         prompts=job.text.prompt,
         settings=_shown_settings(job),
         autoplay=True,

@@ -38,6 +38,8 @@ _MODULES = (
     "slider_parts.js",
     "slider_input.js",
     "frame_slider.js",
+    "candidate_strip.js",
+    "strip_follower.js",
 )
 """The slider's files; each imports only from those before it."""
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(.*)";\n', re.MULTILINE)
@@ -50,30 +52,33 @@ def write_page(
     title: str,
     *,
     frames: Sequence[FrameInfo] | None = None,
+    strips: Sequence[Picture | None] = (),
     prompts: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     autoplay: bool = False,
-    large: int = LARGE,
 ) -> None:
     """Write `file`, a page that shows `pictures` in a slider.
 
     The pictures are the frames in order, files or their bytes. `frames` says what is known of each;
-    without it the frames lie evenly between two keyframes. `prompts` (one for all, or one a
-    keyframe) stand under the title and `settings` (name to value) at the foot, below links to those
-    files of `BESIDE` that are in the page's folder. `autoplay` starts playback, unless the reader's
-    system asks for less motion. Above `large` bytes of pictures in all, PNG files are embedded as
-    WebP of quality 90. One picture at a time is in memory, and `file` appears when it is complete.
+    without it the frames lie evenly between two keyframes. `strips`, one a frame or none at all,
+    show the candidates of a frame side by side; None for a frame without a choice. `prompts` (one
+    for all, or one a keyframe) stand under the title and `settings` (name to value) at the foot,
+    below links to those files of `BESIDE` that are in the page's folder. `autoplay` starts
+    playback, unless the reader's system asks for less motion. Above `LARGE` bytes of pictures in
+    all, PNG files are embedded as WebP of quality 90. One picture at a time is in memory, and
+    `file` appears when it is complete.
 
-    Raises `ValueError` for no pictures, a wrong number of `frames`, or a picture that cannot be
-    read, and `FileNotFoundError` for a file that is not there.
+    Raises `ValueError` for no pictures, a wrong number of `frames` or `strips`, or a picture that
+    cannot be read, and `FileNotFoundError` for a file that is not there.
     """
     if not pictures:
         raise ValueError("pictures: got none, a page needs at least 1")
     frames = evenly_spaced(len(pictures)) if frames is None else frames
     if len(frames) != len(pictures):
         raise ValueError(f"frames: got {len(frames)} for {len(pictures)} pictures")
-    shrink = sum(_size(picture) for picture in pictures) > large
-    urls = (_data_url(picture, index, shrink) for index, picture in enumerate(pictures))
+    if len(strips) not in (0, len(pictures)):
+        raise ValueError(f"strips: got {len(strips)} for {len(pictures)} pictures")
+    shrink = sum(_size(picture) for picture in pictures) > LARGE
     told = [frame.to_json() for frame in frames]
     facts = {"label": title, "autoplay": autoplay, "frames": told}
     with (
@@ -82,7 +87,7 @@ def write_page(
         unfinished.open("w", encoding="utf-8", errors="replace", newline="\n") as page,
     ):
         foot = _links(file.parent) + _settings(settings or {})
-        page.writelines(_page(title, prompts, foot, facts, urls))
+        page.writelines(_page(title, prompts, foot, facts, _pictures(pictures, strips, shrink)))
 
 
 def _page(
@@ -90,9 +95,9 @@ def _page(
     prompts: Sequence[str],
     foot: str,
     facts: Mapping[str, object],
-    urls: Iterable[str],
+    embedded: Iterable[str],
 ) -> Iterator[str]:
-    """The parts of the page, each frame one of them."""
+    """The parts of the page, each picture one of them."""
     script = _script()
     yield _HEAD.substitute(
         title=html.escape(title),
@@ -102,8 +107,7 @@ def _page(
         foot=foot,
     )
     yield f'<script type="application/json" id="facts">{_json(facts)}</script>\n'
-    for url in urls:
-        yield f'<script type="text/plain" class="frame">{url}</script>\n'
+    yield from embedded
     yield f'<script type="module">{script}</script>\n</body>\n</html>\n'
 
 
@@ -139,6 +143,19 @@ def _json(value: object) -> str:
 
 def _size(picture: Picture) -> int:
     return len(picture) if isinstance(picture, bytes) else picture.stat().st_size
+
+
+def _pictures(
+    pictures: Sequence[Picture], strips: Sequence[Picture | None], shrink: bool
+) -> Iterator[str]:
+    """The elements that hold the pictures of all frames, and then those of their candidates."""
+    for index, picture in enumerate(pictures):
+        url = _data_url(picture, index, shrink)
+        yield f'<script type="text/plain" class="frame">{url}</script>\n'
+    for index, strip in enumerate(strips):
+        if strip is not None:
+            url = _data_url(strip, index, shrink)
+            yield f'<script type="text/plain" class="strip" data-frame="{index}">{url}</script>\n'
 
 
 def _data_url(picture: Picture, index: int, shrink: bool) -> str:
@@ -205,7 +222,13 @@ const urls = Array.from(document.querySelectorAll("script.frame"), (data) => {
   data.remove(); // or every picture would be in memory twice
   return data.textContent;
 });
+const strips = facts.frames.map((_, index) => {
+  const data = document.querySelector(`script.strip[data-frame="${index}"]`);
+  data?.remove();
+  return data?.textContent ?? null;
+});
 const slider = new FrameSlider({ ...facts, urls, pageKeys: true });
+if (strips.some(Boolean)) showCandidates(slider, facts.frames, strips);
 document.getElementById("slider").replaceChildren(slider.element);
 """
 
@@ -258,6 +281,12 @@ h1 {
 .prompts { margin: 6px 0 0; color: var(--soft); overflow-wrap: anywhere; text-wrap: balance; }
 main { width: 100%; max-width: 1200px; margin: clamp(14px, 3vh, 28px) auto; }
 .di-slider { --di-height: max(240px, min(100svh - 340px, 768px)); }
+.di-slider:has(.di-strip) { --di-height: max(240px, min(100svh - 490px, 768px)); }
+.di-slider > .di-strip {
+  --di-thumbnail: 96px; max-width: 720px; min-height: 152px; margin: 14px auto 0;
+}
+.di-strip-title { text-align: center; }
+.di-candidates { justify-content: safe center; }
 main > p, noscript { display: block; text-align: center; color: var(--soft); }
 footer { max-width: 560px; margin-top: auto; color: var(--soft); font-size: 13px; }
 .hint, .links { margin: 0 0 20px; }

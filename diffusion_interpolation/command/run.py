@@ -150,7 +150,7 @@ class _Run(Prepared):
         files = [folder.frame(index) for index in range(self.path.frames)]
         frames = self.known()
         with self.stages.stage("animation and page", 3) as bar:
-            write_views(self.job, folder.path, files, frames, bar.update)
+            write_views(self.job, folder.path, files, frames, folder.strips(), bar.update)
         self.write_record(self.stages.seconds, made_earlier, frames)
         return folder.path / "index.html"
 

@@ -16,11 +16,13 @@ from torch import Tensor
 from ..files import UNFINISHED, write_whole
 from ..method.choice.candidates import Frame
 from ..method.frame_info import FrameInfo
-from ..pictures import to_png
+from ..pictures import encode_jpeg, strip, to_png
 
 RECORD = "path.json"
 OUTPUTS = ("path.webp", "path.mp4", "index.html")
-_NUMBERED = re.compile(r"\d{3,}\.(png|safetensors)")
+_NUMBERED = re.compile(r"\d{3,}\.(png|jpg|safetensors)")
+_PARTS = ("frames", "latents", "candidates")
+"""Folders with a file for each frame."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class RunFolder:
         if not self._record_of_this_run():
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_record({"finished": False})
-        for folder in (self.path / "frames", self.path / "latents"):
-            folder.mkdir(exist_ok=True)
+        for part in _PARTS:
+            (self.path / part).mkdir(exist_ok=True)
 
     def _record_of_this_run(self) -> bool:
         """Whether there is one. Another's may be replaced as long as that run has made nothing."""
@@ -95,7 +97,7 @@ class RunFolder:
         if not self._present():
             return
         self._read_record()
-        for folder in (self.path / "latents", self.path / "frames"):
+        for folder in (self.path / part for part in _PARTS):
             for file in folder.iterdir() if folder.is_dir() else ():
                 if _NUMBERED.fullmatch(file.name):
                     file.unlink()
@@ -118,12 +120,22 @@ class RunFolder:
     def _latent(self, index: int) -> Path:
         return self.path / "latents" / f"{self._number(index)}.safetensors"
 
+    def _strip(self, index: int) -> Path:
+        return self.path / "candidates" / f"{self._number(index)}.jpg"
+
+    def strips(self) -> list[Path | None]:
+        """The pictures of the candidates of all frames side by side, where there are several."""
+        files = map(self._strip, range(self.frames))
+        return [file if file.is_file() else None for file in files]
+
     def save(self, frame: Frame) -> None:
         """Write a frame."""
         self.write(frame.info.index, *encoded(frame))
 
-    def write(self, index: int, picture: bytes, latent: bytes) -> None:
+    def write(self, index: int, picture: bytes, latent: bytes, strip: bytes = b"") -> None:
         """Write what is `encoded` of a frame; it is finished once its latent is there."""
+        if strip:
+            write_whole(self._strip(index), strip)
         write_whole(self.frame(index), picture)
         write_whole(self._latent(index), latent)
 
@@ -160,11 +172,16 @@ class RunFolder:
         write_whole(self.path / RECORD, text.encode())
 
 
-def encoded(frame: Frame) -> tuple[bytes, bytes]:
-    """Return the two files of a frame: its picture, and its latent with what is known of it."""
+def encoded(frame: Frame) -> tuple[bytes, bytes, bytes]:
+    """Return the files of a frame: its picture, its latent with what is known of it, and a strip.
+
+    The strip shows its candidates side by side; it is empty where there is one alone.
+    """
     tensors = {"latent": frame.latent.contiguous()}
     told = {"frame": json.dumps(frame.info.to_json())}
-    return to_png(frame.picture), safetensors.torch.save(tensors, told)
+    small = frame.thumbnails
+    shown = b"" if small is None else encode_jpeg(strip(small))
+    return to_png(frame.picture), safetensors.torch.save(tensors, told), shown
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ export const CHINESE = {
   "Frame {number}": "第 {number} 帧",
   "Frame {number} · keyframe": "第 {number} 帧 · 关键帧",
   "Frame {number} · depth {depth}": "第 {number} 帧 · 第 {depth} 层",
+  "✓ chosen by its score": "✓ 按分数选出",
   "New noise": "新噪声",
   "Draw this frame's candidates from new noise in the next run":
     "下次运行时用新的噪声重新抽取这一帧的候选",

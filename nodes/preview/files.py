@@ -35,7 +35,6 @@ VERSION = 4
 EVENT = "diffusion_interpolation.frame"
 METADATA = "metadata.json"
 """In a run's folder: the prompt and the workflow, for the pictures that are saved."""
-THUMBNAIL = 256  # pixels of the longer side of a candidate in a strip
 
 
 def lost_runs() -> int:

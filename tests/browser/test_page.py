@@ -11,7 +11,7 @@ from PIL import Image
 from screen import bar_is_seen
 
 from diffusion_interpolation.command.page import write_page
-from diffusion_interpolation.method.frame_info import planned
+from diffusion_interpolation.method.frame_info import FrameInfo, planned
 from diffusion_interpolation.method.path import Path
 
 FRAMES = 17
@@ -214,6 +214,62 @@ def test_comparing_shows_the_keyframes_around(opened):
             sides = [".di-end:first-child canvas", ".di-end:last-child canvas"]
             assert tuple(seen(page, side) for side in sides) == ends
         assert page.locator(".di-end figcaption").all_inner_texts() == ["Keyframe 2", "Keyframe 3"]
+
+
+@pytest.fixture
+def choosing(opened):
+    """A page of three frames, whose middle one was chosen among three candidates of its own."""
+    middle = FrameInfo(1, 0.5, 1, (0, 2), 0, 3, (0.5, -1.5, 1.0), candidate=2)
+    frames = [FrameInfo(0, 0.0), middle, FrameInfo(2, 1.0)]
+    strip = Image.new("RGB", (3 * 64, 64))
+    for place, color in enumerate((COLORS[4], COLORS[6], COLORS[8])):
+        strip.paste(color, (64 * place, 0, 64 * place + 64, 64))
+    stream = io.BytesIO()
+    strip.save(stream, "PNG")
+    pictures = [picture(COLORS[n]) for n in (0, 8, 16)]
+    with opened(pictures, frames=frames, strips=[None, stream.getvalue(), None]) as page:
+        wait_for(page, 0, count=3)
+        yield page
+
+
+def test_the_candidates_of_a_frame_are_shown_with_scores(choosing):
+    title = choosing.locator(".di-strip-title")
+    assert title.inner_text() == "Frame 1 · keyframe"
+    choosing.keyboard.press("ArrowRight")
+    choosing.get_by_text("Frame 2 · depth 1 · ✓ chosen by its score").wait_for()
+    thumbnails = choosing.locator(".di-candidate")
+    assert thumbnails.all_inner_texts() == ["+0.5000", "-1.5000", "+1.0000"]
+    marks = thumbnails.evaluate_all("all => all.map((one) => one.ariaCurrent)")
+    assert marks == ["false", "false", "true"]
+    choosing.wait_for_function(
+        "getComputedStyle(document.querySelector('.di-thumbnail'))"
+        ".backgroundImage.startsWith('url')"
+    )
+    assert [seen(choosing, f".di-candidate:nth-child({n}) .di-thumbnail") for n in (1, 2, 3)] == [
+        4,
+        6,
+        8,
+    ]
+    assert choosing.get_by_role("button", name="New noise").count() == 0
+    choosing.keyboard.press("ArrowRight")
+    choosing.get_by_text("Frame 3 · keyframe").wait_for()
+
+
+def test_a_candidate_is_looked_at_in_place_of_its_frame(choosing):
+    choosing.keyboard.press("ArrowRight")
+    box = choosing.locator(".di-candidate").first.bounding_box()
+    choosing.mouse.move(box["x"] + 5, box["y"] + 5)
+    choosing.mouse.move(box["x"] + 15, box["y"] + 15)
+    choosing.wait_for_timeout(100)
+    assert seen(choosing) == 4
+    choosing.mouse.move(5, 5)
+    choosing.wait_for_timeout(100)
+    assert seen(choosing) == 8
+    choosing.locator(".di-candidate").nth(1).dispatch_event("click")
+    choosing.wait_for_timeout(100)
+    assert seen(choosing) == 6, "a finger has nothing to hover with"
+    choosing.keyboard.press("ArrowLeft")
+    wait_for(choosing, 0, count=3)
 
 
 def test_more_frames_than_fit_in_memory_decoded_are_shown_all_the_same(opened):

@@ -69,6 +69,9 @@ def test_everything_promised_is_written(done):
     assert (done / "path.mp4").stat().st_size > 1000
     page = (done / "index.html").read_text()
     assert "data:image/png;base64," in page and '"autoplay": true' in page
+    assert re.findall(r'class="strip" data-frame="(\d)">data:image/jpeg', page) == ["1", "2", "3"]
+    with Image.open(done / "candidates" / "002.jpg") as strip:
+        assert strip.width == 4 * strip.height
     assert re.findall(r'href="([^"]+)">', page)[-3:] == ["path.mp4", "path.webp", "frames/"]
     facts = record(done)
     assert facts["finished"] and facts["settings"]["seed"] == 0
@@ -278,7 +281,9 @@ def test_overwrite_replaces_a_run_and_nothing_else(done, tmp_path, capsys):
     changed = [*words, "--seed", "3"]
     assert main(changed) == 1
     assert "other settings (seed: 0 there, 3 now)" in capsys.readouterr().err
-    assert main([*changed, "--overwrite"]) == 0
+    (out / "candidates" / "003.jpg").write_bytes(b"of another run")
+    assert main([*changed, "--overwrite", "--frames", "3"]) == 0
+    assert [file.name for file in (out / "candidates").iterdir()] == ["1.jpg".zfill(7)]
     assert record(out)["settings"]["seed"] == 3
     assert (out / "notes.txt").read_text() == "mine"
 

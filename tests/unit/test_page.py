@@ -139,21 +139,32 @@ def test_no_settings_and_prompts_leave_no_trace(tmp_path):
     assert not parsed.all("table") and not parsed.all("q")
 
 
-def test_many_bytes_of_png_become_webp(tmp_path):
+def test_strips_of_candidates_are_embedded_for_their_frames(tmp_path):
+    strips = [None, encoded("blue", "JPEG", (16, 8)), None]
+    parsed = written(tmp_path, [encoded("red")] * 3, frames=planned(Path((1,))), strips=strips)
+    ((attributes, url),) = parsed.all("script", **{"class": "strip"})
+    assert attributes["data-frame"] == "1"
+    assert url == f"data:image/jpeg;base64,{base64.b64encode(strips[1]).decode()}"
+
+
+def test_many_bytes_of_png_become_webp(tmp_path, monkeypatch):
     pictures = [noise(0), noise(1), encoded("red", "JPEG")]
     before = sum(map(len, pictures))
-    frames = written(tmp_path, pictures, large=before - 1).frames()
+    monkeypatch.setattr(page, "LARGE", before - 1)
+    frames = written(tmp_path, pictures).frames()
     kinds = [url.split(";")[0] for url in frames]
     assert kinds == ["data:image/webp", "data:image/webp", "data:image/jpeg"]
     assert len(frames[0]) < len(pictures[0])
-    frames = written(tmp_path, pictures, large=before).frames()
+    monkeypatch.setattr(page, "LARGE", before)
+    frames = written(tmp_path, pictures).frames()
     assert frames[0].startswith("data:image/png")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_formats_of_browsers_are_kept(tmp_path, kind):
+def test_formats_of_browsers_are_kept(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(page, "LARGE", 0)
     picture = encoded("red", kind)
-    (frame,) = written(tmp_path, [picture], large=0).frames()
+    (frame,) = written(tmp_path, [picture]).frames()
     assert frame == f"data:image/{kind.lower()};base64,{base64.b64encode(picture).decode()}"
 
 
@@ -169,6 +180,7 @@ def test_other_formats_become_webp(tmp_path):
         ([], {}, "pictures: got none"),
         ([b"a picture, surely"], {}, "number 0 .17 bytes. is not a picture"),
         ([encoded("red")], {"frames": evenly_spaced(2)}, "frames: got 2 for 1 pictures"),
+        ([encoded("red")], {"strips": [None, None]}, "strips: got 2 for 1 pictures"),
         ([encoded("red")], {"frames": [FrameInfo(0, float("nan"))]}, "JSON"),
     ],
 )

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from diffusion_interpolation.command.run_folder import RunFolder
 from diffusion_interpolation.files import replacing, write_whole
@@ -50,6 +52,17 @@ def test_what_is_saved_is_found_again(tmp_path):
     assert again.info(2) == _info(2)
     assert again.frame(2).name == "002.png"
     assert not list(tmp_path.rglob(".*.new"))
+
+
+def test_candidates_are_kept_beside_their_frame(tmp_path):
+    folder = _folder(tmp_path)
+    folder.open()
+    small = torch.zeros(3, 8, 8, 3, dtype=torch.uint8)
+    folder.save(replace(_frame(2), thumbnails=small))
+    folder.save(_frame(1))
+    assert folder.strips() == [None, None, folder.path / "candidates/002.jpg", None, None]
+    with Image.open(folder.strips()[2]) as strip:
+        assert strip.size == (24, 8)
 
 
 def test_a_frame_without_its_picture_is_not_finished(tmp_path):

@@ -120,7 +120,7 @@ def _listed(source: Path, number: int, values: Mapping[str, Any]) -> Listed:
     for key in _FILES:
         if key in values:
             try:
-                words = [word.strip() for word in _several(key, values[key])]
+                words = [str(word).strip() for word in _several(key, values[key])]
             except UsageError as error:
                 raise ValueError(f"jobs: line {number} of {source}: {error}") from None
             values[key] = [Path(w) if w == DETECT else source.parent / w for w in words]

@@ -130,12 +130,17 @@ def _pair(here: LoadedNetworks, model: RayModel) -> ClipPair | None:
     return ClipPair(embed, here.pair.embed_texts)
 
 
-def make_views(job: Job, pictures: Sequence[bytes], frames: Sequence[FrameInfo]) -> list[bytes]:
+def make_views(
+    job: Job,
+    pictures: Sequence[bytes],
+    frames: Sequence[FrameInfo],
+    strips: Sequence[bytes | None],
+) -> list[bytes]:
     """Return the files of `OUTPUTS` for a path with these pictures, as their files hold them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = [folder / f"{index}.png" for index in range(len(pictures))]
         for file, content in zip(files, pictures, strict=True):
             file.write_bytes(content)
-        write_views(job, folder, files, frames)
+        write_views(job, folder, files, frames, strips)
         return [(folder / output).read_bytes() for output in OUTPUTS]

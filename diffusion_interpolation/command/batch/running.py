@@ -59,12 +59,13 @@ class Running:
             write_whole(folder.conditioning, piece.files[0])
         self.share = max(self.share, piece.share)
 
-    def shown(self) -> tuple[Job, list[bytes], Sequence[FrameInfo]]:
+    def shown(self) -> tuple[Job, list[bytes], Sequence[FrameInfo], list[bytes | None]]:
         """Return what the views of a path show, whose frames are all there."""
         prepared = self.prepared
         self.frames = prepared.known()
         files = map(prepared.folder.frame, range(prepared.path.frames))
-        return prepared.job, [file.read_bytes() for file in files], self.frames
+        strips = [file and file.read_bytes() for file in prepared.folder.strips()]
+        return prepared.job, [file.read_bytes() for file in files], self.frames, strips
 
     def finish(self, views: Sequence[bytes]) -> None:
         """Write the views, and that the path is finished."""

@@ -15,6 +15,8 @@ from ..frame_info import FrameInfo
 from ..path import Slot
 from .ranking import Terms, best, ranked
 
+THUMBNAIL = 256
+"""Pixels of the longer side of candidates that are shown beside a frame."""
 MIN_STEPS = 2
 """Before and after candidates are ranked: samplers such as UniPC do nothing in a single step."""
 

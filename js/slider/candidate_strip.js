@@ -1,23 +1,23 @@
 /**
  * The candidates of a frame as thumbnails with their scores: press one, and the next run takes it.
  *
- * Plain DOM. `element` sends `di-pick` with `detail.candidate`, `di-roll` for new noise and
- * `di-reset` to leave the frame to the reranker; what they lead to is up to the listener. A candidate
- * under the mouse, or with the focus of the keyboard, is sent as `di-peek` with `detail.picture`,
- * which is null when there is none any more.
+ * Plain DOM. `element` sends `di-pick` with `detail.candidate` and its `detail.picture`, `di-roll`
+ * for new noise and `di-reset` to leave the frame to the reranker; what they lead to is up to the
+ * listener. A candidate under the mouse, or with the focus of the keyboard, is sent as `di-peek`
+ * with `detail.picture`, which is null when there is none any more.
  */
 
-import { addStyle, icon, make } from "./slider/elements.js";
-import { say } from "./slider/texts.js";
+import { addStyle, icon, make } from "./elements.js";
+import { say } from "./texts.js";
 
-/** @typedef {import("./preview_run.js").RunFrame} RunFrame */
-/** @typedef {import("./picks.js").Choice} Choice */
+/** @typedef {import("../frame_info.js").FrameInfo} FrameInfo */
+/** @typedef {import("../picks.js").Choice} Choice */
 
 const DICE =
   "M17.7 6.3A8 8 0 1 0 19.7 14h-2.1a6 6 0 1 1-1.4-6.2L13 11h7V4z";
 
 export class CandidateStrip {
-  /** @type {RunFrame | null} */
+  /** @type {FrameInfo | null} */
   #made = null;
   /** @type {HTMLImageElement | null} all candidates side by side, once they are loaded */
   #sheet = null;
@@ -28,16 +28,19 @@ export class CandidateStrip {
   );
   #reset = button(say("Reset"), say("Leave this frame to the reranker again"));
   #row = make("div", "di-candidates", { role: "group", "aria-label": say("Candidates") });
-  element = make(
-    "div",
-    "di-strip",
-    {},
-    make("div", "di-strip-head", {}, this.#title, this.#roll, this.#reset),
-    this.#row,
-  );
+  #picks;
+  element;
 
-  constructor() {
-    addStyle("di-strip-style", STYLE);
+  /**
+   * @param {object} [options]
+   * @param {boolean} [options.picks] whether there is a next run, for which a candidate is picked
+   */
+  constructor({ picks = true } = {}) {
+    addStyle("di-strip-style", STRIP_STYLE);
+    this.#picks = picks;
+    const head = make("div", "di-strip-head", {}, this.#title);
+    if (picks) head.append(this.#roll, this.#reset);
+    this.element = make("div", "di-strip", {}, head, this.#row);
     this.#roll.prepend(icon(DICE).svg);
     this.#roll.addEventListener("click", () => this.#tell("di-roll"));
     this.#reset.addEventListener("click", () => this.#tell("di-reset"));
@@ -50,7 +53,7 @@ export class CandidateStrip {
 
   /**
    * Show the candidates of a frame.
-   * @param {RunFrame} made
+   * @param {FrameInfo} made
    * @param {string | null} url of the picture that shows them side by side
    * @param {Choice | null} choice what the next run is told of this frame
    */
@@ -70,7 +73,7 @@ export class CandidateStrip {
   }
 
   /**
-   * @param {RunFrame} made
+   * @param {FrameInfo} made
    * @param {string | null} url
    */
   #build(made, url) {
@@ -85,7 +88,7 @@ export class CandidateStrip {
   }
 
   /**
-   * @param {RunFrame} made
+   * @param {FrameInfo} made
    * @param {number} place
    * @param {number} score
    */
@@ -99,8 +102,9 @@ export class CandidateStrip {
     thumbnail.className = "di-candidate";
     thumbnail.dataset.candidate = String(candidate);
     thumbnail.append(picture, make("span", "di-score", { "aria-hidden": "true" }, text));
-    thumbnail.addEventListener("click", () => this.#tell("di-pick", { candidate }));
-    const peek = () => this.#tell("di-peek", { picture: this.#cell(place, made.scores.length) });
+    const cell = () => this.#cell(place, made.scores.length);
+    thumbnail.addEventListener("click", () => this.#tell("di-pick", { candidate, picture: cell() }));
+    const peek = () => this.#tell("di-peek", { picture: cell() });
     const leave = () => this.#tell("di-peek", { picture: null });
     // a page that changes under a mouse at rest sends events, too
     thumbnail.addEventListener("pointermove", ({ movementX, movementY }) => {
@@ -146,21 +150,23 @@ export class CandidateStrip {
   }
 
   /**
-   * @param {RunFrame} made
+   * @param {FrameInfo} made
    * @param {Choice | null} choice
    */
   #mark(made, choice) {
     const rolled = choice !== null && choice.candidate === null;
     const again = rolled && choice.roll !== made.roll;
-    this.#title.textContent = say("Frame {number} · depth {depth}", {
-      number: made.index + 1,
-      depth: made.depth,
-    });
+    const place = { number: made.index + 1, depth: made.depth };
+    const title = say("Frame {number} · depth {depth}", place);
+    const legend = this.#picks || made.count < 2 ? "" : ` · ${say("✓ chosen by its score")}`;
+    this.#title.textContent = title + legend;
     this.#roll.setAttribute("aria-pressed", String(again));
     this.#reset.hidden = choice === null;
     for (const thumbnail of this.#row.querySelectorAll("button")) {
       const candidate = Number(thumbnail.dataset.candidate);
       thumbnail.classList.toggle("di-shown", candidate === made.candidate);
+      thumbnail.setAttribute("aria-current", String(candidate === made.candidate));
+      if (!this.#picks) continue;
       thumbnail.setAttribute("aria-pressed", String(candidate === choice?.candidate));
     }
   }
@@ -191,7 +197,7 @@ function signed(score) {
   return (score < 0 ? "" : "+") + score.toFixed(4);
 }
 
-const STYLE = `
+const STRIP_STYLE = `
 .di-strip { font: 12px/1.4 system-ui, sans-serif; color: var(--di-ink); }
 .di-strip[hidden], .di-strip [hidden] { display: none; }
 .di-strip-head { display: flex; align-items: center; gap: 4px; min-height: 26px; }
@@ -212,9 +218,11 @@ const STYLE = `
 .di-candidate[aria-pressed="true"] { border-color: var(--di-accent); color: var(--di-ink); }
 .di-candidate:focus-visible { outline: 2px solid var(--di-ink); outline-offset: -2px; }
 .di-thumbnail {
-  display: block; height: 52px; aspect-ratio: var(--di-cell, 1); border-radius: 3px;
+  display: block; height: var(--di-thumbnail, 52px); aspect-ratio: var(--di-cell, 1);
+  border-radius: 3px;
   background: var(--di-sheet, var(--di-hover)) no-repeat var(--di-place) 0
     / calc(100% * var(--di-count)) 100%;
 }
 .di-score { text-align: center; }
+.di-shown .di-score::before { content: "✓ "; }
 `;
