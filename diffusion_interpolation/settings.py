@@ -67,10 +67,11 @@ class FrameSettings(Record):
     )
     candidates: int = option(
         4,
-        "Number of candidates for the frame half-way, from which the reranker chooses the best. "
-        "The frames at the quarters get one candidate fewer, those at the eighths one fewer again, "
-        "and so on, but at least 3. With 1 or 2, every frame has that many. More candidates give a "
-        "better choice and take longer. Without a reranker there is one candidate.",
+        "Number of candidates for the frame half-way, from which the best is chosen. The frames at "
+        "the quarters get one candidate fewer, those at the eighths one fewer again, and so on, "
+        "but at least 3. With 1 or 2, every frame has that many. More candidates give a better "
+        "choice and take longer. Without a reranker, the best is the one that is most like its two "
+        "neighbours.",
         min=1,
         max=64,
     )
@@ -118,8 +119,9 @@ class FrameSettings(Record):
         4.0,
         "Weight of similarity to the two finished frames between which a frame is made, when its "
         "candidates are ranked. Higher values give a smoother path. 0 ranks by the prompt alone, "
-        "as in the paper. Similarity and prompt are both divided by their spread over the frame's "
-        "candidates, so a value means the same with every CLIP.",
+        "as in the paper; without a reranker, each frame then has one candidate. Similarity and "
+        "prompt are both divided by their spread over the frame's candidates, so a value means the "
+        "same with every CLIP.",
         min=0.0,
         max=100.0,
         step=0.1,

@@ -19,6 +19,7 @@ from ..diffusion_interpolation.method.matching.moved_neighbours import MovedNeig
 from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.options import Record, option
 from ..diffusion_interpolation.scoring.contract import Scorer
+from ..diffusion_interpolation.scoring.likeness import likeness
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import ComfyCodec, check_channels, from_network
 from .comfy.control import References
@@ -156,10 +157,11 @@ class FrameBisector(io.ComfyNode):
         near = _neighbours(wrapped, frames, pictures, correspondence)
         # all that a frame depends on, except its place, its denoise and its neighbours
         drawing = model, vae, reranker, names, sampling, correspondence
+        scorer = likeness(settings, wrapped) if reranker is None else reranker
         told = path.reference_latents, of_all_frames(settings), positive, negative, pose
         cache, picks = frame_cache(fingerprint(drawing, told)), Picks.parse(path.picks)
         bisection = Bisection(
-            wrapped, frames, guide, settings, reranker, picks, cache, THUMBNAIL, near
+            wrapped, frames, guide, settings, scorer, picks, cache, THUMBNAIL, near
         )
         made = FrameRun(bisection, pictures, encoded, about).make(cls.hidden)
         latents = {"samples": from_network(model, made.latents)}
@@ -188,8 +190,8 @@ def _sockets() -> list[io.Input]:
         Reranker.Input(
             "reranker",
             optional=True,
-            tooltip="Chooses the best candidate of each frame. Without a reranker, each frame has "
-            "one candidate.",
+            tooltip="Chooses the best candidate of each frame. Without a reranker, it is the one "
+            "that is most like its two neighbours.",
         ),
         *pose_inputs(),
         CorrespondenceType.Input(

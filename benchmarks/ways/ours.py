@@ -30,7 +30,7 @@ def bisection(task: Task) -> Tensor:
     return work(task)
 
 
-@maker("ranked by latents", rows="likeness")
+@maker("ranked by latents")
 def ranked_by_latents(task: Task) -> Tensor:
     """Rank candidates by the likeness of their latents to those of both neighbours alone."""
     return work(task, scorer=likeness_scorer(task.model))
@@ -54,6 +54,7 @@ ROWS["parts"] = {
     "ranked when finished": {"rank_fraction": 1.0},
     "smoothness weight 0": {"smoothness_weight": 0.0},
     "one candidate": {"ranked": False},
+    "ranked by latents": {"maker": "ranked by latents"},
     "cfg 4": {"cfg": 4.0},
     "no poses": {"posed": False},
     "inversion": {"inversion_steps": 100},

@@ -171,7 +171,8 @@ class NetworkSettings(Record):
     )
     reranker: str | None = option(
         None,
-        "A CLIP that ranks candidates: a folder, or a .safetensors file of open-clip.",
+        "A CLIP that ranks candidates: a folder, or a .safetensors file of open-clip. Without it, "
+        "candidates are ranked by likeness to their neighbours alone.",
         metavar="PATH",
         shown="none",
     )

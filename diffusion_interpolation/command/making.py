@@ -21,31 +21,41 @@ from ..method.matching.correspondence import match_keyframes
 from ..method.matching.moved_neighbours import MovedNeighbours
 from ..method.path import Path
 from ..models.conditioning_file import MadeFor
-from ..models.contract import LearnableModel
+from ..models.contract import Codec, LearnableModel
 from ..pictures import write_mp4, write_webp
 from ..poses.pose import Pose
 from ..scoring.clip import ClipPair
 from ..scoring.contract import Scorer
+from ..scoring.likeness import likeness
 from .job import Job
 from .page import Picture, write_page
 
 log = logging.getLogger(__name__)
 
 
-def scorer_of(job: Job, load: Callable[[], ClipPair | None]) -> Scorer | None:
-    """Return what ranks candidates; None, said aloud, where there is nothing to rank by."""
+def scorer_of(job: Job, codec: Codec, load: Callable[[], ClipPair | None]) -> Scorer | None:
+    """Return what ranks candidates, if there are several.
+
+    Where there is no CLIP, or no prompt for it, that is their likeness to their neighbours by the
+    latents of `codec`.
+    """
     if job.frames.candidates == 1:
         return None
     positives = [job.text.rerank_prompt] if job.text.rerank_prompt else job.text.prompt
     negative = job.text.rerank_negative_prompt or job.text.negative_prompt
     if not any(positives) and not negative:
-        log.info("no prompt to rank candidates by: one candidate a frame")
-        return None
+        return _likeness(job, codec, "no prompt to rank candidates by")
     pair = load()
     if pair is None:
-        log.info("no --reranker: one candidate a frame")
-        return None
+        return _likeness(job, codec, "no --reranker")
     return pair.scorer(positives, negative)
+
+
+def _likeness(job: Job, codec: Codec, reason: str) -> Scorer | None:
+    found = likeness(job.frames, codec)
+    so = "one candidate a frame" if found is None else "ranked by likeness to the neighbours"
+    log.info("%s: %s", reason, so)
+    return found
 
 
 def learned_prompts(

@@ -82,7 +82,7 @@ class _Run(Prepared):
     @cached_property
     def scorer(self) -> Scorer | None:
         """What ranks candidates, if there is something to rank by."""
-        return scorer_of(self.job, lambda: load_reranker(self.job))
+        return scorer_of(self.job, self.model, lambda: load_reranker(self.job))
 
     def make(self) -> File:
         """Make what is not made yet; returns the page."""

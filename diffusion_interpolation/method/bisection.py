@@ -32,6 +32,7 @@ from .plan import Plan
 class Bisection:
     """Everything needed to make the frames of one path. The keyframes alone are given to `frames`.
 
+    Without a `scorer` each frame has one candidate; `likeness_scorer` is one for any model.
     `picks` overrule the scorer. Frames that the `cache` already has are not made again. `thumbnail`
     is the longer side in pixels of small pictures of all candidates; 0: none are made. `neighbours`
     gives the latents that a frame is blended from: a `MovedNeighbours` moves them to the frame's

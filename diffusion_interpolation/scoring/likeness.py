@@ -1,29 +1,28 @@
-"""Ranks candidates by their likeness to both neighbours alone, in the latents of an autoencoder."""
+"""Ranks candidates by nothing but their likeness to both neighbours, where there is no reranker."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..models.contract import Codec
+from ..settings import FrameSettings
 from .contract import EmbeddingScorer
 
 
-class Encodes(Protocol):
-    """The half of a `Codec` that is needed."""
+def likeness_scorer(codec: Codec) -> EmbeddingScorer:
+    """Return a scorer to which all pictures are equally good, so that only similarity counts.
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Return the latents `(n, c, h', w')` of pictures `(n, 3, h, w)` in 0..1."""
-
-
-def likeness_scorer(codec: Encodes) -> EmbeddingScorer:
-    """Return a scorer whose embeddings are latents, and to which all pictures are equally good.
-
-    Only the similarity to the neighbours is left then to rank candidates by.
+    Its embeddings are the latents that `codec` makes of pictures. The latents that a network has
+    made do not do in their place: two of them may differ much and show the same.
     """
-    return EmbeddingScorer(
-        lambda pictures: F.normalize(codec.encode(pictures).flatten(1).float(), dim=1),
-        lambda seen: seen.new_zeros(len(seen)),
-        codec,
-    )
+
+    def embed(pictures: Tensor) -> Tensor:
+        return F.normalize(codec.encode(pictures).flatten(1).float(), dim=1)
+
+    return EmbeddingScorer(embed, lambda seen: seen.new_zeros(len(seen)))
+
+
+def likeness(settings: FrameSettings, codec: Codec) -> EmbeddingScorer | None:
+    """Return what ranks candidates without a reranker; None where similarity has no weight."""
+    return likeness_scorer(codec) if settings.smoothness_weight else None

@@ -58,6 +58,8 @@ export const CHINESE = {
   "{candidates} candidates of {frames} frames, {evaluations} runs of the model.":
     "{frames} 帧共 {candidates} 个候选，模型运行 {evaluations} 次。",
   "At the speed of the last run this takes about {time}.": "按上次运行的速度约需 {time}。",
-  "Without a reranker each frame has one candidate. Reranker From CLIP gives a choice.":
-    "没有重排序器时，每一帧只有一个候选。Reranker From CLIP 可提供选择。",
+  "Without a reranker the candidate that is most like its neighbours is taken.":
+    "没有重排序器时，选用与相邻帧最相似的候选。",
+  "Without a reranker and a smoothness_weight each frame has one candidate.":
+    "没有重排序器且 smoothness_weight 为 0 时，每一帧只有一个候选。",
 };

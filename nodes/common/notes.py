@@ -10,7 +10,8 @@ CROPPED = "The keyframes were cropped in the middle from {before} to {after}, wh
 PRESET = "{preset} for {family}: {steps} steps, cfg {cfg}, denoise from {high} to {low}."
 WORK = "{candidates} candidates of {frames} frames, {evaluations} runs of the model."
 TIME = "At the speed of the last run this takes about {time}."
-UNRANKED = "Without a reranker each frame has one candidate. Reranker From CLIP gives a choice."
+ALIKE = "Without a reranker the candidate that is most like its neighbours is taken."
+UNRANKED = "Without a reranker and a smoothness_weight each frame has one candidate."
 
 
 class Note(NamedTuple):

@@ -10,8 +10,9 @@ from comfy_api.latest import io
 
 from ...diffusion_interpolation.options import Record, option
 from ...diffusion_interpolation.presets import CUSTOM, DECIDED, Preset, values_of
+from ...diffusion_interpolation.settings import FrameSettings
 from ..comfy.model import find_family
-from .notes import PRESET, UNRANKED, Note
+from .notes import ALIKE, PRESET, UNRANKED, Note
 from .option_inputs import inputs_of
 
 
@@ -45,8 +46,10 @@ def decide(
     preset, family = options.get("preset", CUSTOM), find_family(model)
     decided = values_of(preset, family, has_negative)
     notes = [] if not decided else [_told(preset, family.name, decided)]
-    if not is_ranked and {**options, **decided}.get("candidates", 1) > 1:
-        notes.append(Note(UNRANKED))
+    found = {**options, **decided}
+    if not is_ranked and found.get("candidates", 1) > 1:
+        weight = found.get("smoothness_weight", FrameSettings.smoothness_weight)
+        notes.append(Note(ALIKE if weight else UNRANKED))
     return decided, notes
 
 

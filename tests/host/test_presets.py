@@ -61,11 +61,22 @@ def test_without_a_negative_prompt_the_flow_transformer_is_taken_for_its_fast_st
 
 def test_a_node_without_a_reranker_says_so_if_it_was_to_have_candidates(server):
     demo = Demo(Graph())
-    node, one = (demo.bisector(reranker=None, candidates=count) for count in (3, 1))
-    run, _ = run_with(server, demo.graph, frames=node[0], one=one[0])
-    [note] = said(run, node)
-    assert note.startswith("Without a reranker each frame has one candidate.")
-    assert said(run, one) == []
+    ways = {"several": {}, "one": {"candidates": 1}, "none": {"smoothness_weight": 0.0}}
+    nodes = {
+        name: demo.bisector(**{"reranker": None, "candidates": 3, "frames_per_gap": 1, **way})
+        for name, way in ways.items()
+    }
+    run, _ = run_with(server, demo.graph, **{name: node[0] for name, node in nodes.items()})
+    notes = {name: said(run, node) for name, node in nodes.items()}
+    assert notes["several"] == [
+        "Without a reranker the candidate that is most like its neighbours is taken."
+    ]
+    assert notes["one"] == []
+    assert notes["none"] == [
+        "Without a reranker and a smoothness_weight each frame has one candidate."
+    ]
+    counts = {name: told(run, node)["frames"][1]["count"] for name, node in nodes.items()}
+    assert counts == {"several": 3, "one": 1, "none": 1}
 
 
 @pytest.mark.parametrize("kind, family", [("sd15", "SD15"), ("sdxl", "SDXL"), ("flux", "Flux")])

@@ -18,6 +18,7 @@ from diffusion_interpolation.method.noise import draw_noise, row_seed
 from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.prompts import PromptEmbeddings
 from diffusion_interpolation.scoring.contract import EmbeddingScorer
+from diffusion_interpolation.scoring.likeness import likeness, likeness_scorer
 from diffusion_interpolation.settings import PAPER, FrameSettings
 
 SHAPE = (4, 4, 4)
@@ -205,6 +206,26 @@ def test_the_choice_does_not_depend_on_the_units_of_a_clip(settings):
         assert frame.info.scores == pytest.approx(others[index].info.scores, abs=0.1)
 
 
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_likeness_takes_the_candidate_that_is_most_like_both_neighbours(fraction):
+    """By what the autoencoder sees in its picture, not by the latent that was made."""
+    settings = FrameSettings(candidates=4, rank_fraction=fraction)
+    model = _Kept()
+    bisection = _bisection(model, 3, scorer=likeness_scorer(model), settings=settings)
+    [frame] = bisection.frames(_keyframes())
+    seen, ends = (_unit((x / 2).tanh()) for x in (model.predictions[0], _keyframes()))
+    cosines = (seen @ ends.T).mean(1)
+    assert frame.info.candidate == cosines.argmax()
+    spread = (cosines - cosines.mean()) / cosines.std(correction=0)
+    assert frame.info.scores == pytest.approx((4.0 * spread).tolist(), abs=1e-3)
+    assert likeness(settings, model)
+    assert likeness(replace(settings, smoothness_weight=0), model) is None
+
+
+def _unit(latents: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(latents.flatten(1), dim=1)
+
+
 @pytest.mark.parametrize("settings", [LATE, EARLY])
 def test_a_scorer_without_an_encoder_ranks_by_its_number_alone(settings):
     """At any weight, and a cache keeps what it said."""
@@ -358,6 +379,19 @@ class _Soft(GaussianModel):
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return latents.sigmoid()
+
+
+class _Kept(_Soft):
+    """Keeps what it predicts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.predictions: list[torch.Tensor] = []
+
+    def sample(self, noisy, schedule, guidance):
+        sampled = super().sample(noisy, schedule, guidance)
+        self.predictions.append(sampled.denoised)
+        return sampled
 
 
 class _Likes:

@@ -144,6 +144,19 @@ def test_joints_are_certain_points_of_the_map():
     assert ((sure[:, None] - joints).norm(dim=-1).amin(0) < 0.01).all() and len(sure) < len(gap)
 
 
+def test_without_a_reranker_candidates_are_ranked_by_likeness():
+    values = parse_images(["a.png", "b.png", "--model", "other", "--prompt", "a dog"])
+    model, pictures = load_model(), world.render(pair(), SIZE)
+    for changes in ({}, {"prompt": [""], "model": "demo", "negative_prompt": ""}):
+        scorer = making_module.scorer_of(Job.of({**values, **changes}), model, lambda: None)
+        assert scorer(pictures).tolist() == [0, 0]
+        first, second = scorer.encoder(pictures)
+        assert first @ first > 0.99 > first @ second
+    for changes in ({"smoothness_weight": 0.0}, {"candidates": 1}):
+        job = Job.of({**values, **changes})
+        assert making_module.scorer_of(job, model, lambda: None) is None
+
+
 def test_frames_differ_from_both_inputs_and_from_a_cross_fade(done):
     frames = pixels(done).astype(float)
     fade = (frames[0] + frames[-1]) / 2

@@ -111,7 +111,7 @@ def make_path(
             file.write_bytes(work.conditioning)
             learned = load_inversion(file)[0]
     model = RayModel(here, others, networks)
-    scorer = scorer_of(work.job, lambda: _pair(here, model))
+    scorer = scorer_of(work.job, model, lambda: _pair(here, model))
     near = neighbours_of(work.job, model, learned, work.poses, pictures)
     bisection = bisection_of(work.job, model, scorer, learned, work.poses, work.size, near)
     slots = {slot.index: slot for slots in bisection.path.slots() for slot in slots}
