@@ -152,12 +152,17 @@ def test_a_page_is_found_in_every_language(server, nodes):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_page_has_all_parts_and_a_picture(server, nodes, language):
+def test_a_page_begins_with_a_sentence_has_all_parts_and_ends_with_a_picture(
+    server, nodes, language
+):
+    """Whoever opens it sees the node already."""
     for name in nodes:
-        parts = sections(help_page(server, name, language))
+        page = help_page(server, name, language)
+        parts = sections(page)
         assert list(parts) == ["", *SECTIONS[language]], name
         shown = read(language)[name]["display_name"]
-        assert re.match(rf"!\[{shown}\]\({name}\.png\)\n\n\S", parts[""]), name
+        assert re.match(r"\w", page), name
+        assert page.endswith(f"\n\n![{shown}]({name}.png)\n"), name
         assert "arxiv.org/abs/2307.12560" in parts[SECTIONS[language][-1]], name
 
 
