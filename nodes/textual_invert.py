@@ -11,6 +11,7 @@ import comfy.utils
 import torch
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
+from PIL import Image
 from torch import Tensor
 
 from ..diffusion_interpolation.charts.plot import SIZE, line_plot
@@ -122,12 +123,7 @@ def _invert(
     guide: Guide,
     settings: InversionSettings,
 ) -> Inversion:
-    bar = comfy.utils.ProgressBar(max(1, settings.steps))
-
-    def show(step: int, loss: float) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(step)
-
+    progress = LossProgress(settings)
     if not settings.steps:
         return invert(model, pictures, guide.positive, guide.negative, settings)
     with model.gradients(latents.shape, 1 if settings.cfg == 1 else 2):
@@ -139,11 +135,32 @@ def _invert(
             positive,
             _sharing(negative, positive),
             settings,
-            show,
+            progress.step,
             latents.clone(),
             model.rows_that_fit,
         )
     return replace(learned, negative=replace(learned.negative, extras=guide.negative.extras))
+
+
+class LossProgress:
+    """The bar of the node, and the loss so far as a picture in the node."""
+
+    def __init__(self, settings: InversionSettings) -> None:
+        self._bar = comfy.utils.ProgressBar(max(1, settings.steps))
+        self._settings, self._losses = settings, {}
+
+    def step(self, step: int, loss: float) -> None:
+        """Count a step as done; `loss` is that of the latest step that was evaluated."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        every, steps = self._settings.evaluate_every, self._settings.steps
+        evaluated = step if step == steps else step - step % every
+        preview = None
+        if evaluated not in self._losses:
+            self._losses[evaluated] = loss
+            # one point is no curve yet
+            if len(self._losses) > 1:
+                preview = ("JPEG", _plot(self._losses, steps), SIZE[0])
+        self._bar.update_absolute(step, steps, preview)
 
 
 def _sharing(negative: PromptEmbeddings, positive: Prompts) -> PromptEmbeddings:
@@ -165,5 +182,8 @@ def _curve(losses: dict[int, float]) -> Tensor:
     """The loss curve as IMAGE `(1, h, w, 3)`, black where nothing was learned."""
     if not losses:
         return torch.zeros(1, SIZE[1], SIZE[0], 3)
-    plot = line_plot(losses, "loss on fixed noise", "step")
-    return to_tensor([plot]).movedim(1, -1)
+    return to_tensor([_plot(losses)]).movedim(1, -1)
+
+
+def _plot(losses: dict[int, float], last: int | None = None) -> Image.Image:
+    return line_plot(losses, "loss on fixed noise", "step", last)

@@ -13,16 +13,20 @@ _BACKGROUND = (24, 24, 24)
 _TICKS = 4
 
 
-def line_plot(points: Mapping[float, float], title: str, x_name: str) -> Image.Image:
+def line_plot(
+    points: Mapping[float, float], title: str, x_name: str, last: float | None = None
+) -> Image.Image:
     """A picture of `SIZE` with `points` (x to y) joined by a line, both axes fitted to them.
 
-    Raises `ValueError` for no points.
+    With `last` the x axis goes on to there, for points that are yet to come. Raises `ValueError`
+    for no points.
     """
     if not points:
         raise ValueError("plot: got no points, needs at least one")
     image = Image.new("RGB", SIZE, _BACKGROUND)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(22)
-    x_range, y_range = _range(points.keys()), _range(points.values())
+    ends = [] if last is None else [last]
+    x_range, y_range = _range([*points, *ends]), _range(points.values())
     left, top, right, bottom = _frame()
     draw.text((left, 12), title, _INK, font)
     draw.text(((left + right) / 2, SIZE[1] - 8), x_name, _INK, font, anchor="mb")

@@ -152,3 +152,24 @@ def test_frames_appear_in_a_subgraph(view):
     view.run()
     view.wait_for_frame(bisector, 0, 5)
     assert "Making frames: depth 2 of 2, 5 of 5" in view.evaluate("() => said")
+
+
+_CURVE = """(id) => [
+    ...(find(id).imgs ?? []),
+    ...document.querySelectorAll(`[data-node-id="${id}"] img`),
+].some(({ naturalWidth }) => naturalWidth === 640)"""
+
+
+def test_the_loss_is_drawn_while_it_is_learned(view):
+    graph = Graph()
+    demo = Demo(graph)
+    node = demo.invert(steps=1000, seed=next(SEEDS))
+    graph.add("PreviewImage", images=node[2])
+    view.open(graph, show=node)
+    prompt = view.queue()
+    try:
+        view.wait(_CURVE, node.id)
+        assert view.server.get(f"/history/{prompt}") == {}
+    finally:
+        view.server.interrupt()
+        view.outcome(prompt)

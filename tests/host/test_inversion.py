@@ -56,6 +56,10 @@ def test_it_sends_progress(server):
         if message["type"] == "progress_state" and learned.id in message["data"]["nodes"]
     ]
     assert values[-1] == 12 and values == sorted(values)
+    # the loss so far at the steps 10 and 12
+    plots = [picture for node, picture in run.previews if node == learned.id]
+    assert [plot.size for plot in plots] == [(640, 400)] * 2
+    assert len({plot.tobytes() for plot in plots}) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

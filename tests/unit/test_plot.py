@@ -30,6 +30,13 @@ def test_a_single_point_is_drawn_in_the_middle():
     assert abs(rows[rows >= 0].mean() - SIZE[1] / 2) < SIZE[1] * 0.05
 
 
+def test_a_line_that_is_half_way_ends_half_way():
+    pixels = np.asarray(line_plot({0: 3.0, 10: 1.0}, "loss", "step", 20)).astype(int)
+    drawn = (pixels[..., 0] > 200) & (pixels[..., 2] < 120)
+    columns = np.flatnonzero(drawn.any(0))
+    assert abs(columns[-1] / SIZE[0] - (96 + (640 - 96 - 32) / 2) / 640) < 0.01
+
+
 def test_no_points():
     with pytest.raises(ValueError, match="plot: got no points"):
         line_plot({}, "loss", "step")
