@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from ...diffusion_interpolation.files import write_whole
+from ...diffusion_interpolation.method.choice.candidates import THUMBNAIL
 from ...diffusion_interpolation.method.frame_info import FrameInfo
 from ...diffusion_interpolation.pictures import strip, to_image
 from ..common.notes import Note
-from .kept_runs import RECORD, RUNS, KeptRun
+from .kept_runs import RECORD, RUNS, KeptRun, temporary
 from .running_prompt import (
     cause_of_output,
     extra_pnginfo,
@@ -35,6 +37,8 @@ VERSION = 4
 EVENT = "diffusion_interpolation.frame"
 METADATA = "metadata.json"
 """In a run's folder: the prompt and the workflow, for the pictures that are saved."""
+JOBS = "diffusion_interpolation"
+"""The folder, among the temporary files, of the pictures that the host shows jobs by."""
 
 
 def lost_runs() -> int:
@@ -95,6 +99,7 @@ class FrameFiles:
         self._metadata = _metadata(hidden)
         self._frames = [_record(info) for info in frames]
         self._state, self._done, self._works = "running", 0, True
+        self._of_job: list[dict[str, str]] = []
         self._writer = Writer()
 
     def __enter__(self) -> FrameFiles:
@@ -145,9 +150,22 @@ class FrameFiles:
         if thumbnails is not None:
             options = {"format": "JPEG", "quality": 85}
             small = self._keep(lambda: strip(thumbnails), ".jpg", options)
+        if info.index == len(self._frames) // 2:
+            self._try(lambda: self._show_job(to_image(picture)))
         record = self._frames[info.index] = _record(info, file, small)
         self._done += 1
         self._tell({"frames": None, "frame": record})
+
+    def _show_job(self, picture: Image.Image) -> None:
+        """Keep a small picture for the host's list of jobs, which stays when the frames go."""
+        entry = {"filename": f"{self._run.folder}.webp", "subfolder": JOBS, "type": "temp"}
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        written = io.BytesIO()
+        picture.save(written, "WEBP")
+        file = temporary(JOBS) / entry["filename"]
+        file.parent.mkdir(exist_ok=True)
+        write_whole(file, written.getvalue())
+        self._of_job = [entry]
 
     def ui(self) -> dict[str, list[Any]]:
         """Return the frames so far, and what the front end needs to know of them."""
@@ -162,7 +180,8 @@ class FrameFiles:
         }
         shown = [file for frame in frames if (file := frame["file"]) is not None]
         entries = [{"filename": f, "subfolder": RUNS.folder, "type": "temp"} for f in shown]
-        return {"frames": entries, "interpolation": [about]}
+        # the host shows a job by a picture under this key
+        return {"images": list(self._of_job), "frames": entries, "interpolation": [about]}
 
     def _keep(
         self, draw: Callable[[], Image.Image], suffix: str, options: dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import urllib.error
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -304,3 +305,21 @@ def test_prompts_without_a_workflow_keep_more_of_their_runs(fresh):
     runs = [slider.run(0.01 * press) for press in range(LAST_WITHOUT_WORKFLOW + 2)]
     kept = [is_whole(fresh, folder) for folder in runs]
     assert kept == [False] * 2 + [True] * LAST_WITHOUT_WORKFLOW
+
+
+def test_a_job_is_shown_by_its_frame_half_way(server):
+    graph = Graph()
+    source = graph.add("TestColors", count=3, size=16, shift=0.07, delay=0.0)
+    node = graph.add("InterpolationPreview", images=source[0])
+    run = server.run(graph.prompt)
+    shown = run.outputs[node.id]
+    [entry] = shown["images"]
+    drawn = server.image(entry).convert("RGB").resize((1, 1)).getpixel((0, 0))
+    half_way = server.image(shown["frames"][1]).convert("RGB").getpixel((8, 8))
+    assert max(abs(a - b) for a, b in zip(drawn, half_way, strict=True)) < 12
+    try:
+        job = server.get(f"/api/jobs/{run.prompt_id}")
+    except urllib.error.HTTPError as refusal:
+        assert refusal.code == 404
+        pytest.skip("this ComfyUI has no list of jobs")
+    assert job["preview_output"].items() >= entry.items()
