@@ -38,7 +38,8 @@ _BUILD = """([prompt, sheet]) => {
             const node = made[id];
             if (words) node.title = words;
             node.pos = [x + pad, y + title];
-            node.size = [width, tall || Math.ceil(node.computeSize()[1]) + room];
+            const least = Math.ceil(node.computeSize()[1]) + room;
+            node.size = [width, Math.max(tall, least)];
             y += title + node.size[1] + gap;
         }
         const group = new LiteGraph.LGraphGroup(name);

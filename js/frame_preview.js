@@ -3,11 +3,12 @@
  * says what goes on. Plain DOM; all it needs of ComfyUI comes from its `Host`.
  */
 
-import { addStyle, make } from "./slider/elements.js";
 import { FrameSaver } from "./frame_saver.js";
 import { CandidateStrip } from "./slider/candidate_strip.js";
+import { make } from "./slider/elements.js";
 import { FrameSlider, prefersLessMotion } from "./slider/frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
+import { addPreviewStyle } from "./preview_style.js";
 import { addFrame, isMade, statusOf } from "./preview_run.js";
 import { SaveMenu } from "./save_menu.js";
 import { StripFollower, keyframeTitle } from "./slider/strip_follower.js";
@@ -53,7 +54,7 @@ export class FramePreview {
 
   /** @param {Host} host */
   constructor(host) {
-    addStyle("di-preview-style", STYLE);
+    addPreviewStyle();
     this.#host = host;
     this.#saver = new FrameSaver({
       save: (asked) => host.save(asked),
@@ -67,7 +68,8 @@ export class FramePreview {
       { text: say("Film (MP4)"), act: () => this.#saveAll("mp4") },
     ]);
     this.#slider.addTool(this.#menu.button);
-    this.element.append(this.#slider.element, this.#strip.element, this.#status);
+    this.#slider.addBeside(this.#strip.element);
+    this.element.append(this.#slider.element, this.#status);
     this.#listen();
     this.refresh();
   }
@@ -80,6 +82,13 @@ export class FramePreview {
   /** The frame that is shown, from 0. */
   get index() {
     return this.#slider.index;
+  }
+
+  /** The address of the picture of the frame that is shown; null where it has none yet. */
+  get pictureUrl() {
+    const run = this.#run;
+    const file = run?.frames[this.#slider.index]?.file;
+    return run && file ? this.#host.urlOf(run.pictures, file) : null;
   }
 
   /** @param {number} index of the frame to show */
@@ -209,6 +218,9 @@ export class FramePreview {
     for (const type of ["pointerdown", "keydown", "wheel"]) {
       slider.addEventListener(type, () => (this.#following = false), { capture: true });
     }
+    slider.addEventListener("dblclick", ({ target }) => {
+      if (target instanceof Element && target.closest(".di-now")) this.#open();
+    });
     const strip = this.#strip.element;
     strip.addEventListener("di-pick", (event) => {
       this.#pick(/** @type {CustomEvent} */ (event).detail.candidate);
@@ -216,6 +228,12 @@ export class FramePreview {
     strip.addEventListener("di-roll", () => this.#roll());
     strip.addEventListener("di-reset", () => this.#choose(null));
     this.#again.addEventListener("click", () => this.#host.runAgain());
+  }
+
+  /** Open the picture of the shown frame in a tab of its own. */
+  #open() {
+    const url = this.pictureUrl;
+    if (url) window.open(url, "_blank");
   }
 
   /**
@@ -284,45 +302,3 @@ export class FramePreview {
 function titleOf(frame, index) {
   return frame?.file ? keyframeTitle(index) : say("Frame {number}", { number: index + 1 });
 }
-
-const STYLE = `
-.di-preview, .di-preview .di-slider {
-  --di-ink: var(--input-text, #ddd); --di-soft: var(--descrip-text, #999);
-  --di-line: var(--border-color, #4e4e4e); --di-surface: var(--comfy-input-bg, #222);
-  --di-hover: var(--comfy-menu-bg, #353535); --di-accent: var(--p-primary-color, #5f9ff2);
-  --di-on-accent: #fff; --di-thumb: 16px;
-}
-@media (forced-colors: active) {
-  .di-preview, .di-preview .di-slider {
-    forced-color-adjust: none; --di-ink: CanvasText; --di-soft: CanvasText; --di-line: GrayText;
-    --di-surface: Canvas; --di-hover: Canvas; --di-accent: Highlight;
-    --di-on-accent: HighlightText;
-  }
-  .di-preview { background: Canvas; } /* the canvas below has its own colours */
-}
-.di-preview {
-  display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%;
-  height: 100%; min-height: 0; overflow: hidden; padding: 2px;
-}
-.di-preview.di-muted { opacity: 0.5; }
-.di-preview .di-slider { flex: 1 1 0; min-height: 0; }
-.di-preview .di-strip, .di-preview .di-status { flex: 0 0 auto; }
-.di-preview button.di-pill {
-  flex: 0 0 auto; appearance: none; height: 24px; padding: 0 7px; border: 1px solid var(--di-line);
-  border-radius: 99px; background-color: var(--di-surface); color: var(--di-ink);
-  font: 12px/22px system-ui, sans-serif; cursor: pointer;
-}
-.di-preview .di-pill:not(:disabled, [aria-pressed="true"]):hover { background-color: var(--di-hover); }
-.di-preview .di-pill:disabled { opacity: 0.4; cursor: default; }
-.di-preview .di-pill[aria-pressed="true"] {
-  border-color: var(--di-accent); background-color: var(--di-accent); color: var(--di-on-accent);
-}
-.di-preview :focus-visible { outline: 2px solid var(--di-ink); outline-offset: -2px; }
-.di-preview .di-candidate.di-pill { height: auto; }
-.di-status {
-  display: flex; align-items: center; gap: 8px; min-height: 24px; color: var(--di-ink);
-  font: 12px/1.3 system-ui, sans-serif;
-}
-.di-status [hidden] { display: none; }
-.di-status-text { flex: 1; min-width: 0; }
-`;

@@ -14,21 +14,18 @@ import {
   chain,
   change,
   comfyClass,
-  dimWhenMuted,
   isOfShown,
   jobOnScreen,
-  leavePlace,
-  leaveToCanvas,
   locale,
   rootGraph,
   setWidget,
-  takePlace,
-  undoFrom,
   widgetOf,
-} from "./comfy_page.js";
-import { ShownRuns, outputsOf, post, runOf, urlOf, workflowOf } from "./comfy_server.js";
+} from "./host/comfy_page.js";
+import { ShownRuns, outputsOf, post, runOf, urlOf, workflowOf } from "./host/comfy_server.js";
+import { addElement, hideOutputPictures, offerPicture, widen } from "./host/dom_widget.js";
+import { leavePresetOnChange, showDecided } from "./host/preset.js";
+import { followRenderer, keepShort } from "./host/short_node.js";
 import { FramePreview } from "./frame_preview.js";
-import { leavePresetOnChange, showDecided } from "./preset.js";
 import { findNode, readOutput, startRun } from "./preview_run.js";
 import { setTexts } from "./slider/texts.js";
 import { CHINESE } from "./slider/texts_zh.js";
@@ -42,8 +39,7 @@ import { CHINESE } from "./slider/texts_zh.js";
 /** The nodes, and the least height of their previews in pixels; candidates take a third of it. */
 const HEIGHTS = new Map([["FrameBisector", 460], ["InterpolationPreview", 320]]);
 /** The nodes, and the least width and height of a new one in pixels. */
-const SIZES = new Map([["FrameBisector", [360, 0]], ["InterpolationPreview", [540, 680]]]);
-const MARGIN = 10; // pixels that the canvas renderer leaves around a widget
+const SIZES = new Map([["FrameBisector", [540, 850]], ["InterpolationPreview", [540, 680]]]);
 const PROPERTY = "frames";
 /** Of a node in a template: whether its slider plays when its first frames are there. */
 const PLAYS = "play_when_done";
@@ -79,6 +75,7 @@ app.registerExtension({
     listen("status", () => shownRuns.retry());
     listen("executed", onExecuted);
     for (const type of ["execution_error", "execution_interrupted"]) listen(type, onStopped);
+    followRenderer();
   },
 
   /** @param {ComfyNode} node */
@@ -105,28 +102,15 @@ app.registerExtension({
 function addPreview(node, height) {
   const preview = new FramePreview(hostOf(node));
   previews.set(node, preview);
-  leaveToCanvas(preview.element);
-  dimWhenMuted(node, preview.element);
-  undoFrom(preview.element);
-  const widget = node.addDOMWidget("preview", "interpolation_preview", preview.element, {
-    serialize: false,
-    hideOnZoom: false,
-    getMinHeight: () => height,
-  });
-  widget.serialize = false;
-  // the properties panel would take it for an input, and make the node as narrow as itself
-  Object.assign(widget.options, { hideInPanel: true });
-  // Nodes 2.0 does not ask for a height, it takes that of the content
-  preview.element.style.minHeight = `${height - 2 * MARGIN}px`;
+  keepShort(node);
+  addElement(node, "preview", preview.element, height);
+  hideOutputPictures(node);
+  offerPicture(node, () => preview.pictureUrl);
   const [least, lowest] = SIZES.get(comfyClass(node)) ?? [0, 0];
-  node.setSize([Math.max(node.size[0], least), Math.max(node.size[1], lowest)]);
+  widen(node, least, lowest);
 
-  chain(node, "onConfigure", () => {
-    takePlace(node, preview.element);
-    restore(node);
-  });
+  chain(node, "onConfigure", () => restore(node));
   chain(node, "onRemoved", () => {
-    leavePlace(node, preview.element);
     left.set(node.id, { folder: preview.run?.folder, index: preview.index });
     previews.delete(node);
     preview.destroy();

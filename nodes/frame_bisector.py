@@ -93,6 +93,8 @@ class FrameBisector(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         frames_per_gap, loop, *others = inputs_of(PathSettings)
         seed, *frames = inputs_of(FrameSettings)
+        # the preset decides them; whoever takes no preset is shown them all
+        by_hand = map(advanced, (*inputs_of(SamplingSettings), *frames))
         return io.Schema(
             node_id="FrameBisector",
             display_name="Frame Bisector",
@@ -107,8 +109,7 @@ class FrameBisector(io.ComfyNode):
                 frames_per_gap,
                 loop,
                 seed,
-                *inputs_of(SamplingSettings),
-                *frames,
+                *by_hand,
                 advanced(sampler_input()),
                 advanced(scheduler_input()),
                 *inputs_of(PoseSettings),

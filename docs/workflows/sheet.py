@@ -108,9 +108,9 @@ def learn(sheet: Sheet, words: list[list], source: Wires, **values: Any) -> list
 
 def between(sheet: Sheet, words: list[list], source: Wires, **values: Any) -> list:
     """All frames, under the positive and negative prompt `words`."""
-    sheet.column("Frames between", 360)
+    sheet.column("Frames between", 540)
     prompts = {"positive": words[0], "negative": words[1]}
-    return sheet.put("FrameBisector", room=60, **source, **prompts, **{**PATH, **values})[0]
+    return sheet.put("FrameBisector", tall=850, **source, **prompts, **{**PATH, **values})[0]
 
 
 def save(sheet: Sheet, frames: list, prefix: str, fps: float) -> None:

@@ -99,8 +99,11 @@ export class CandidateStrip {
     picture.style.setProperty("--di-place", `${100 * share}%`);
     const text = signed(score);
     const thumbnail = button("", say("Candidate {number}, score {score}", { number: candidate, score: text }));
+    thumbnail.dataset.name = thumbnail.title;
     thumbnail.className = "di-candidate";
     thumbnail.dataset.candidate = String(candidate);
+    const mark = make("span", "di-mark", { "aria-hidden": "true" });
+    picture.append(mark);
     thumbnail.append(picture, make("span", "di-score", { "aria-hidden": "true" }, text));
     const cell = () => this.#cell(place, made.scores.length);
     thumbnail.addEventListener("click", () => this.#tell("di-pick", { candidate, picture: cell() }));
@@ -164,10 +167,12 @@ export class CandidateStrip {
     this.#reset.hidden = choice === null;
     for (const thumbnail of this.#row.querySelectorAll("button")) {
       const candidate = Number(thumbnail.dataset.candidate);
+      const isPicked = candidate === choice?.candidate;
       thumbnail.classList.toggle("di-shown", candidate === made.candidate);
       thumbnail.setAttribute("aria-current", String(candidate === made.candidate));
       if (!this.#picks) continue;
-      thumbnail.setAttribute("aria-pressed", String(candidate === choice?.candidate));
+      thumbnail.setAttribute("aria-pressed", String(isPicked));
+      legend(thumbnail, isPicked ? PICKED : candidate === made.best ? CHOSEN : null);
     }
   }
 
@@ -178,6 +183,23 @@ export class CandidateStrip {
   #tell(event, detail) {
     this.element.dispatchEvent(new CustomEvent(event, { detail }));
   }
+}
+
+/** What is written on a candidate, and what is said of it. @typedef {{ mark: string, told: string }} Legend */
+
+const CHOSEN = { mark: "chosen", told: "chosen by the reranker" };
+const PICKED = { mark: "picked", told: "picked by you" };
+
+/**
+ * @param {HTMLButtonElement} thumbnail
+ * @param {Legend | null} said
+ */
+function legend(thumbnail, said) {
+  const mark = /** @type {HTMLElement} */ (thumbnail.querySelector(".di-mark"));
+  mark.textContent = said ? say(said.mark) : "";
+  const name = [thumbnail.dataset.name, ...(said ? [say(said.told)] : [])].join(", ");
+  thumbnail.title = name;
+  thumbnail.setAttribute("aria-label", name);
 }
 
 /**
@@ -207,8 +229,9 @@ const STRIP_STYLE = `
 .di-empty button { visibility: hidden; }
 .di-strip-head svg { width: 12px; height: 12px; margin-right: 4px; fill: currentColor;
   vertical-align: -1px; }
-.di-candidates { display: flex; gap: 4px; margin-top: 4px; padding: 2px; overflow-x: auto; }
+.di-candidates { display: flex; gap: 4px; margin-top: 4px; padding: 2px; overflow: auto; }
 .di-candidate {
+  --di-side: var(--di-thumbnail, clamp(52px, 13cqh, 220px));
   flex: 0 0 auto; display: grid; gap: 1px; padding: 2px; border: 2px solid transparent;
   border-radius: 6px; background: none; color: var(--di-soft); font: inherit; font-size: 10px;
   font-variant-numeric: tabular-nums; cursor: pointer;
@@ -218,11 +241,26 @@ const STRIP_STYLE = `
 .di-candidate[aria-pressed="true"] { border-color: var(--di-accent); color: var(--di-ink); }
 .di-candidate:focus-visible { outline: 2px solid var(--di-ink); outline-offset: -2px; }
 .di-thumbnail {
-  display: block; height: var(--di-thumbnail, 52px); aspect-ratio: var(--di-cell, 1);
-  border-radius: 3px;
+  position: relative; display: block; width: calc(var(--di-side) * min(1, var(--di-cell, 1)));
+  aspect-ratio: var(--di-cell, 1); border-radius: 3px;
   background: var(--di-sheet, var(--di-hover)) no-repeat var(--di-place) 0
     / calc(100% * var(--di-count)) 100%;
 }
 .di-score { text-align: center; }
 .di-shown .di-score::before { content: "✓ "; }
+.di-mark {
+  position: absolute; left: 2px; bottom: 2px; padding: 0 4px; border-radius: 3px;
+  background: #17151dcc; color: #fff; line-height: 14px;
+}
+.di-mark:empty { display: none; }
+@container di-preview (min-width: 440px) and (min-aspect-ratio: 4/5) {
+  .di-strip { display: flex; flex-direction: column; min-width: 96px; }
+  .di-strip-head { flex-wrap: wrap; width: 0; min-width: 100%; }
+  .di-strip-title { flex: 1 0 100%; white-space: normal; }
+  .di-candidates { flex-direction: column; align-items: center; }
+  .di-candidate {
+    --di-room: calc((100cqh - 130px) / var(--di-count, 4) - 28px);
+    --di-side: clamp(56px, min(20cqw, var(--di-room)), 260px);
+  }
+}
 `;

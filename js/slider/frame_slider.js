@@ -5,7 +5,7 @@
  * or later, and `destroy()` it in the end. The command's page and the ComfyUI widget share it.
  */
 
-import { addStyle } from "./elements.js";
+import { addStyle, make } from "./elements.js";
 import { FramePictures, paint, ratioOf } from "./frame_pictures.js";
 import {
   FramePlayer,
@@ -81,6 +81,17 @@ export class FrameSlider {
    */
   addTool(element) {
     this.#parts.tools.append(element);
+  }
+
+  /**
+   * Put an element of one's own beside the picture, or below it; the style sheet says which.
+   * @param {HTMLElement} element
+   */
+  addBeside(element) {
+    const { stage } = this.#parts;
+    const view = make("div", "di-view");
+    stage.replaceWith(view);
+    view.append(stage, element);
   }
 
   /** Frames per second, and what comes after the last. */

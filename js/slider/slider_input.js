@@ -99,7 +99,7 @@ export class SliderInput {
     const target = event.target instanceof Element ? event.target : root;
     const inside = root.contains(target);
     if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
-    if (target.closest("select, textarea, input:not(.di-range), [contenteditable]")) return;
+    if (target.closest("select, textarea, input:not(.di-range), [contenteditable], .di-strip")) return;
     if (!inside && !["ArrowLeft", "ArrowRight", " "].includes(event.key)) return;
 
     const { index, count } = this.#slider.place();

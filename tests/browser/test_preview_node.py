@@ -9,39 +9,8 @@ from typing import Any
 import pytest
 from comfy_host import Graph, Node
 from comfy_view import View
+from node_boxes import boxes, drag_corner, stands_inside
 from plain_frames import COUNT, colored, opened, shows
-
-
-def boxes(view: View, node: Node | str) -> tuple[dict[str, float], dict[str, float]]:
-    """The preview and its node on the screen, left, top, right, bottom."""
-    view.settle(10)
-    inner = view.preview(node).bounding_box()
-    outer = view.evaluate(
-        """(id) => {
-            const drawn = document.querySelector(`[data-node-id="${id}"]`);
-            if (drawn) return drawn.getBoundingClientRect().toJSON();
-            const { pos, size } = find(id), { ds, canvas } = app.canvas;
-            const corner = canvas.getBoundingClientRect();
-            return {
-                x: (pos[0] + ds.offset[0]) * ds.scale + corner.x,
-                y: (pos[1] + ds.offset[1]) * ds.scale + corner.y,
-                width: size[0] * ds.scale, height: size[1] * ds.scale,
-            };
-        }""",
-        str(getattr(node, "id", node)),
-    )
-    return inner, outer
-
-
-def stands_inside(inner: dict[str, float], outer: dict[str, float]) -> bool:
-    near = 1  # pixel
-    return (
-        inner["x"] >= outer["x"] - near
-        and inner["y"] >= outer["y"] - near
-        and inner["x"] + inner["width"] <= outer["x"] + outer["width"] + near
-        and inner["y"] + inner["height"] <= outer["y"] + outer["height"] + near
-    )
-
 
 LEAST = {"FrameBisector": 420, "InterpolationPreview": 280}
 """Pixels that a preview is high when its node is as small as it gets."""
@@ -81,15 +50,6 @@ def test_a_new_node_keeps_its_seed(view):
     control = "({ name }) => name === 'control_after_generate'"
     made = f"() => LiteGraph.createNode('FrameBisector').widgets.find({control}).value"
     assert node and view.evaluate(made) == "fixed"
-
-
-def drag_corner(view: View, box: dict[str, float], x: float, y: float) -> None:
-    """Resize a node by its lower right corner."""
-    corner = box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
-    view.page.mouse.move(*corner)
-    view.page.mouse.down()
-    view.page.mouse.move(corner[0] + x, corner[1] + y, steps=4)
-    view.page.mouse.up()
 
 
 def set_panel(view: View, is_open: bool) -> None:
@@ -356,7 +316,8 @@ def test_a_job_that_is_opened_from_the_panel_has_its_frames(view):
     panel = view.page.get_by_text("Job Queue", exact=True)
     if not panel.is_visible():
         button.click()
-    view.page.get_by_text(re.compile(r"^Job #\d+$")).nth(1).click(button="right")
+    # each is called by the file of the picture that it is shown by
+    view.page.get_by_text(re.compile(r"^interpolation_\w+\.webp$")).nth(1).click(button="right")
     view.page.get_by_text("Open as workflow in new tab").click()
     view.wait("() => app.graph._nodes[0]?.widgets[2].value === 0.35")
     if panel.is_visible():

@@ -74,6 +74,33 @@ def test_a_pick_holds_the_seed_of_its_frames_and_is_one_step_for_undo(view: View
     assert changed(first, demo.pick_another_at(6, first)) == {5, 6, 7}
 
 
+SCREEN = 1440, 900
+
+
+def test_the_demo_opens_where_it_can_be_read_and_fits_the_screen(view: View):
+    view.load(json.loads(TEMPLATE.read_text(encoding="utf-8")))
+    view.settle(20)
+    assert view.evaluate("() => app.canvas.ds.scale") > 0.6, "text is drawn"
+    corners = view.evaluate(
+        """() => app.graph._nodes.map(({ id, pos, size }) => {
+            const drawn = document.querySelector(`[data-node-id="${id}"]`);
+            if (drawn) {
+                const { left, top, right, bottom } = drawn.getBoundingClientRect();
+                return [left, top, right, bottom];
+            }
+            const { ds, canvas } = app.canvas, corner = canvas.getBoundingClientRect();
+            const at = (x, y) => [
+                (x + ds.offset[0]) * ds.scale + corner.x, (y + ds.offset[1]) * ds.scale + corner.y,
+            ];
+            const title = LiteGraph.NODE_TITLE_HEIGHT;
+            return [...at(pos[0], pos[1] - title), ...at(pos[0] + size[0], pos[1] + size[1])];
+        })"""
+    )
+    left, top, right, bottom = zip(*corners, strict=True)
+    assert min(left) >= 0 and min(top) >= 0
+    assert max(right) <= SCREEN[0] and max(bottom) <= SCREEN[1]
+
+
 class Demo:
     """The demo's graph on a page, and what a user does with its bisector."""
 

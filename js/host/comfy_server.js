@@ -1,8 +1,8 @@
 /** What the extension asks and tells the server. */
 
-import { api } from "../../scripts/api.js";
+import { api } from "../../../scripts/api.js";
 
-import { readOutput } from "./preview_run.js";
+import { readOutput } from "../preview_run.js";
 
 const TELLING = 200; // ms after a change until the server hears which runs are shown
 const MAX_RUNS = 256; // that the server takes

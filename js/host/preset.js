@@ -2,9 +2,9 @@
 
 import { chain, setWidget, widgetOf } from "./comfy_page.js";
 
-/** @typedef {import("../../scripts/app.js").ComfyNode} ComfyNode */
+/** @typedef {import("../../../scripts/app.js").ComfyNode} ComfyNode */
 
-const CUSTOM = "custom";
+export const CUSTOM = "custom";
 
 /** Nodes whose inputs are being set to what a preset has decided. @type {WeakSet<ComfyNode>} */
 const deciding = new WeakSet();
@@ -30,6 +30,19 @@ export function showDecided(node, settings) {
   deciding.add(node);
   for (const [name, value] of Object.entries(settings)) setWidget(node, name, value);
   deciding.delete(node);
+}
+
+/**
+ * Give a node a denoise of its own; whatever else its preset has decided stays.
+ * @param {ComfyNode} node
+ * @param {number} denoise
+ * @param {Record<string, Record<string, string | number>>} presets values of the inputs by preset
+ */
+export function chooseDenoise(node, denoise, presets) {
+  showDecided(node, presets[String(widgetOf(node, "preset")?.value)] ?? {});
+  setWidget(node, "preset", CUSTOM);
+  setWidget(node, "max_denoise", denoise);
+  if (Number(widgetOf(node, "min_denoise")?.value) > denoise) setWidget(node, "min_denoise", denoise);
 }
 
 /** @param {ComfyNode} node @returns {string[]} */

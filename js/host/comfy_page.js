@@ -1,8 +1,8 @@
 /** What the extension needs of ComfyUI's page: its graph, its nodes and their inputs. */
 
-import { app } from "../../scripts/app.js";
+import { app } from "../../../scripts/app.js";
 
-/** @typedef {import("../../scripts/app.js").ComfyNode} ComfyNode */
+/** @typedef {import("../../../scripts/app.js").ComfyNode} ComfyNode */
 
 /** Where the widgets of removed nodes stood, by the node's id. @type {Map<unknown, WeakRef<Element>>} */
 const places = new Map();
@@ -56,6 +56,29 @@ export function setWidget(node, name, value) {
   if (!widget || widget.value === value) return;
   widget.value = value;
   widget.callback?.(value);
+}
+
+/**
+ * Whether an input gets its value from another node.
+ * @param {ComfyNode} node
+ * @param {string} name
+ */
+export function isLinked(node, name) {
+  return Boolean(node.inputs?.some((slot) => slot.name === name && slot.link != null));
+}
+
+/**
+ * The output that an input is connected to, past all reroutes; empty where there is none.
+ * @param {ComfyNode} node
+ * @param {string} name
+ * @returns {string}
+ */
+export function originOf(node, name) {
+  const link = node.getInputLink(node.findInputSlot(name));
+  if (!link) return "";
+  const origin = node.graph?.getNodeById(link.origin_id);
+  if (origin?.type === "Reroute") return originOf(/** @type {any} */ (origin), origin.inputs[0].name);
+  return `${link.origin_id}:${link.origin_slot}`;
 }
 
 /**

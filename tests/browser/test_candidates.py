@@ -1,0 +1,180 @@
+"""The candidates of a frame, and the picture of the frame as one of the front end's."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+from comfy_host import Node
+from comfy_view import View
+from node_boxes import boxes, drag_corner, stands_inside
+from seeded_run import opened_run
+
+
+def marks(view: View, node: Node) -> list[str]:
+    """What is written on the candidates."""
+    return view.preview(node).locator(".di-mark").all_text_contents()
+
+
+@pytest.mark.plain_dom
+def test_a_legend_tells_the_choice_of_the_reranker_from_that_of_a_person(view):
+    node = opened_run(view)
+    candidates = view.preview(node).locator(".di-candidate")
+    assert marks(view, node) == ["", "", "chosen", ""]
+    candidates.nth(0).click()
+    assert marks(view, node) == ["picked", "", "chosen", ""]
+    names = [one.get_attribute("title") for one in candidates.all()]
+    assert names == [
+        "Candidate 0, score +0.1000, picked by you",
+        "Candidate 1, score +0.2000",
+        "Candidate 2, score +0.4000, chosen by the reranker",
+        "Candidate 3, score +0.3000",
+    ]
+    candidates.nth(2).click()
+    assert marks(view, node) == ["", "", "picked", ""]
+
+
+def test_candidates_grow_with_the_node(view):
+    node = opened_run(view)
+    thumbnail = view.preview(node).locator(".di-thumbnail").first
+    picture = view.preview(node).locator(".di-now canvas")
+
+    def sides(wider: float, higher: float) -> list[float]:
+        drag_corner(view, boxes(view, node)[1], wider, higher)
+        view.settle(15)
+        return [thumbnail.bounding_box()["width"], picture.bounding_box()["height"]]
+
+    beside, large, tall = sides(0, 0), sides(250, 300), sides(-450, 0)
+    assert large[0] > 1.5 * beside[0] and large[1] > beside[1] + 200
+    # below the picture of a tall node
+    assert tall[0] > 1.5 * beside[0]
+
+
+@pytest.mark.plain_dom
+def test_a_double_click_opens_the_frame_in_a_tab_of_its_own(view):
+    node = opened_run(view)
+    with view.page.context.expect_page() as opened:
+        view.preview(node).locator(".di-now canvas").dblclick()
+    address = opened.value.url
+    opened.value.close()
+    assert address == shown(view, node)
+    assert urllib.request.urlopen(address).headers["Content-Type"] == "image/png"
+
+
+def shown(view: View, node: Node) -> str:
+    """The address of the frame half-way."""
+    return view.evaluate(
+        """async (id) => {
+            const folder = find(id).properties.frames;
+            const answer = await fetch(`/diffusion_interpolation/run?folder=${folder}`);
+            const { frames, pictures } = (await answer.json()).interpolation[0];
+            const query = { filename: frames[2].file, subfolder: pictures, type: "temp" };
+            return app.api.apiURL(`/view?${new URLSearchParams(query)}`);
+        }""",
+        node.id,
+    ).replace("/api/view", f"{view.server.url}/api/view")
+
+
+@pytest.mark.parametrize("entry", ["Open Image", "Save Image"])
+def test_the_menu_of_the_node_has_its_picture(view, entry):
+    node = opened_run(view)
+    address = shown(view, node)
+    open_menu(view, node)
+    view.page.get_by_text("Copy Image", exact=True).first.wait_for()
+    item = view.page.get_by_text(entry, exact=True).first
+    if entry == "Open Image":
+        with view.page.context.expect_page() as opened:
+            item.click()
+        assert opened.value.url == address
+        opened.value.close()
+    else:
+        with view.page.expect_download() as download:
+            item.click()
+        assert download.value.suggested_filename in address
+
+
+def open_menu(view: View, node: Node) -> None:
+    """Click with the right button on the title of a node."""
+    x, y = view.evaluate(
+        """(id) => {
+            const { pos } = find(id), { ds, canvas } = app.canvas;
+            const corner = canvas.getBoundingClientRect();
+            return [(pos[0] + ds.offset[0]) * ds.scale + corner.x + 150,
+                    (pos[1] + ds.offset[1] - 12) * ds.scale + corner.y];
+        }""",
+        node.id,
+    )
+    view.page.mouse.click(x, y, button="right")
+    view.settle()
+
+
+def visible(view: View, node: Node) -> list[str]:
+    """The inputs that a node shows as rows in the canvas renderer."""
+    return view.evaluate(
+        """(id) => {
+            const node = find(id);
+            const rows = node.widgets.filter((widget) => node.isWidgetVisible(widget));
+            return rows.map(({ name }) => name);
+        }""",
+        node.id,
+    )
+
+
+def test_rare_inputs_are_rows_only_where_they_are_asked_for(view):
+    """Nodes 2.0 folds them itself."""
+    if view.vue:
+        pytest.skip("the front end has a button of its own")
+    node = opened_run(view)
+    rows = visible(view, node)
+    assert "preset" in rows and "sampler_name" not in rows
+    size = "(id) => find(id).size[1]"
+    before = view.evaluate(size, node.id)
+    picture = view.preview(node).locator(".di-now canvas")
+    height = picture.bounding_box()["height"]
+    press = """(id) => find(id).widgets.find(({ name }) => name === "options").callback()"""
+    view.evaluate(press, node.id)
+    view.settle(10)
+    assert {*rows} < {*visible(view, node)} and "sampler_name" in visible(view, node)
+    assert view.evaluate(size, node.id) > before + 200
+    assert picture.bounding_box()["height"] == pytest.approx(height, abs=2)
+    view.load(view.workflow())
+    view.show(node)
+    assert "sampler_name" in visible(view, node), "it stays so"
+    view.evaluate(press, node.id)
+    view.settle(10)
+    assert visible(view, node) == rows
+    assert view.evaluate(size, node.id) == pytest.approx(before, abs=2)
+
+
+def test_without_a_preset_the_inputs_that_it_would_decide_are_there(view):
+    node = opened_run(view)
+    view.evaluate(
+        """(id) => {
+            const preset = find(id).widgets.find(({ name }) => name === "preset");
+            preset.value = "custom";
+            preset.callback("custom");
+        }""",
+        node.id,
+    )
+    view.settle(10)
+    if view.vue:
+        label = view.page.locator(f'[data-node-id="{node.id}"]').get_by_text("max_denoise")
+        label.first.wait_for()
+        return
+    rows = visible(view, node)
+    assert {"steps", "cfg", "candidates", "max_denoise", "min_denoise"} < {*rows}
+    assert "sampler_name" not in rows
+    inner, outer = boxes(view, node)
+    assert stands_inside(inner, outer)
+
+
+SCREEN, TITLE = 900, 30
+"""Pixels of a screen's height, and of a node's title."""
+
+
+def test_a_new_node_fits_the_screen_and_is_half_a_picture(view):
+    node = opened_run(view)
+    picture = view.preview(node).locator(".di-now canvas").bounding_box()
+    _, outer = boxes(view, node)
+    assert picture["height"] >= 0.45 * (outer["height"] + (0 if view.vue else TITLE))
+    assert outer["height"] <= SCREEN - (0 if view.vue else TITLE)
