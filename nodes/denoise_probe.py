@@ -30,7 +30,7 @@ from .common.inputs import (
 )
 from .common.keyframes import gather, keyframe_inputs
 from .common.option_inputs import advanced, checked, input_of, inputs_of
-from .common.presets import decide, preset_input
+from .common.presets import decide, preset_input, values_of_all
 from .common.types import CATEGORY
 
 VALUES = "0.2, 0.3, 0.4, 0.5, 0.65, 0.8"
@@ -47,7 +47,7 @@ class DenoiseProbe(io.ComfyNode):
             category=CATEGORY,
             description="Makes the frame half-way between two pictures at several values of "
             "denoise, side by side. So you see in seconds which max_denoise suits the model and "
-            "the pictures.",
+            "the pictures. Click on a frame, and Frame Bisector takes its denoise.",
             **found_by("denoise", "strength", "test", "compare"),
             inputs=[
                 io.Model.Input("model", tooltip="The model that will draw the frames."),
@@ -107,8 +107,27 @@ class DenoiseProbe(io.ComfyNode):
         frames = _half_way(wrapped, guide, pictures, settings, denoises)
         labels = [f"denoise {denoise:g}" for denoise in denoises]
         drawn = labelled_grid([to_image(one) for one in frames], labels)
-        grid = to_tensor([drawn]).movedim(1, -1)
-        return io.NodeOutput(grid, frames.movedim(1, -1), ui=ui.PreviewImage(grid, cls=cls))
+        grid, shown = to_tensor([drawn]).movedim(1, -1), frames.movedim(1, -1)
+        presets = values_of_all(model, negative is not None)
+        told = _told(cls, grid, shown, denoises, presets)
+        return io.NodeOutput(grid, shown, ui=told)
+
+
+def _told(
+    cls: type[io.ComfyNode],
+    grid: Tensor,
+    frames: Tensor,
+    denoises: list[float],
+    presets: dict[str, dict[str, Any]],
+) -> dict[str, list[Any]]:
+    """Return what the front end shows: the grid, and each frame with its denoise.
+
+    With it go the values of all presets: who chooses a denoise goes on from those of a preset.
+    """
+    files = ui.PreviewImage(frames, cls=cls).as_dict()["images"]
+    pairs = zip(files, denoises, strict=True)
+    probe = {"frames": [{**file, "denoise": denoise} for file, denoise in pairs]}
+    return {**ui.PreviewImage(grid, cls=cls).as_dict(), "probe": [{**probe, "presets": presets}]}
 
 
 def _half_way(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from comfy_api.latest import io
 
@@ -51,6 +51,13 @@ def decide(
         weight = found.get("smoothness_weight", FrameSettings.smoothness_weight)
         notes.append(Note(ALIKE if weight else UNRANKED))
     return decided, notes
+
+
+def values_of_all(model: Any, has_negative: bool) -> dict[str, dict[str, Any]]:
+    """Return the values of each preset but custom for a model."""
+    family = find_family(model)
+    names = [name for name in get_args(Preset) if name != CUSTOM]
+    return {name: values_of(name, family, has_negative) for name in names}
 
 
 def _told(preset: str, family: str, decided: Mapping[str, Any]) -> Note:

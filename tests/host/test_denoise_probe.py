@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from comfy_host import Graph, Node
@@ -47,6 +48,13 @@ def test_it_makes_the_half_way_frames_of_frame_bisector(server):
     labels = given["grid"][0, :20]
     assert labels.max() > 0.7, "each has its value above it"
     assert len(run.outputs[shown.id]["images"]) == 1
+    [told] = run.outputs[shown.id]["probe"]
+    assert [one.pop("denoise") for one in told["frames"]] == [0.25, 0.7]
+    for entry, frame in zip(told["frames"], given["frames"], strict=True):
+        seen = np.asarray(server.image(entry).convert("RGB"), np.float32) / 255
+        assert np.abs(seen - frame.numpy()).max() <= 1 / 255 + 1e-6
+    assert told["presets"].keys() == {"fast try", "balanced", "best", "as in the paper"}
+    assert told["presets"]["balanced"]["cfg"] == 2 and told["presets"]["best"]["steps"] == 30
 
 
 def test_a_higher_denoise_goes_further_from_the_cross_fade(server):
