@@ -110,6 +110,7 @@ def make_slider(server: Server) -> None:
             picture(page, "FrameBisector")
             run_in_page(server, page)
             page.locator(".di-range").focus()
+            page.keyboard.press("Home")
             for _ in range(HALF_WAY):
                 page.keyboard.press("ArrowRight")
             page.evaluate("() => document.activeElement.blur()")

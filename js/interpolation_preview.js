@@ -39,7 +39,7 @@ import { CHINESE } from "./slider/texts_zh.js";
 /** The nodes, and the least height of their previews in pixels; candidates take a third of it. */
 const HEIGHTS = new Map([["FrameBisector", 460], ["InterpolationPreview", 320]]);
 /** The nodes, and the least width and height of a new one in pixels. */
-const SIZES = new Map([["FrameBisector", [540, 850]], ["InterpolationPreview", [540, 680]]]);
+const SIZES = new Map([["FrameBisector", [560, 850]], ["InterpolationPreview", [540, 680]]]);
 const PROPERTY = "frames";
 /** Of a node in a template: whether its slider plays when its first frames are there. */
 const PLAYS = "play_when_done";

@@ -30,7 +30,7 @@ def _morph(
         for name in ("first", "last")
     )
     words = sheet.prompt_of(clip, "a photo", "What all frames show")
-    sheet.column("Frames between", 540)
+    sheet.column("Frames between", 560)
     wires = {"model": model, "vae": vae, "positive": words, "first": first, "last": last}
     values = {**_FEW_STEPS, "steps": steps, "frames_per_gap": "15", **more}
     return sheet.put("FrameBisector", tall=850, **wires, **values)

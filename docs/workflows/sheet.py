@@ -108,7 +108,7 @@ def learn(sheet: Sheet, words: list[list], source: Wires, **values: Any) -> list
 
 def between(sheet: Sheet, words: list[list], source: Wires, **values: Any) -> list:
     """All frames, under the positive and negative prompt `words`."""
-    sheet.column("Frames between", 540)
+    sheet.column("Frames between", 560)
     prompts = {"positive": words[0], "negative": words[1]}
     return sheet.put("FrameBisector", tall=850, **source, **prompts, **{**PATH, **values})[0]
 

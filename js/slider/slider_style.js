@@ -157,19 +157,15 @@ select.di-pill {
 }
 .di-fill .di-end figcaption { margin-top: 2px; }
 .di-fill .di-controls {
-  grid-template-columns: auto 1fr auto; gap: 0 8px; max-width: none; margin: 4px 0 0; width: 100%;
+  display: flex; flex-wrap: wrap; gap: 0 6px; max-width: none; margin: 4px 0 0; width: 100%;
 }
 .di-fill .di-play { width: 32px; height: 32px; }
 .di-fill .di-play svg { width: 18px; height: 18px; }
-.di-fill .di-rail { height: 32px; }
+.di-fill .di-rail { flex: 1 1 60px; height: 32px; }
 .di-fill .di-ticks i { top: 25px; }
-.di-fill .di-where { grid-column: auto; grid-row: auto; padding: 0; font-size: 12px; }
+.di-fill .di-where { padding: 0; font-size: 12px; }
 .di-fill .di-where b { font-size: 13px; }
-.di-fill .di-tools { grid-row: auto; justify-self: center; gap: 4px; margin-top: 4px; }
-@container (min-width: 480px) {
-  .di-fill .di-controls { grid-template-columns: auto minmax(80px, 1fr) auto auto; }
-  .di-fill .di-tools { grid-column: auto; flex-wrap: nowrap; margin-top: 0; }
-}
+.di-fill .di-tools { gap: 4px; margin: 2px auto; }
 .di-fill .di-pill { height: 24px; padding: 0 7px; font-size: 12px; line-height: 22px; }
 .di-fill select.di-pill { padding-right: 15px; background-position: right 3px center; }
 .di-slider :focus { outline: none; }

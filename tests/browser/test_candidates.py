@@ -168,6 +168,23 @@ def test_without_a_preset_the_inputs_that_it_would_decide_are_there(view):
     assert stands_inside(inner, outer)
 
 
+def test_a_change_of_the_renderer_leaves_no_row_hidden(view):
+    """Nodes 2.0 folds by itself, and in newer front ends shows nothing that is hidden."""
+    if view.vue:
+        pytest.skip("it has no other renderer to come from")
+    node = opened_run(view)
+    name = "Comfy.VueNodes.Enabled"
+    change = "([name, value]) => app.extensionManager.setting.set(name, value)"
+    hidden = "(id) => find(id).widgets.filter(({ hidden }) => hidden).length"
+    assert view.evaluate(hidden, node.id) > 5
+    view.page.evaluate(change, [name, True])
+    try:
+        view.wait(f"(id) => ({hidden})(id) === 0", node.id)
+    finally:
+        view.page.evaluate(change, [name, False])
+    view.wait(f"(id) => ({hidden})(id) > 5", node.id)
+
+
 SCREEN, TITLE = 900, 30
 """Pixels of a screen's height, and of a node's title."""
 
@@ -175,6 +192,8 @@ SCREEN, TITLE = 900, 30
 def test_a_new_node_fits_the_screen_and_is_half_a_picture(view):
     node = opened_run(view)
     picture = view.preview(node).locator(".di-now canvas").bounding_box()
-    _, outer = boxes(view, node)
+    inner, outer = boxes(view, node)
+    save = view.preview(node).get_by_role("button", name="Save").bounding_box()
+    assert stands_inside(save, inner)
     assert picture["height"] >= 0.45 * (outer["height"] + (0 if view.vue else TITLE))
     assert outer["height"] <= SCREEN - (0 if view.vue else TITLE)
