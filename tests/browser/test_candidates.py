@@ -120,6 +120,7 @@ def visible(view: View, node: Node) -> list[str]:
     )
 
 
+@pytest.mark.plain_dom
 def test_rare_inputs_are_rows_only_where_they_are_asked_for(view):
     """Nodes 2.0 folds them itself."""
     if view.vue:
@@ -168,6 +169,7 @@ def test_without_a_preset_the_inputs_that_it_would_decide_are_there(view):
     assert stands_inside(inner, outer)
 
 
+@pytest.mark.plain_dom
 def test_a_change_of_the_renderer_leaves_no_row_hidden(view):
     """Nodes 2.0 folds by itself, and in newer front ends shows nothing that is hidden."""
     if view.vue:
