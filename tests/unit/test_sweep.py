@@ -122,7 +122,7 @@ def test_pictures_of_another_size_are_measured_at_the_size_of_the_world():
     assert small.shape == made.shape == (3, 3, 128, 128)
     assert measures.figures(small, measures.features(small), pair)["joints"] < 0.005
     # the pose is at its place in a larger picture
-    assert measures.figures(made, measures.features(made), pair)["joints"] < 0.02
+    assert measures.figures(made, measures.features(made), pair)["joints"] < 0.05
 
 
 def test_figures_of_the_truth_are_the_readers_own_errors():
