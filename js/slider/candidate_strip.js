@@ -172,7 +172,7 @@ export class CandidateStrip {
       thumbnail.setAttribute("aria-current", String(candidate === made.candidate));
       if (!this.#picks) continue;
       thumbnail.setAttribute("aria-pressed", String(isPicked));
-      legend(thumbnail, isPicked ? PICKED : candidate === made.best ? CHOSEN : null);
+      label(thumbnail, isPicked ? PICKED : candidate === made.best ? CHOSEN : null);
     }
   }
 
@@ -185,16 +185,16 @@ export class CandidateStrip {
   }
 }
 
-/** What is written on a candidate, and what is said of it. @typedef {{ mark: string, told: string }} Legend */
+/** What is written on a candidate, and what is said of it. @typedef {{ mark: string, told: string }} Label */
 
-const CHOSEN = { mark: "chosen", told: "chosen by the reranker" };
+const CHOSEN = { mark: "chosen", told: "chosen by its score" };
 const PICKED = { mark: "picked", told: "picked by you" };
 
 /**
  * @param {HTMLButtonElement} thumbnail
- * @param {Legend | null} said
+ * @param {Label | null} said
  */
-function legend(thumbnail, said) {
+function label(thumbnail, said) {
   const mark = /** @type {HTMLElement} */ (thumbnail.querySelector(".di-mark"));
   mark.textContent = said ? say(said.mark) : "";
   const name = [thumbnail.dataset.name, ...(said ? [say(said.told)] : [])].join(", ");

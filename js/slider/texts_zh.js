@@ -31,7 +31,7 @@ export const CHINESE = {
   Reset: "重置",
   "Leave this frame to the reranker again": "让重排序器重新决定这一帧",
   chosen: "优选",
-  "chosen by the reranker": "由重排序器选出",
+  "chosen by its score": "按分数选出",
   picked: "自选",
   "picked by you": "由你选定",
   Run: "运行",

@@ -17,7 +17,7 @@ def marks(view: View, node: Node) -> list[str]:
 
 
 @pytest.mark.plain_dom
-def test_a_legend_tells_the_choice_of_the_reranker_from_that_of_a_person(view):
+def test_a_legend_tells_the_choice_by_scores_from_that_of_a_person(view):
     node = opened_run(view)
     candidates = view.preview(node).locator(".di-candidate")
     assert marks(view, node) == ["", "", "chosen", ""]
@@ -27,7 +27,7 @@ def test_a_legend_tells_the_choice_of_the_reranker_from_that_of_a_person(view):
     assert names == [
         "Candidate 0, score +0.1000, picked by you",
         "Candidate 1, score +0.2000",
-        "Candidate 2, score +0.4000, chosen by the reranker",
+        "Candidate 2, score +0.4000, chosen by its score",
         "Candidate 3, score +0.3000",
     ]
     candidates.nth(2).click()
