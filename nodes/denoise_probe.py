@@ -96,7 +96,7 @@ class DenoiseProbe(io.ComfyNode):
         """`options` are a preset, a seed, `SamplingSettings`, `sampler_name` and `scheduler`."""
         denoises = _read(values)
         pictures, _ = gather(first, keyframes, last, vae)
-        decided, _ = decide(model, options, negative is not None, is_ranked=True)
+        decided, _ = decide(model, options, negative is not None)
         options = {**options, **decided}
         [sampling] = checked({name: options[name] for name in _SAMPLED}, SamplingSettings)
         names = {name: options[name] for name in ("sampler_name", "scheduler")}

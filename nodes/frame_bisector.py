@@ -141,7 +141,8 @@ class FrameBisector(io.ComfyNode):
     ) -> io.NodeOutput:
         """`options` are those of `RECORDS`, and `sampler_name` and `scheduler`."""
         pictures, notes = gather(first, keyframes, last, vae)
-        decided, said = decide(model, options, negative is not None, reranker is not None)
+        there = (one is not None for one in (negative, reranker, correspondence))
+        decided, said = decide(model, options, *there)
         options = {**options, **decided}
         names = {name: options.pop(name) for name in ("sampler_name", "scheduler")}
         _, path, settings, sampling, posing = checked(options, *RECORDS)
@@ -200,7 +201,7 @@ def _sockets() -> list[io.Input]:
             optional=True,
             tooltip="What is where in neighbouring keyframes, from Match Keyframes. With it, "
             "things move from one keyframe to the next instead of fading over, and a max_denoise "
-            "of 0.35 and a min_denoise of 0.15 are enough.",
+            "of 0.35 and a min_denoise of 0.15 are enough; presets take these two then.",
         ),
     ]
 

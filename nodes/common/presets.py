@@ -9,7 +9,7 @@ from typing import Any, get_args
 from comfy_api.latest import io
 
 from ...diffusion_interpolation.options import Record, option
-from ...diffusion_interpolation.presets import CUSTOM, DECIDED, Preset, values_of
+from ...diffusion_interpolation.presets import CUSTOM, DECIDED, MATCHED, Preset, values_of
 from ...diffusion_interpolation.settings import FrameSettings
 from ..comfy.model import find_family
 from .notes import ALIKE, PRESET, UNRANKED, Note
@@ -37,14 +37,21 @@ def preset_input() -> io.Combo.Input:
 
 
 def decide(
-    model: Any, options: Mapping[str, Any], has_negative: bool, is_ranked: bool
+    model: Any,
+    options: Mapping[str, Any],
+    has_negative: bool,
+    is_ranked: bool = True,
+    is_matched: bool = False,
 ) -> tuple[dict[str, Any], list[Note]]:
     """Return the values of the options that the preset in `options` decides, and what to say.
 
+    `is_matched`: neighbours are moved along a correspondence, for which less noise is enough.
     An API prompt may come without a preset, and then decides everything itself.
     """
     preset, family = options.get("preset", CUSTOM), find_family(model)
     decided = values_of(preset, family, has_negative)
+    if decided and is_matched and preset != "as in the paper":
+        decided |= MATCHED
     notes = [] if not decided else [_told(preset, family.name, decided)]
     found = {**options, **decided}
     if not is_ranked and found.get("candidates", 1) > 1:

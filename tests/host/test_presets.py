@@ -34,6 +34,20 @@ def test_a_preset_decides_what_the_inputs_say_otherwise(server):
     assert told(run, same)["settings"] == {} and said(run, same) == []
 
 
+def test_a_preset_needs_less_noise_where_keyframes_are_matched(server):
+    demo = Demo(Graph())
+    gaps = demo.graph.add("MatchKeyframes", keyframes=demo.keyframes, anchors="9,9 -> 9,12")[0]
+    nodes = {
+        preset: demo.bisector(preset=preset, frames_per_gap=1, correspondence=gaps, steps=4)
+        for preset in ("fast try", "custom")
+    }
+    run, _ = run_with(server, demo.graph, **{name: node[0] for name, node in nodes.items()})
+    settings = {name: told(run, node)["settings"] for name, node in nodes.items()}
+    assert settings["fast try"]["max_denoise"] == 0.35
+    assert settings["fast try"]["min_denoise"] == 0.15
+    assert settings["custom"] == {}
+
+
 def test_the_node_says_what_a_preset_means_and_how_long_it_takes(server):
     lines = []
     for seed in (31, 32):
