@@ -94,7 +94,7 @@ def test_frames_of_a_workflow_on_another_tab_are_there_when_one_comes_back(view)
     view.open(graph, show=node)
     view.run()
     view.wait_for_frame(node, 0, 5)
-    set_input(view, "delay", 1.5)
+    set_input(view, "delay", 0.7)
     set_input(view, "seed", next(SEEDS))
     view.page.evaluate(
         """() => app.api.addEventListener("diffusion_interpolation.frame", ({ detail }) => {

@@ -14,7 +14,7 @@ from PIL import Image
 TEMPLATE = CHECKOUT / "example_workflows" / "embedded_demo.json"
 
 QUICK = {
-    "FrameBisector": {"preset": "custom", "frames_per_gap": 7, "steps": 8, "candidates": 3},
+    "FrameBisector": {"preset": "custom", "frames_per_gap": 7, "steps": 4, "candidates": 3},
     "TextualInvert": {"steps": 2, "draws": 1, "augmentations": 0},
 }
 """Values that make the demo short."""

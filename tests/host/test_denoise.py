@@ -140,7 +140,8 @@ def test_no_frame_is_a_cross_fade(server, kind):
 
 def test_the_text_says_steps_and_sigma(server):
     tiny = Tiny("sd15")
-    bisector = tiny.bisector(frames_per_gap=1, max_denoise=0.3, scheduler="normal", steps=4)
+    one = {"frames_per_gap": 1, "candidates": 1}
+    bisector = tiny.bisector(**one, max_denoise=0.3, scheduler="normal", steps=4)
     run = server.run(tiny.graph.prompt)
     assert run.error is None
     # notes come first

@@ -41,28 +41,6 @@ def joints_missed(gap: Correspondence) -> float:
     return (moved - second).norm(dim=-1).mean().item()
 
 
-def test_a_frame_from_parts_moves_as_that_of_frame_bisector(server):
-    """Both neighbours are moved to its position; without a map they would only fade over."""
-    demo = Demo(Graph())
-    gaps = matching(demo)[0]
-    free = {"control_net": None, "poses": None}
-    options = {"max_denoise": 0.35, "min_denoise": 0.35, "candidates": 1, **free}
-    whole = demo.bisector(frames_per_gap=1, correspondence=gaps, **options)
-    encoded = demo.graph.add("VAEEncode", pixels=demo.keyframes, vae=demo.vae)
-    moved = {"denoise": 0.35, "candidates": 1}
-    ways = {"moved": {"correspondence": gaps, "vae": demo.vae}, "faded": {}}
-    frames = {"whole": whole[0]}
-    for name, more in ways.items():
-        mix = demo.lerp(encoded[0], **moved, **more)
-        denoised = demo.denoise(mix, **free)
-        decoded = demo.graph.add("VAEDecode", samples=denoised[0], vae=demo.vae)
-        frames[name] = decoded[0]
-    given = tensors(server, demo.graph, **frames)
-    off = {name: (given[name][0] - given["whole"][1]).square().mean().sqrt() for name in ways}
-    # it is moved as the VAE gives it back, Frame Bisector's keyframe as the picture itself
-    assert off["moved"] < off["faded"] / 3, off
-
-
 @pytest.mark.parametrize("network", MODELS)
 def test_the_map_is_that_of_the_library_and_finds_the_joints(server, network):
     demo = Demo(Graph(), network)
@@ -204,3 +182,25 @@ def refused(server: Server, demo: Demo, **changes: Any) -> str:
     """Why Frame Bisector does not make frames."""
     demo.graph.add("TestTensor", any=demo.bisector(**changes)[0], name="frames")
     return server.run(demo.graph.prompt).error["exception_message"]
+
+
+def test_a_frame_from_parts_moves_as_that_of_frame_bisector(server):
+    """Both neighbours are moved to its position; without a map they would only fade over."""
+    demo = Demo(Graph())
+    gaps = matching(demo)[0]
+    free = {"control_net": None, "poses": None}
+    options = {"max_denoise": 0.35, "min_denoise": 0.35, "candidates": 1, **free}
+    whole = demo.bisector(frames_per_gap=1, correspondence=gaps, **options)
+    encoded = demo.graph.add("VAEEncode", pixels=demo.keyframes, vae=demo.vae)
+    moved = {"denoise": 0.35, "candidates": 1}
+    ways = {"moved": {"correspondence": gaps, "vae": demo.vae}, "faded": {}}
+    frames = {"whole": whole[0]}
+    for name, more in ways.items():
+        mix = demo.lerp(encoded[0], **moved, **more)
+        denoised = demo.denoise(mix, **free)
+        decoded = demo.graph.add("VAEDecode", samples=denoised[0], vae=demo.vae)
+        frames[name] = decoded[0]
+    given = tensors(server, demo.graph, **frames)
+    off = {name: (given[name][0] - given["whole"][1]).square().mean().sqrt() for name in ways}
+    # it is moved as the VAE gives it back, Frame Bisector's keyframe as the picture itself
+    assert off["moved"] < off["faded"] / 3, off
