@@ -87,8 +87,9 @@ class FrameSettings(Record):
     )
     min_denoise: float = option(
         0.30,
-        "How much noise the frames get that are made last. Lower values keep them closer to their "
-        "neighbours. Under 0.25 they look like a cross-fade, unless Match Keyframes is connected.",
+        "How much noise the frames get that are made last. Frames in between get values in "
+        "between. Lower values keep frames closer to their neighbours. Under 0.25 they look like a "
+        "cross-fade, unless Match Keyframes is connected.",
         min=0.01,
         max=1.0,
         step=0.01,
@@ -110,9 +111,10 @@ class FrameSettings(Record):
     )
     blend: Blend = option(
         "lerp",
-        "How two noisy neighbours are mixed. lerp changes neither the strength of the noise nor "
-        "what both neighbours share, such as a common colour. slerp, the paper's choice, makes "
-        "both stronger. exact makes only what they share stronger. The frames differ little.",
+        "How two noisy neighbours are mixed. lerp keeps the strength of the noise and of what both "
+        "neighbours share, such as a common colour, and weakens what differs between them. slerp, "
+        "the paper's choice, makes the noise and what they share stronger. exact makes only what "
+        "they share stronger. The frames differ little.",
         advanced=True,
     )
     smoothness_weight: float = option(

@@ -72,7 +72,8 @@ class PathSettings(Record):
         "The candidates that you chose in the slider below. You can also type them, with commas "
         "between. The number before the colon is the position in keyframes; 1.5 is half-way from "
         "the second keyframe to the third. 0.5: 0 takes the first candidate there; they are "
-        "numbered from 0. 0.25: roll 1 draws other candidates there, and roll 2 others again. "
+        "numbered from 0. 0.25: roll 1 draws other candidates there, from which the best is "
+        "chosen, and roll 2 others again. "
         "Only frames that depend on a changed choice are made again.",
         advanced=True,
     )

@@ -141,7 +141,7 @@ def _anchor_inputs() -> list[io.Input]:
             "the keyframes, in pixels from the top left corner: 120,80 -> 150,90. With three "
             "keyframes: 120,80 -> 150,90 -> 170,95. With a question mark for a keyframe in which "
             "the point cannot be seen, as in 120,80 -> 150,90 -> ?, the point counts only between "
-            "keyframes that both show it.",
+            "neighbouring keyframes that both show it.",
         ),
     ]
 

@@ -27,14 +27,15 @@ def pose_at(
 
     - `straight`: each joint on a straight line, as in the paper. Half-way through a wide movement
       limbs are too short.
-    - `swing`: the body and the head move as with `straight`. Arms and legs turn about their joints,
-      and elbows and knees bend, each through the smaller angle; lengths change evenly from one pose
-      to the other.
+    - `swing`: the body and the head move as with `straight`. Upper arms and thighs turn about
+      shoulder and hip through the smaller angle. Forearms and shins turn along with them, and by as
+      much as elbow or knee bends, through the smaller angle, too. Lengths change evenly from one
+      pose to the other.
 
     Between two keyframes a joint that only one of them has is dropped; at a keyframe its pose is
     returned whole. One keyframe serves every position.
-    Raises `ValueError` for a position outside, for keyframes with different numbers of people, and
-    for another `motion`.
+    Raises `ValueError` for no keyframes, for a position outside, for another `motion`, and between
+    two keyframes with different numbers of people.
     """
     if motion not in MOTIONS:
         raise ValueError(f"pose_motion: got {motion!r}, needs one of {', '.join(MOTIONS)}")

@@ -17,7 +17,8 @@ class Scorer(Protocol):
 
     Any function is a scorer, such as an aesthetic predictor. A scorer may have an attribute
     `encoder`, an `ImageEncoder`. Then similarity to the neighbours counts, too, and the candidate
-    with the highest number need not win.
+    with the highest number need not win. If it also has `rank`, that gets the encoder's embeddings
+    and the scorer is not called, so that the encoder runs once.
     """
 
     def __call__(self, pictures: Tensor) -> Tensor:

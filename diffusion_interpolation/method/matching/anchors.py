@@ -22,7 +22,8 @@ _HIDDEN = "?"
 class Anchors(NamedTuple):
     """Points `first` `(k, 2)` of a keyframe that surely lie at `second` in the next one.
 
-    Points are (x, y) in sides: 1 is the side of a square with the area of the picture.
+    Points are (x, y) from the top left corner, in sides: 1 is the side of a square with the area of
+    the picture.
     """
 
     first: Tensor

@@ -35,9 +35,9 @@ REACH = 0.1
 class Correspondence:
     """Points `first` `(m, 2)` of a keyframe that lie at `second` in the next one.
 
-    Points are (x, y) in sides: 1 is the side of a square with the area of the picture. The
-    picture's width is `aspect` times its height. `weights` `(m,)` are in (0, 1]; anchors have
-    1. Without points nothing is moved.
+    Points are (x, y) from the top left corner, in sides: 1 is the side of a square with the area of
+    the picture. The picture's width is `aspect` times its height. `weights` `(m,)` are in (0, 1];
+    anchors have 1. Without points nothing is moved.
     """
 
     first: Tensor
