@@ -162,7 +162,8 @@ class Demo:
         )
 
     def press(self, keys: str, picks: str) -> None:
-        """Press keys that lead to these picks."""
+        """Press keys that lead to these picks; the front end hears none while it undoes."""
+        self.view.settle(20)
         self.page.keyboard.press(keys)
         self.view.wait(
             """([id, text]) =>

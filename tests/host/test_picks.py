@@ -110,7 +110,7 @@ def test_what_the_slider_is_given(server):
     assert strip.format == "JPEG" and strip.size == (2 * 256, 256)
     file = {"filename": "frames.json", "subfolder": record["folder"], "type": "temp"}
     assert server.get(f"/view?{'&'.join(f'{k}={v}' for k, v in file.items())}") == {
-        key: output[key] for key in ("frames", "interpolation")
+        key: output[key] for key in ("images", "frames", "interpolation")
     }
 
 
