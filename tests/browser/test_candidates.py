@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 from comfy_host import Node
 from comfy_view import View
-from node_boxes import boxes, drag_corner, stands_inside
+from node_boxes import boxes, drag_corner, on_title, stands_inside
 from seeded_run import opened_run
 
 
@@ -95,16 +95,7 @@ def test_the_menu_of_the_node_has_its_picture(view, entry):
 
 def open_menu(view: View, node: Node) -> None:
     """Click with the right button on the title of a node."""
-    x, y = view.evaluate(
-        """(id) => {
-            const { pos } = find(id), { ds, canvas } = app.canvas;
-            const corner = canvas.getBoundingClientRect();
-            return [(pos[0] + ds.offset[0]) * ds.scale + corner.x + 150,
-                    (pos[1] + ds.offset[1] - 12) * ds.scale + corner.y];
-        }""",
-        node.id,
-    )
-    view.page.mouse.click(x, y, button="right")
+    view.page.mouse.click(*on_title(view, node), button="right")
     view.settle()
 
 

@@ -7,9 +7,9 @@ import uuid
 from typing import Any
 
 import pytest
-from comfy_host import Graph, Node
+from comfy_host import Graph
 from comfy_view import View
-from node_boxes import boxes, drag_corner, stands_inside
+from node_boxes import boxes, drag_corner, on_title, stands_inside
 from plain_frames import COUNT, colored, opened, shows
 
 LEAST = {"FrameBisector": 420, "InterpolationPreview": 280}
@@ -123,25 +123,12 @@ def test_a_removed_node_leaves_nothing_running(view):
     assert view.evaluate("() => asked.length") == last
     assert view.page.locator(".di-menu").count() == menus - 1
     view.evaluate("() => { window.requestAnimationFrame = ask; }")
-
-
-def click_title(view: View, node: Node | str) -> None:
-    x, y = view.evaluate(
-        """(id) => {
-            const { pos } = find(id), { ds, canvas } = app.canvas;
-            const corner = canvas.getBoundingClientRect();
-            return [(pos[0] + ds.offset[0]) * ds.scale + corner.x + 150,
-                    (pos[1] + ds.offset[1] - 12) * ds.scale + corner.y];
-        }""",
-        str(getattr(node, "id", node)),
-    )
-    view.page.mouse.click(x, y)
     view.wait("() => app.canvas.selectedItems.size === 1")
 
 
 def test_undo_brings_a_deleted_node_back_with_its_frames(view):
     node = opened(view)
-    click_title(view, node)
+    view.page.mouse.click(*on_title(view, node))
     view.page.keyboard.press("Delete")
     view.wait("(id) => !find(id)", node.id)
     view.page.keyboard.press("Control+z")
@@ -176,7 +163,7 @@ def test_undo_in_the_bar_leaves_the_shown_frame(view):
 
 def test_a_copy_has_the_frames_and_is_independent(view):
     node = opened(view)
-    click_title(view, node)
+    view.page.mouse.click(*on_title(view, node))
     view.page.keyboard.press("Control+c")
     view.page.keyboard.press("Control+v")
     view.wait("() => app.graph._nodes.length === 3")

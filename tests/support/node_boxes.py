@@ -44,3 +44,18 @@ def drag_corner(view: View, box: dict[str, float], x: float, y: float) -> None:
     view.page.mouse.down()
     view.page.mouse.move(corner[0] + x, corner[1] + y, steps=4)
     view.page.mouse.up()
+
+
+def on_title(view: View, node: Node | str) -> tuple[float, float]:
+    """A place on the page in the title of a node."""
+    return tuple(
+        view.evaluate(
+            """(id) => {
+                const { pos } = find(id), { ds, canvas } = app.canvas;
+                const corner = canvas.getBoundingClientRect();
+                return [(pos[0] + ds.offset[0]) * ds.scale + corner.x + 150,
+                        (pos[1] + ds.offset[1] - 12) * ds.scale + corner.y];
+            }""",
+            str(getattr(node, "id", node)),
+        )
+    )
