@@ -14,7 +14,7 @@ FLAGS = {
     "torch.float16": "--fp16-unet",
     "torch.float8_e4m3fn": "--fp8_e4m3fn-unet",
 }
-FAMILIES = {"SD 1.5": 4.0, "SDXL, Pony, Illustrious": 4.0, "Z-Image": 1.0}
+FAMILIES = {"SD 1.5": 4.0, "SDXL, Pony, Illustrious": 4.0, "Flux.1 dev, Krea": 1.0}
 """And the scale of guidance of each."""
 
 
