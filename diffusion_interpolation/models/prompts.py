@@ -201,7 +201,7 @@ def check_keyframes(prompts: Prompts, count: int) -> None:
     """Raise `ValueError` unless prompts have a row for each of `count` keyframes, or one row."""
     if len(prompts) not in (1, count):
         raise ValueError(
-            f"positive: got {len(prompts)} rows for {count} keyframes, needs 1 or {count}"
+            f"positive: got {len(prompts)} prompts for {count} keyframes, needs 1 or {count}"
         )
 
 

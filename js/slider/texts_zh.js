@@ -61,8 +61,8 @@ export const CHINESE = {
   "Making frames: depth {depth} of {depths}, {done} of {count}":
     "正在生成帧：第 {depth} / {depths} 层，{done} / {count}",
   // what the nodes say of a run
-  "The picture {name} was brought from {before} to {after}, the size of the first.":
-    "图像 {name} 已从 {before} 调整为 {after}，即第一张图像的尺寸。",
+  "The picture {name} was resized and cropped from {before} to {after}, the size of the first.":
+    "图像 {name} 已从 {before} 缩放并裁剪为 {after}，即第一张图像的尺寸。",
   "The keyframes were cropped in the middle from {before} to {after}, which the VAE takes.":
     "关键帧已从 {before} 居中裁剪为 {after}，以适应 VAE。",
   "{preset} for {family}: {steps} steps, cfg {cfg}, denoise from {high} to {low}.":

@@ -20,7 +20,7 @@ def keyframe_inputs() -> list[io.Input]:
             "first",
             optional=True,
             tooltip="The first picture of the path, from Load Image. Connect the other picture to "
-            "last.",
+            "last, and nothing to keyframes.",
         ),
         io.Image.Input(
             "last",

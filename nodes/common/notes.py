@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 # Each text has its translation in js/slider/texts_zh.js.
-FITTED = "The picture {name} was brought from {before} to {after}, the size of the first."
+FITTED = (
+    "The picture {name} was resized and cropped from {before} to {after}, the size of the first."
+)
 CROPPED = "The keyframes were cropped in the middle from {before} to {after}, which the VAE takes."
 PRESET = "{preset} for {family}: {steps} steps, cfg {cfg}, denoise from {high} to {low}."
 WORK = "{candidates} candidates of {frames} frames, {evaluations} runs of the model."

@@ -94,7 +94,7 @@ def test_first_frames_from_an_empty_graph(view: View):
         "([status, text]) => status.textContent.includes(text)",
         arg=[said.element_handle(), "balanced for the embedded UNet: 20 steps, cfg 2"],
     )
-    assert "The picture last was brought from 190 x 190 to 128 x 128" in said.inner_text()
+    assert "The picture last was resized and cropped from 190 x 190 to 128 x" in said.inner_text()
     shown = [view.server.image(entry) for entry in outcome["outputs"][node]["frames"]]
     frames = np.stack([np.asarray(one, float) for one in shown])
     assert np.abs(np.diff(frames, axis=0)).mean((1, 2, 3)).min() > 0.5

@@ -52,7 +52,9 @@ def test_the_last_picture_takes_the_size_of_the_first_and_the_node_says_so(serve
     joined = demo.graph.add("ImageBatch", image1=single(demo, 0), image2=small)
     run, given = run_with(server, demo.graph, frames=node[0], joined=joined[0])
     assert torch.allclose(given["frames"][[0, -1]], given["joined"], atol=1e-6)
-    said = "The picture last was brought from 64 x 96 to 128 x 128, the size of the first."
+    said = (
+        "The picture last was resized and cropped from 64 x 96 to 128 x 128, the size of the first."
+    )
     assert notes(run, node) == [said]
     assert run.outputs[node.id]["text"][0] == said
 

@@ -109,7 +109,7 @@ def test_settings_out_of_range(change, message):
 
 def test_rows_that_fit_no_keyframe():
     pictures, _, negative = _problem(2)
-    with pytest.raises(ValueError, match="positive: got 3 rows for 2 keyframes, needs 1 or 2"):
+    with pytest.raises(ValueError, match="positive: got 3 prompts for 2 keyframes, needs 1 or 2"):
         invert(GaussianModel(), pictures, PromptEmbeddings(torch.zeros(3, 2, 2)), negative)
 
 
