@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
-from comfy_host import Graph
+from comfy_host import Graph, Node
 from comfy_view import View
 from node_boxes import boxes, drag_corner, on_title, stands_inside
 from plain_frames import COUNT, colored, opened, shows
@@ -123,12 +123,17 @@ def test_a_removed_node_leaves_nothing_running(view):
     assert view.evaluate("() => asked.length") == last
     assert view.page.locator(".di-menu").count() == menus - 1
     view.evaluate("() => { window.requestAnimationFrame = ask; }")
+
+
+def select(view: View, node: Node | str) -> None:
+    """Click on the title of a node."""
+    view.page.mouse.click(*on_title(view, node))
     view.wait("() => app.canvas.selectedItems.size === 1")
 
 
 def test_undo_brings_a_deleted_node_back_with_its_frames(view):
     node = opened(view)
-    view.page.mouse.click(*on_title(view, node))
+    select(view, node)
     view.page.keyboard.press("Delete")
     view.wait("(id) => !find(id)", node.id)
     view.page.keyboard.press("Control+z")
@@ -163,7 +168,7 @@ def test_undo_in_the_bar_leaves_the_shown_frame(view):
 
 def test_a_copy_has_the_frames_and_is_independent(view):
     node = opened(view)
-    view.page.mouse.click(*on_title(view, node))
+    select(view, node)
     view.page.keyboard.press("Control+c")
     view.page.keyboard.press("Control+v")
     view.wait("() => app.graph._nodes.length === 3")
