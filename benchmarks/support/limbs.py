@@ -17,8 +17,8 @@ POINTS = 9
 def all_limbs(pictures: Tensor, numbers: Tensor) -> Tensor:
     """Return `(n,)` bools: whether all limbs of the puppets `numbers` are in the `pictures`.
 
-    A limb is there if at least half of it stands out from the background at least half as much as
-    in a new drawing of the puppet.
+    A limb is there if at least half of its points differ from the background by at least half of
+    what they do in a new drawing of the puppet.
     """
     at = world.joints(numbers)
     along = torch.linspace(0, 1, POINTS, device=at.device)[:, None]
