@@ -86,12 +86,12 @@ class NoisyLatentLerp(io.ComfyNode):
                 "latents: got a noise mask, but this node puts noise everywhere; set the mask "
                 "behind it, where it keeps a part of the mix from being denoised"
             )
-        left, right, weight = _neighbours(model, latents["samples"], position)
+        ends, gap, weight = _neighbours(model, latents["samples"], position)
         if correspondence is not None:
             if vae is None:
                 raise ValueError("vae: got none, but a correspondence, needs the model's VAE")
-            codec = ComfyCodec(model, vae)
-            left, right = _moved(codec, torch.stack([left, right]), correspondence, position)
+            ends = _moved(ComfyCodec(model, vae), ends, correspondence, gap, weight)
+        left, right = ends
         schedules = ComfySchedule(model, scheduler, steps)
         schedule = schedules.schedule(denoise, min_steps)
         noise = [draw_noise(left.shape, seed, position, n) for n in range(candidates)]
@@ -163,25 +163,23 @@ def _outputs() -> list[io.Output]:
 
 
 def _moved(
-    codec: ComfyCodec, latents: Tensor, gaps: list[Correspondence], position: float
-) -> tuple[Tensor, Tensor]:
-    """Both neighbours of `position`, of `latents` `(2, c, h', w')`, moved to it as pictures."""
-    gap = max(0, math.ceil(position) - 1)
+    codec: ComfyCodec, ends: Tensor, gaps: list[Correspondence], gap: int, weight: float
+) -> Tensor:
+    """The keyframes `ends` `(2, c, h', w')` of a gap, moved as pictures to where `weight` is."""
     if gap >= len(gaps):
         raise ValueError(
             f"correspondence: got maps of {len(gaps)} gaps, needs {gap + 1} for a position of "
-            f"{position:g}: Match Keyframes needs all keyframes"
+            f"{gap + weight:g}: Match Keyframes needs all keyframes"
         )
     if not len(gaps[gap]):
-        return latents[0], latents[1]
-    pictures = codec.decode(latents)
-    moved = [gaps[gap].move(pictures[end], end, position - gap) for end in (0, 1)]
-    encoded = codec.encode(torch.stack(moved)).to(latents)
-    return encoded[0], encoded[1]
+        return ends
+    pictures = codec.decode(ends)
+    moved = [gaps[gap].move(pictures[end], end, weight) for end in (0, 1)]
+    return codec.encode(torch.stack(moved)).to(ends)
 
 
-def _neighbours(model: Any, latents: Tensor, position: float) -> tuple[Tensor, Tensor, float]:
-    """The keyframes left and right of `position` and the weight of the right one."""
+def _neighbours(model: Any, latents: Tensor, position: float) -> tuple[Tensor, int, float]:
+    """Both keyframes next to `position`, the number of their gap, and the weight of the right."""
     keyframes = to_network(model, latents)
     last = len(keyframes) - 1
     if last < 1:
@@ -194,4 +192,4 @@ def _neighbours(model: Any, latents: Tensor, position: float) -> tuple[Tensor, T
             f"position: got {position:g}, needs 0 to {last}: there are {last + 1} keyframes"
         )
     left = min(math.floor(position), last - 1)
-    return keyframes[left], keyframes[left + 1], position - left
+    return keyframes[left : left + 2], left, position - left

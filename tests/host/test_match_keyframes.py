@@ -19,6 +19,8 @@ from diffusion_interpolation.method.matching.correspondence import Correspondenc
 from diffusion_interpolation.method.matching.features import of_model
 from diffusion_interpolation.method.matching.rigid_warp import rigid_move
 
+TO_AND_FRO = "10,60 -> 100,60 -> 10,60 -> 100,60"
+"""An anchor through four keyframes."""
 MODELS = {"unet": "demo", "flow": "demo-flow"}
 
 
@@ -204,3 +206,19 @@ def test_a_frame_from_parts_moves_as_that_of_frame_bisector(server):
     off = {name: (given[name][0] - given["whole"][1]).square().mean().sqrt() for name in ways}
     # it is moved as the VAE gives it back, Frame Bisector's keyframe as the picture itself
     assert off["moved"] < off["faded"] / 3, off
+
+
+def test_at_a_keyframe_it_is_the_keyframe_whatever_moves(server):
+    """The second of four, which is the end of one gap and the start of the next."""
+    demo = Demo(Graph())
+    four = demo.graph.add("ImageBatch", image1=demo.keyframes, image2=demo.keyframes)[0]
+    alone = {"model": None, "vae": None, "positive": None, "anchors": TO_AND_FRO}
+    gaps = matching(demo, keyframes=four, **alone)[0]
+    encoded = demo.graph.add("VAEEncode", pixels=four, vae=demo.vae)
+    moved, plain = (
+        demo.lerp(encoded[0], position=1.0, denoise=0.35, candidates=1, **more)[0]
+        for more in ({"correspondence": gaps, "vae": demo.vae}, {})
+    )
+    given = tensors(server, demo.graph, moved=moved, plain=plain)
+    # but for the way through the VAE and back
+    assert (given["moved"] - given["plain"]).abs().mean() < 0.5
