@@ -72,7 +72,7 @@ def no_keyframes(demo: Demo) -> Node:
     return demo.bisector(keyframes=None)
 
 
-@mistake("positive", "3 rows", "2 keyframes")
+@mistake("positive", "3 prompts", "2 keyframes")
 def conditioning_of_another_count(demo: Demo) -> Node:
     return demo.bisector(positive=rows(demo, 3))
 
