@@ -32,6 +32,7 @@ from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.pictures import to_image
 
 QUICK = ["--frames", "5", "--steps", "2", "--inversion-steps", "1", "--candidates", "3"]
+QUICK += ["--inversion-draws", "1"]
 # of one batch and of several, so that a chain is spread over both actors
 QUICK += ["--max-batch", "4", "--device", "cpu"]
 PAIRS = 6

@@ -33,6 +33,7 @@ from diffusion_interpolation.method.learning.inversion import Inversion
 from diffusion_interpolation.models.diffusers import model as diffusers_model
 
 QUICK = ["--frames", "5", "--steps", "4", "--inversion-steps", "2", "--candidates", "4"]
+QUICK += ["--inversion-draws", "1"]
 
 
 def command(folder: Path, *more: object, out: Path | None = None) -> list[str]:
@@ -177,7 +178,7 @@ def test_a_joint_that_one_picture_lacks_is_dropped_or_filled_in(tmp_path):
         data[0]["people"][0].pop("pose_keypoint_scores")
 
     poses = [_pose(tmp_path, hide), write_pair(tmp_path / "inputs")[1][1]]
-    short = ["--frames", "3", "--candidates", "1", "--pose", *poses]
+    short = ["--frames", "3", "--candidates", "1", "--inversion-steps", "0", "--pose", *poses]
     ways = {"dropped": [], "filled": ["--fill-joints"], "all": ["--people", "all"]}
     for name, more in ways.items():
         assert main(command(tmp_path, *short, *more, out=tmp_path / name)) == 0
@@ -230,16 +231,22 @@ def test_going_on_after_a_stop_gives_the_same_frames(done, tmp_path, monkeypatch
     assert np.array_equal(pixels(tmp_path / "out"), pixels(done))
 
 
-@pytest.mark.parametrize("stage", ["load_controlnet", "invert", "write_mp4", "write_page"])
-def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, capsys, stage):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
+def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, capsys):
+    """In each stage once: every command goes on from the stop before, and gets further."""
+    stopped = []
 
-    place = diffusers_model if stage == "load_controlnet" else making_module
-    monkeypatch.setattr(place, stage, stop)
-    assert main(command(tmp_path)) == 130
-    assert "Traceback" not in capsys.readouterr().err
-    monkeypatch.undo()
+    for stage in ("load_controlnet", "invert", "write_mp4", "write_page"):
+
+        def stop(*_, stage=stage, **__):
+            stopped.append(stage)
+            raise KeyboardInterrupt
+
+        place = diffusers_model if stage == "load_controlnet" else making_module
+        with monkeypatch.context() as patch:
+            patch.setattr(place, stage, stop)
+            assert main(command(tmp_path)) == 130
+        assert stopped.pop() == stage and not stopped
+        assert "Traceback" not in capsys.readouterr().err
     assert main(command(tmp_path)) == 0
     assert np.array_equal(pixels(tmp_path / "out"), pixels(done))
 
@@ -247,7 +254,7 @@ def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, ca
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal to send")
 def test_ctrl_c_ends_with_one_line_and_keeps_what_is_finished(tmp_path):
     words = [sys.executable, "-m", "diffusion_interpolation.command.cli", *command(tmp_path)]
-    words[words.index("--steps") + 1] = "200"
+    words[words.index("--steps") + 1] = "60"
 
     def heed_interrupts() -> None:
         # a shell's background jobs are started deaf to them, and so would their children be
@@ -533,7 +540,7 @@ def test_poses_move_with_pictures_that_are_cut(tmp_path):
     ]
     data[0]["canvas_width"] = 256
     (tmp_path / "wide.json").write_text(json.dumps(data))
-    words = ["--size", "128x128", *QUICK, "--pose", pose]
+    words = ["--size", "128x128", *QUICK, "--inversion-steps", 0, "--frames", 3, "--pose", pose]
     for name, picture, last in (("a", second, other), ("b", "wide.png", "wide.json")):
         line = [first, tmp_path / picture, "--out", tmp_path / name, *words, tmp_path / last]
         assert main([str(word) for word in line]) == 0
