@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import queue
+import time
 from dataclasses import replace
 
 import pytest
 import torch
-from support import records
+from support import records, sweep
 from support.measures import Measures
 from support.puppets import held_out, truth
 from support.records import Record, Run, read_records
@@ -101,9 +103,14 @@ def test_files_stay_small_enough_to_carry(tmp_path, monkeypatch):
 
 
 def test_no_work_is_begun_after_the_limit(tmp_path):
-    plan = Plan(tmp_path, pairs=1, frames=3, workers=2, limit=0.0)
-    assert measure(plan, [(RUN._replace(frames=3), {"truth": TRUTH})]) == 0
+    """Neither where one process does all of it, nor in one of several."""
+    run, plan = RUN._replace(frames=3), Plan(tmp_path, pairs=1, frames=3, limit=0.0)
+    assert measure(plan, [(run, {"truth": TRUTH})]) == 0
     assert list(read_records([tmp_path])) == []
+    todo, done = queue.Queue(), queue.Queue()
+    todo.put(sweep.Job(run, "truth", TRUTH, [0]))
+    sweep._work(plan, todo, done, time.time() + plan.limit)
+    assert todo.qsize() == 1 and done.empty()
 
 
 def test_pairs_in_one_path_are_the_pairs_alone():
