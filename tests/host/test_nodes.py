@@ -89,12 +89,14 @@ def test_a_frame_does_not_depend_on_its_batch(server, sampler):
         model = demo.graph.add(
             "TestCount", model=demo.model, name=f"batch_{sampler}_{batch_size}", delay=0.0
         )
-        bisector = demo.bisector(model=model[0], sampler_name=sampler, max_batch=batch_size)
+        short = {"sampler_name": sampler, "steps": 6}
+        bisector = demo.bisector(model=model[0], max_batch=batch_size, **short)
         frames.append(tensors(server, demo.graph, frames=bisector[0])["frames"])
     assert (frames[0] - frames[1]).abs().max() < 2e-3
     demo = Demo(Graph())
-    other = demo.bisector(sampler_name=sampler, seed=5)
-    assert (tensors(server, demo.graph, frames=other[0])["frames"] - frames[0]).abs().max() > 0.1
+    other = demo.bisector(seed=5, frames_per_gap=1, **short)
+    half_way = tensors(server, demo.graph, frames=other[0])["frames"][1]
+    assert (half_way - frames[0][2]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m_sde", "uni_pc"])
@@ -103,7 +105,8 @@ def test_candidates_are_ranked_on_the_way(server, sampler):
     given, picks = [], "0.25: 1, 0.5: 1, 0.75: 1"
     for rank_fraction in (0.05, 1.0):
         demo = Demo(Graph())
-        bisector = demo.bisector(sampler_name=sampler, rank_fraction=rank_fraction, picks=picks)
+        changes = {"rank_fraction": rank_fraction, "picks": picks, "steps": 6}
+        bisector = demo.bisector(sampler_name=sampler, **changes)
         given.append(tensors(server, demo.graph, frames=bisector[0])["frames"])
     difference = (given[0] - given[1]).abs()
     if sampler in ("euler", "heun"):
@@ -122,7 +125,7 @@ def test_frames_are_those_of_the_command_line(server):
     from diffusion_interpolation.settings import FrameSettings
 
     demo = Demo(Graph())
-    bisector = demo.bisector(steps=50, candidates=3)
+    bisector = demo.bisector(steps=50)
     frames = tensors(server, demo.graph, frames=bisector[0])["frames"]
     model = load_model(steps=50)
     guide = Guide(
@@ -133,7 +136,7 @@ def test_frames_are_those_of_the_command_line(server):
         (SIZE, SIZE),
     )
     scorer = reranker().scorer(["a puppet"], "a double exposure")
-    ours = Bisection(model, Path((3,)), guide, FrameSettings(candidates=3), scorer)
+    ours = Bisection(model, Path((3,)), guide, FrameSettings(candidates=2), scorer)
     keyframes = frames[[0, -1]].movedim(-1, 1)
     for frame in ours.frames(model.encode(keyframes)):
         difference = frame.picture.movedim(0, -1) - frames[frame.info.index]
@@ -253,7 +256,7 @@ def test_poses_are_found_and_drawn(server):
     found = demo.graph.add(
         "PoseExtract", images=demo.keyframes, detector="puppets of the demo", people="largest"
     )
-    bisectors = [demo.bisector(poses=poses, steps=20) for poses in (found[0], demo.poses, None)]
+    bisectors = [demo.bisector(poses=poses) for poses in (found[0], demo.poses, None)]
     control = demo.graph.prompt[bisectors[2].id]["inputs"]
     del control["control_net"]
     run, given = run_with(
