@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import comfy_host
 import pytest
-from comfy_host import Graph, Server
+from comfy_host import Graph
 from demo_graphs import BISECTOR, INVERT, run_with
 
 FLAGS = {
-    "torch.bfloat16": "--bf16-unet",
-    "torch.float16": "--fp16-unet",
-    "torch.float8_e4m3fn": "--fp8_e4m3fn-unet",
+    "torch.bfloat16": "bf16_unet",
+    "torch.float16": "fp16_unet",
+    "torch.float8_e4m3fn": "fp8_e4m3fn_unet",
 }
 FAMILIES = {"SD 1.5": 4.0, "SDXL, Pony, Illustrious": 4.0, "Flux.1 dev, Krea": 1.0}
 """And the scale of guidance of each."""
 
 
-@pytest.fixture(scope="module", params=FLAGS)
-def half(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, str]]:
-    """A host whose flags choose the type of weights, and the type."""
-    if reason := comfy_host.why_not():
-        pytest.skip(reason)
-    folder, flag = tmp_path_factory.mktemp("half"), FLAGS[request.param]
-    with Server(comfy_host.find_host(), folder, arguments=[flag]) as server:
-        yield server, request.param
-
-
+@pytest.mark.parametrize("dtype", FLAGS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_draws_and_learns(half, family):
-    server, dtype = half
+def test_it_draws_and_learns(server, dtype, family):
     graph, cfg = Graph(), FAMILIES[family]
-    model = graph.add("TestFamily", family=family, flagged=True)
+    model = graph.add("TestFamily", family=family, flag=FLAGS[dtype])
     told = graph.add("TestWeights", model=model[0])
     positive, negative = (graph.add("TestFamilyPrompt", family=family, seed=n) for n in (1, 2))
     red, blue = (

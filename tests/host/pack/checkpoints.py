@@ -30,14 +30,15 @@ _KNOWN = [name for name, one in FAMILIES.items() if hasattr(comfy.supported_mode
 
 @node(
     "TestFamily",
-    [io.Combo.Input("family", options=_KNOWN), io.Boolean.Input("flagged", optional=True)],
+    [io.Combo.Input("family", options=_KNOWN), io.String.Input("flag", optional=True)],
     io.Model.Output(),
     io.Vae.Output(),
 )
-def family(family: str, flagged: bool = False) -> tuple[Any, ...]:
-    """The tiny model and VAE of a family; `flagged`: weights are of the type of host's flags."""
-    make = families.flagged if flagged else families.model
-    return make(FAMILIES[family]), families.vae(FAMILIES[family].vae)
+def family(family: str, flag: str = "") -> tuple[Any, ...]:
+    """The tiny model and VAE of a family; weights are of the type that a flag of the host sets."""
+    known = FAMILIES[family]
+    model = families.flagged(known, flag) if flag else families.model(known)
+    return model, families.vae(known.vae)
 
 
 @node(

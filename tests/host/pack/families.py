@@ -9,6 +9,7 @@ from unittest import mock
 
 import comfy.cldm.cldm
 import comfy.cldm.mmdit
+import comfy.cli_args
 import comfy.controlnet
 import comfy.latent_formats
 import comfy.ldm.flux.controlnet
@@ -62,10 +63,14 @@ def model(
     )
 
 
-def flagged(family: Family) -> comfy.model_patcher.ModelPatcher:
-    """The diffusion model of a family in the type that the host's flags choose for its weights."""
+def flagged(family: Family, flag: str) -> comfy.model_patcher.ModelPatcher:
+    """The diffusion model of a family in the type that a flag of the host chooses for its weights.
+
+    The host reads the flag there and nowhere else.
+    """
     memory, known = comfy.model_management, _config(family).supported_inference_dtypes
-    dtype = memory.unet_dtype(memory.get_torch_device(), supported_dtypes=known)
+    with mock.patch.object(comfy.cli_args.args, flag, True):
+        dtype = memory.unet_dtype(memory.get_torch_device(), supported_dtypes=known)
     return model(
         family,
         dtype=dtype,
