@@ -77,7 +77,7 @@ print(time.process_time() - start)
 def test_it_loads_in_well_under_a_tenth_of_a_second(tmp_path):
     """The host's log rounds to tenths and counts what else the machine does: 0.03 where it is idle.
 
-    Python compiles a pack at its first start, so the faster of two counts.
+    Python compiles a pack at its first start, so a slow one gets another try.
     """
     if reason := comfy_host.why_not():
         pytest.skip(reason)
@@ -90,6 +90,8 @@ def test_it_loads_in_well_under_a_tenth_of_a_second(tmp_path):
         done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
         seconds.append(float(done.stdout.split()[-1]))
+        if seconds[-1] < 0.08:
+            break
     assert min(seconds) < 0.08, seconds
 
 
