@@ -23,6 +23,9 @@ class _ByWhatTestsShare(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         module, _, case = nodeid.partition("[")
         page = [part for part in (HOSTS, NEWEST, "canvas", "vue") if part in case]
+        if not page and "browser/" in module:
+            # the server and the browser that these need are in the process of that page
+            page = [HOSTS, "canvas"]
         return "-".join(page) or module.partition("::")[0]
 
 
