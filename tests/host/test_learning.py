@@ -31,7 +31,7 @@ class Learning:
         return self.graph.add("TestPatch", model=self.checkpoint[0], patch=patch)[0]
 
     def invert(self, model: list, **changes: Any) -> Node:
-        inputs = {**INVERT, "steps": 4, "learning_rate": 0.002, **changes}
+        inputs = {**INVERT, "steps": 2, "learning_rate": 0.001, **changes}
         return self.graph.add(
             "TextualInvert",
             model=model,
