@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -57,7 +57,7 @@ from pack.family_list import FAMILIES, Family  # noqa: E402
 
 SCHEDULE = {"scheduler": "simple", "steps": 4, "blend": "lerp", "seed": 0}
 DENOISE = 0.55
-LEARNING = {"steps": 2, "learning_rate": 0.05, "min_denoise": 0.33, "max_denoise": 0.67}
+LEARNING = {"steps": 1, "learning_rate": 0.02, "min_denoise": 0.33, "max_denoise": 0.67}
 
 
 def pose(turn: float) -> dict[str, Any]:
@@ -242,9 +242,9 @@ def references(case: Case) -> dict[str, float]:
 def others(case: Case) -> dict[str, str]:
     """What is said of ControlNets of other kinds; nothing where one is taken."""
     said = {}
-    for kind, make in OTHER_CONTROLS.items():
+    for kind in OTHER_CONTROLS:
         try:
-            PoseControl(make(), case.model, case.vae)
+            PoseControl(other_control(kind), case.model, case.vae)
         except ValueError as error:
             said[kind] = str(error)
     return said
@@ -300,6 +300,13 @@ OTHER_CONTROLS = {
     "union": partial(families.union, FAMILIES["SDXL, Pony, Illustrious"]),
 }
 """ControlNets of all kinds, by their families."""
+
+
+@cache
+def other_control(kind: str) -> Any:
+    """One of each kind is enough: nothing is computed with it, nor put on it."""
+    return OTHER_CONTROLS[kind]()
+
 
 HALVES = {
     "bfloat16": {"dtype": torch.bfloat16},
