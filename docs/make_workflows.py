@@ -31,9 +31,14 @@ _BUILD = """([prompt, sheet]) => {
     const graph = app.graph, made = (MAKE_NODES)(prompt);
     const title = LiteGraph.NODE_TITLE_HEIGHT, head = 30, pad = 20;
     const gap = 50; // the other renderer draws many nodes taller
-    let x = 0;
-    for (const { name, width, color, nodes } of sheet) {
-        let y = head + pad;
+    const between = 30; // groups
+    let x = 0, bottom = 0, widest = 0;
+    for (const { name, width, color, below, nodes } of sheet) {
+        if (!below) {
+            x += widest;
+            widest = bottom = 0;
+        }
+        let y = bottom + head + pad;
         for (const { id, title: words, tall, room } of nodes) {
             const node = made[id];
             if (words) node.title = words;
@@ -43,11 +48,12 @@ _BUILD = """([prompt, sheet]) => {
             y += title + node.size[1] + gap;
         }
         const group = new LiteGraph.LGraphGroup(name);
-        group.pos = [x, 0];
-        group.size = [width + 2 * pad, y - gap + pad];
+        group.pos = [x, bottom];
+        group.size = [width + 2 * pad, y - gap + pad - bottom];
         group.color = color;
         graph.add(group);
-        x += width + 2 * pad + 30;
+        bottom = y - gap + pad + between;
+        widest = Math.max(widest, width + 2 * pad + between);
     }
     return JSON.stringify(graph.serialize());
 }""".replace("MAKE_NODES", MAKE_NODES)

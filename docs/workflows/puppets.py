@@ -17,13 +17,14 @@ def embedded_demo(sheet: Sheet) -> None:
         "2. *Frame Bisector* makes the frame half-way, then the frames at the quarters, and so "
         "on. For each frame the reranker keeps the best of several candidates, and the poses "
         "keep limbs in one piece.\n\n"
-        "The embedded model needs cfg 2 and a learning rate of 0.25. The values for Stable "
-        "Diffusion are in the other examples.",
-        330,
+        "The embedded model draws puppets alone. For pictures of your own open the template "
+        "*two_pictures*: it takes two pictures, your checkpoint and a prompt. The cfg of 2 and the "
+        "learning rate of 0.25 here are for the embedded model.",
+        390,
     )
     source = {"model": demo[0], "vae": demo[2], "keyframes": demo[5]}
     few = {"steps": 30, "draws": 4, "augmentations": 0}
-    learned = learn(sheet, words, source, learning_rate=0.25, cfg=2.0, **few)
+    learned = learn(sheet, words, source, below=True, learning_rate=0.25, cfg=2.0, **few)
     frames = between(
         sheet,
         learned,

@@ -13,11 +13,12 @@ _TALLER = {"PuppetDemo": 60, "LoadReranker": 90, "RerankerFromCLIP": 60, "NoisyL
 
 @dataclass
 class Column:
-    """A titled group of nodes, one above the other."""
+    """A titled group of nodes, one above the other; `below` the last column, or right of it."""
 
     name: str
     width: int
     color: str
+    below: bool = False
     nodes: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -28,8 +29,8 @@ class Sheet(Graph):
         super().__init__()
         self.columns: list[Column] = []
 
-    def column(self, name: str, width: int = 320, color: str = "#3f789e") -> None:
-        self.columns.append(Column(name, width, color))
+    def column(self, name: str, width: int = 320, below: bool = False) -> None:
+        self.columns.append(Column(name, width, "#3f789e", below))
 
     def put(
         self, kind: str, /, title: str = "", room: int = 0, tall: int = 0, **inputs: Any
@@ -98,9 +99,11 @@ def puppets(sheet: Sheet, note: str, height: int) -> tuple[Node, list[list]]:
     return demo, two_prompts(sheet, demo[1], "a puppet", "a double exposure")
 
 
-def learn(sheet: Sheet, words: list[list], source: Wires, **values: Any) -> list[list]:
+def learn(
+    sheet: Sheet, words: list[list], source: Wires, below: bool = False, **values: Any
+) -> list[list]:
     """What TextualInvert makes of the positive and negative prompt `words`."""
-    sheet.column("Learn the keyframes")
+    sheet.column("Learn the keyframes", below=below)
     prompts = {"positive": words[0], "negative": words[1]}
     learned = sheet.put("TextualInvert", room=220, **source, **prompts, **{**INVERT, **values})
     return [learned[0], learned[1]]
