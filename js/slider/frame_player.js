@@ -99,6 +99,16 @@ export function nearest(index, count, fits) {
 }
 
 /**
+ * The frame whose position is nearest to this one; of two as near, the earlier.
+ * @param {number} position
+ * @param {number[]} positions
+ */
+export function frameAt(position, positions) {
+  const away = positions.map((other) => Math.abs(other - position));
+  return Math.max(0, away.indexOf(Math.min(...away)));
+}
+
+/**
  * Where a key leads, or null for a key that leads nowhere. Page Up and Down go a tenth of the way.
  * @param {string} key as in `KeyboardEvent.key`
  * @param {number} index

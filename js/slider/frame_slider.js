@@ -10,6 +10,7 @@ import { FramePictures, paint, ratioOf } from "./frame_pictures.js";
 import {
   FramePlayer,
   defaultSpeed,
+  frameAt,
   frameText,
   keyframesAround,
   keyframesOf,
@@ -50,6 +51,8 @@ export class FrameSlider {
   /** @type {number[]} */
   #keyframes = [];
   #loop = false;
+  /** Whether there have been frames, for which a speed was found. */
+  #paced = false;
   /** @type {HTMLCanvasElement | null} what is shown in place of the frame */
   #peeked = null;
   #tick = 0;
@@ -109,7 +112,8 @@ export class FrameSlider {
   }
 
   /**
-   * Show other frames. Pictures whose URL stays at its place are not loaded again.
+   * Show other frames. Pictures whose URL stays at its place are not loaded again. The first frames
+   * have a speed that suits their number; other ones keep the speed, and the place on the path.
    * @param {Placed[]} frames
    * @param {(string | null)[]} urls of their pictures
    * @param {boolean} [loop] whether the first frame comes after the last
@@ -119,16 +123,20 @@ export class FrameSlider {
       throw new RangeError(`urls: got ${urls.length}, needs one for each of ${frames.length} frames`);
     }
     const positions = frames.map(({ position }) => position);
-    const other = positions.join() !== this.#positions.join();
+    const place = this.#positions[this.index];
     if (loop !== this.#loop) this.#player.mode = loop ? "loop" : "bounce";
     this.#loop = loop;
     this.#positions = positions;
     this.#keyframes = keyframesOf(positions, loop);
     this.#player.setCount(urls.length);
-    if (other) this.#player.fps = defaultSpeed(urls.length, this.#keyframes.length - (loop ? 0 : 1));
+    if (urls.length && !this.#paced) {
+      this.#paced = true;
+      this.#player.fps = defaultSpeed(urls.length, this.#keyframes.length - (loop ? 0 : 1));
+    }
     this.#pictures.setAll(urls);
     this.#updateControls();
     this.#redraw();
+    if (place !== undefined) this.show(frameAt(place, positions));
   }
 
   /**

@@ -236,7 +236,7 @@ def test_the_candidates_of_a_frame_are_shown_with_scores(choosing):
     title = choosing.locator(".di-strip-title")
     assert title.inner_text() == "Frame 1 · keyframe"
     choosing.keyboard.press("ArrowRight")
-    choosing.get_by_text("Frame 2 · depth 1 · ✓ chosen by its score").wait_for()
+    choosing.get_by_text("Frame 2 · depth 1 · ✓ best score").wait_for()
     thumbnails = choosing.locator(".di-candidate")
     assert thumbnails.all_inner_texts() == ["+0.5000", "-1.5000", "+1.0000"]
     marks = thumbnails.evaluate_all("all => all.map((one) => one.ariaCurrent)")
@@ -368,6 +368,18 @@ def test_frames_are_slotted_in_while_in_use(bench):
     bench.get_by_text("Frame 4 is yet to come").wait_for()
     bench.evaluate("slider.setFrames(...placed(pictures.slice(0, 2)))")
     wait_for(bench, 1, count=2)
+
+
+def test_another_number_of_frames_keeps_the_place_and_the_speed(bench):
+    bench.evaluate("make({ urls: pictures.slice(0, 16) }) && undefined")
+    bench.get_by_label("Speed").select_option("24")
+    bench.evaluate("slider.show(12)")
+    wait_for(bench, 12, count=16)
+    for count, index in ((4, 3), (8, 6)):
+        bench.evaluate("(count) => slider.setFrames(...placed(pictures.slice(0, count)))", count)
+        wait_for(bench, index, count=count)
+        assert bench.get_by_label("Speed").input_value() == "24"
+    assert bench.evaluate("slider.playback.fps") == 24
 
 
 def test_a_changed_picture_does_not_flicker(bench):

@@ -7,6 +7,7 @@ import {
   advance,
   clampFrame,
   defaultSpeed,
+  frameAt,
   frameForKey,
   frameText,
   keyframesAround,
@@ -36,6 +37,14 @@ function playerOf(count, settings = {}) {
   player.setCount(count);
   return player;
 }
+
+test("a place on the path is that of the nearest frame", () => {
+  assert.equal(frameAt(0.5, evenPositions(9)), 4);
+  assert.equal(frameAt(0.51, evenPositions(17)), 8);
+  assert.equal(frameAt(0.25, evenPositions(3)), 0);
+  assert.equal(frameAt(3, evenPositions(5)), 4);
+  assert.equal(frameAt(0, []), 0);
+});
 
 test("a frame outside the path is the nearest end", () => {
   const wanted = [-3, 0, 2.4, 2.6, 4, 99, NaN, Infinity].map((index) => clampFrame(index, 5));
