@@ -25,6 +25,7 @@ import { say } from "./slider/texts.js";
  * @property {() => void} shown hears that another run is shown, or none
  * @property {(asked: Download) => Promise<Response>} save asks for frames as one file
  * @property {() => string} picks the text of the node's input; empty where it has none
+ * @property {() => import("./preview_run.js").Inputs} inputs what the node has now
  * @property {(text: string, seed: number | null) => void} setPicks for the run of that seed
  * @property {() => void} runAgain
  */
@@ -112,8 +113,8 @@ export class FramePreview {
     this.#host.shown();
     const running = run?.state === "running";
     this.#slider.peek(null);
-    if (running && other) this.#follow();
     this.#setFrames();
+    if (running && other) this.#follow();
     if (!running) this.#unfollow();
     this.refresh();
   }
@@ -153,7 +154,7 @@ export class FramePreview {
     this.#updateStrip();
     // in the middle of a run, too: what is there is saved
     this.#menu.button.disabled = !run?.frames.some(({ file }) => file !== null);
-    const { text, offerRun } = run ? statusOf(run, this.#host.picks()) : NOTHING;
+    const { text, offerRun } = run ? statusOf(run, this.#host.picks(), this.#host.inputs()) : NOTHING;
     this.#say(text, offerRun);
   }
 

@@ -19,6 +19,7 @@ import {
   locale,
   rootGraph,
   setWidget,
+  valuesOf,
   widgetOf,
 } from "./host/comfy_page.js";
 import { ShownRuns, outputsOf, post, runOf, urlOf, workflowOf } from "./host/comfy_server.js";
@@ -119,8 +120,7 @@ function addPreview(node, height) {
   // another seed for each run would throw away the frames that the last one has made
   setWidget(node, "control_after_generate", "fixed");
   leavePresetOnChange(node);
-  const picks = widgetOf(node, "picks");
-  if (picks) chain(picks, "callback", () => preview.refresh());
+  for (const widget of node.widgets ?? []) chain(widget, "callback", () => preview.refresh());
 }
 
 /**
@@ -133,6 +133,7 @@ function hostOf(node) {
     shown: () => shownRuns.changed(),
     save: (asked) => post("save", asked),
     picks: () => String(widgetOf(node, "picks")?.value ?? ""),
+    inputs: () => valuesOf(node),
     setPicks: (text, seed) => change(() => setPicks(node, text, seed)),
     runAgain: () => app.queuePrompt(0),
   };

@@ -15,7 +15,11 @@ import { say } from "./slider/texts.js";
  * @typedef {FrameInfo & { file: string | null, strip: string | null }} RunFrame
  */
 
-/** @typedef {{ text: string, values: Record<string, string | number> }} Note */
+/**
+ * A sentence about the frames, or, with `running`, about the run while it goes on.
+ * @typedef {{ text: string, values: Record<string, string | number>, running?: boolean }} Note
+ */
+/** @typedef {Record<string, unknown>} Inputs the values in a node, by input */
 
 /**
  * @typedef {object} Run
@@ -30,6 +34,7 @@ import { say } from "./slider/texts.js";
  * @property {Note[]} notes what else there is to say
  * @property {boolean} loop whether the first frame comes after the last
  * @property {Record<string, string | number>} settings what a preset has decided, by input
+ * @property {Inputs} inputs what the node had when it ran
  */
 
 /**
@@ -45,12 +50,17 @@ import { say } from "./slider/texts.js";
  * @property {Note[]} notes
  * @property {boolean} loop
  * @property {Record<string, string | number>} settings
+ * @property {Inputs} inputs
  * @property {RunFrame[] | null} frames
  * @property {RunFrame | null} frame
  */
 
 /** The version of the output that this module reads. */
-const VERSION = 4;
+const VERSION = 5;
+/** Inputs of which frames do not depend, or of which more is known than that they have changed. */
+const NO_CHANGE = ["picks", "max_batch"];
+const CUSTOM = "custom";
+const OUTDATED = "Inputs have changed since these frames were made.";
 
 /**
  * The run in a node's output, the last where there are several; null where there is none, or one of
@@ -69,9 +79,9 @@ export function readOutput(output) {
  * @param {LiveFrame} live
  * @returns {Run | null}
  */
-export function startRun({ folder, pictures, workflow, seed, notes, loop, settings, frames }) {
+export function startRun({ folder, pictures, workflow, seed, notes, loop, settings, inputs, frames }) {
   if (frames === null) return null;
-  const about = { folder, pictures, workflow, seed, notes, loop, settings };
+  const about = { folder, pictures, workflow, seed, notes, loop, settings, inputs };
   return { ...about, frames, done: 0, state: "running", failure: "" };
 }
 
@@ -126,34 +136,62 @@ export function remade(run, picks) {
 }
 
 /**
+ * Whether the node has other values now than when it made the run. Picks say more by themselves.
+ * @param {Run} run
+ * @param {Inputs} now
+ */
+export function isOutdated({ inputs, settings }, now) {
+  const bySame = now.preset === inputs.preset;
+  const made = { ...inputs, ...settings };
+  return Object.keys(inputs).some((name) => {
+    if (!(name in now) || NO_CHANGE.includes(name)) return false;
+    if (bySame && name in settings) return false; // the preset decides, whatever stands there
+    if (name === "preset" && now[name] === CUSTOM) return false; // values tell
+    return String(now[name]) !== String(made[name]);
+  });
+}
+
+/**
  * What there is to say of a run, and whether to offer another. Of a finished run that the next one
- * would not change, only its notes are said.
+ * would not change, only the notes of its frames are said.
  * @param {Run} run
  * @param {string} picks the text of the node's input
+ * @param {Inputs} [now] the values in the node
  * @returns {{ text: string, offerRun: boolean }}
  */
-export function statusOf(run, picks) {
+export function statusOf(run, picks, now = {}) {
   const all = framesText(run.frames.length);
   const there = run.frames.filter(({ file }) => file !== null).length;
   if (run.state === "running") return { text: progressOf(run), offerRun: false };
+  if (isOutdated(run, now)) return { text: say(OUTDATED), offerRun: true };
   if (run.state === "cancelled" && there < run.frames.length) {
     const text = say("Stopped at {there} of {all}; Run goes on there.", { there, all });
     return { text, offerRun: true };
   }
   if (run.failure && run.state !== "cancelled") return { text: run.failure, offerRun: true };
   const count = remade(run, picks).size;
-  if (count === 0) return { text: notesOf(run), offerRun: false };
+  if (count === 0) return { text: notesOf(run, false), offerRun: false };
   const text = say("The next run makes {count} of {all} again.", { count, all });
   return { text, offerRun: true };
 }
 
-/** @param {Run} run */
-function notesOf({ notes }) {
-  return notes.map(({ text, values }) => say(text, values)).join(" ");
+/**
+ * @param {Run} run
+ * @param {boolean} running whether to say those of the run, or those of its frames
+ */
+function notesOf({ notes }, running) {
+  const said = notes.filter((note) => Boolean(note.running) === running);
+  return said.map(({ text, values }) => say(text, values)).join(" ");
 }
 
 /** @param {Run} run */
-function progressOf({ frames, done }) {
+function progressOf(run) {
+  const price = notesOf(run, true);
+  return price ? `${doneOf(run)} · ${price}` : doneOf(run);
+}
+
+/** @param {Run} run */
+function doneOf({ frames, done }) {
   const depth = Math.max(...frames.map((frame) => (isMade(frame) ? frame.depth : 0)));
   const depths = Math.max(...frames.map((frame) => frame.depth));
   const count = frames.length;

@@ -25,7 +25,9 @@ const STYLE = `
   display: flex; flex-direction: column; gap: 4px; box-sizing: border-box; width: 100%;
   height: 100%; min-height: 0; overflow: hidden; padding: 2px; container: di-preview / size;
 }
-.di-view { flex: 1 1 0; display: flex; flex-direction: column; gap: 4px; min-height: 0; }
+.di-view {
+  flex: 1 1 0; display: flex; flex-direction: column; gap: 4px; min-height: 0; container-type: size;
+}
 .di-preview.di-muted { opacity: 0.5; }
 .di-preview .di-slider { flex: 1 1 0; min-width: 0; min-height: 0; }
 .di-preview .di-strip, .di-preview .di-status { flex: 0 0 auto; }

@@ -68,6 +68,16 @@ export function isLinked(node, name) {
 }
 
 /**
+ * The values in a node, by input, but for those that come from other nodes.
+ * @param {ComfyNode} node
+ * @returns {Record<string, unknown>}
+ */
+export function valuesOf(node) {
+  const own = node.widgets?.filter(({ name }) => !isLinked(node, name)) ?? [];
+  return Object.fromEntries(own.map(({ name, value }) => [name, value]));
+}
+
+/**
  * The output that an input is connected to, past all reroutes; empty where there is none.
  * @param {ComfyNode} node
  * @param {string} name

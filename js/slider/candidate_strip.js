@@ -161,7 +161,7 @@ export class CandidateStrip {
     const again = rolled && choice.roll !== made.roll;
     const place = { number: made.index + 1, depth: made.depth };
     const title = say("Frame {number} · depth {depth}", place);
-    const legend = this.#picks || made.count < 2 ? "" : ` · ${say("✓ chosen by its score")}`;
+    const legend = this.#picks || made.count < 2 ? "" : ` · ${say("✓ best score")}`;
     this.#title.textContent = title + legend;
     this.#roll.setAttribute("aria-pressed", String(again));
     this.#reset.hidden = choice === null;
@@ -172,7 +172,7 @@ export class CandidateStrip {
       thumbnail.setAttribute("aria-current", String(candidate === made.candidate));
       if (!this.#picks) continue;
       thumbnail.setAttribute("aria-pressed", String(isPicked));
-      label(thumbnail, isPicked ? PICKED : candidate === made.best ? CHOSEN : null);
+      label(thumbnail, isPicked ? YOURS : candidate === made.best ? BEST : null);
     }
   }
 
@@ -185,19 +185,18 @@ export class CandidateStrip {
   }
 }
 
-/** What is written on a candidate, and what is said of it. @typedef {{ mark: string, told: string }} Label */
-
-const CHOSEN = { mark: "chosen", told: "chosen by its score" };
-const PICKED = { mark: "picked", told: "picked by you" };
+/** What is written on a candidate. */
+const BEST = "best score";
+const YOURS = "your pick";
 
 /**
  * @param {HTMLButtonElement} thumbnail
- * @param {Label | null} said
+ * @param {string | null} said
  */
 function label(thumbnail, said) {
   const mark = /** @type {HTMLElement} */ (thumbnail.querySelector(".di-mark"));
-  mark.textContent = said ? say(said.mark) : "";
-  const name = [thumbnail.dataset.name, ...(said ? [say(said.told)] : [])].join(", ");
+  mark.textContent = said ? say(said) : "";
+  const name = [thumbnail.dataset.name, ...(said ? [say(said)] : [])].join(", ");
   thumbnail.title = name;
   thumbnail.setAttribute("aria-label", name);
 }
@@ -231,7 +230,7 @@ const STRIP_STYLE = `
   vertical-align: -1px; }
 .di-candidates { display: flex; gap: 4px; margin-top: 4px; padding: 2px; overflow: auto; }
 .di-candidate {
-  --di-side: var(--di-thumbnail, clamp(52px, 13cqh, 220px));
+  --di-side: var(--di-thumbnail, clamp(52px, 15cqh, 220px));
   flex: 0 0 auto; display: grid; gap: 1px; padding: 2px; border: 2px solid transparent;
   border-radius: 6px; background: none; color: var(--di-soft); font: inherit; font-size: 10px;
   font-variant-numeric: tabular-nums; cursor: pointer;
@@ -249,18 +248,18 @@ const STRIP_STYLE = `
 .di-score { text-align: center; }
 .di-shown .di-score::before { content: "✓ "; }
 .di-mark {
-  position: absolute; left: 2px; bottom: 2px; padding: 0 4px; border-radius: 3px;
-  background: #17151dcc; color: #fff; line-height: 14px;
+  position: absolute; left: 2px; bottom: 2px; padding: 0 3px; border-radius: 3px;
+  background: #17151dcc; color: #fff; line-height: 14px; letter-spacing: -0.2px;
 }
 .di-mark:empty { display: none; }
 @container di-preview (min-width: 440px) and (min-aspect-ratio: 4/5) {
-  .di-strip { display: flex; flex-direction: column; min-width: 96px; }
+  .di-strip { display: flex; flex-direction: column; min-width: 144px; }
   .di-strip-head { flex-wrap: wrap; width: 0; min-width: 100%; }
   .di-strip-title { flex: 1 0 100%; white-space: normal; }
   .di-candidates { flex-direction: column; align-items: center; }
   .di-candidate {
-    --di-room: calc((100cqh - 130px) / var(--di-count, 4) - 28px);
-    --di-side: clamp(56px, min(20cqw, var(--di-room)), 260px);
+    --di-room: calc((100cqh - 66px) / var(--di-count, 4) - 28px);
+    --di-side: clamp(40px, min(20cqw, var(--di-room)), 260px);
   }
 }
 `;

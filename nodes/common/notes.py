@@ -21,6 +21,8 @@ class Note(NamedTuple):
 
     text: str
     values: dict[str, str | int] = {}  # noqa: RUF012
+    running: bool = False
+    """Whether it is of the run and not of its frames, so that it is said only while that goes on."""
 
     def __str__(self) -> str:
         return self.text.format(**self.values)

@@ -27,13 +27,14 @@ from .running_prompt import (
     running_node,
     running_server,
     runs_in_workflow,
+    values_of_running,
     workflow_id,
 )
 from .writer import Writer
 
 log = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 EVENT = "diffusion_interpolation.frame"
 METADATA = "metadata.json"
 """In a run's folder: the prompt and the workflow, for the pictures that are saved."""
@@ -94,6 +95,7 @@ class FrameFiles:
             "folder": self._run.folder,
             "pictures": RUNS.folder,
             "workflow": workflow,
+            "inputs": values_of_running(hidden),
             **about.to_json(),
         }
         self._metadata = _metadata(hidden)

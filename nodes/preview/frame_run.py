@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...diffusion_interpolation.method.bisection import Bisection
 from ...diffusion_interpolation.method.frame_info import FrameInfo, planned
+from ...diffusion_interpolation.method.path import Slot
 from ..common.notes import TIME, WORK, Note
 from .files import NOTHING, About, FrameFiles
 from .frame_sink import FrameSink
@@ -53,15 +54,20 @@ class FrameRun:
         slots = [slot for slots in self.path.slots() for slot in slots]
         self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
         if about.settings:
-            candidates = sum(map(bisection.plan.count, slots))
-            self.about = about._replace(notes=(*about.notes, *self._price(candidates)))
+            known = bisection.known(keyframes)
+            price = self._price([slot for slot in slots if slot.index not in known])
+            self.about = about._replace(notes=(*about.notes, *price))
 
-    def _price(self, candidates: int) -> list[Note]:
-        """Say how much work the frames are."""
-        work = sum(self.work.values())
-        counts = {"candidates": candidates, "frames": len(self.work), "evaluations": work}
+    def _price(self, slots: list[Slot]) -> list[Note]:
+        """Say how much work it is to make some frames."""
+        if not slots:
+            return []
+        candidates = sum(map(self.bisection.plan.count, slots))
+        work = sum(self.work[slot.index] for slot in slots)
+        counts = {"candidates": candidates, "frames": len(slots), "evaluations": work}
         duration = expected(self._kind(), work)
-        return [Note(WORK, counts), *([Note(TIME, {"time": duration})] if duration else [])]
+        times = [Note(TIME, {"time": duration}, running=True)] if duration else []
+        return [Note(WORK, counts, running=True), *times]
 
     def _kind(self) -> tuple[Any, ...]:
         """What runs have in common that take the same time for each latent."""

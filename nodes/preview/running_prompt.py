@@ -65,6 +65,13 @@ def running_node() -> tuple[str, int]:
     return ("", 0) if context is None else (context.node_id, context.list_index or 0)
 
 
+def values_of_running(hidden: Any) -> dict[str, Any]:
+    """Return the inputs of the running node that come from no other node, as the prompt has them."""
+    prompt = getattr(hidden, "prompt", None) or {}
+    inputs = prompt.get(running_node()[0], {}).get("inputs", {})
+    return {name: value for name, value in inputs.items() if not _is_link(value)}
+
+
 def workflow_id(hidden: Any) -> str:
     """Return the id of the workflow that runs, by which a page knows whether it shows that one."""
     return str(_workflow(hidden).get("id") or "")

@@ -20,18 +20,18 @@ def marks(view: View, node: Node) -> list[str]:
 def test_a_legend_tells_the_choice_by_scores_from_that_of_a_person(view):
     node = opened_run(view)
     candidates = view.preview(node).locator(".di-candidate")
-    assert marks(view, node) == ["", "", "chosen", ""]
+    assert marks(view, node) == ["", "", "best score", ""]
     candidates.nth(0).click()
-    assert marks(view, node) == ["picked", "", "chosen", ""]
+    assert marks(view, node) == ["your pick", "", "best score", ""]
     names = [one.get_attribute("title") for one in candidates.all()]
     assert names == [
-        "Candidate 0, score +0.1000, picked by you",
+        "Candidate 0, score +0.1000, your pick",
         "Candidate 1, score +0.2000",
-        "Candidate 2, score +0.4000, chosen by its score",
+        "Candidate 2, score +0.4000, best score",
         "Candidate 3, score +0.3000",
     ]
     candidates.nth(2).click()
-    assert marks(view, node) == ["", "", "picked", ""]
+    assert marks(view, node) == ["", "", "your pick", ""]
 
 
 def test_candidates_grow_with_the_node(view):
@@ -48,6 +48,58 @@ def test_candidates_grow_with_the_node(view):
     assert large[0] > 1.5 * beside[0] and large[1] > beside[1] + 200
     # below the picture of a tall node
     assert tall[0] > 1.5 * beside[0]
+
+
+LONG = {"text": "A note that takes several lines under the slider of a new node. " * 4, "values": {}}
+
+
+def test_a_long_message_leaves_room_for_every_score(view):
+    node = opened_run(view, notes=[LONG])
+    view.says(node, LONG["text"])
+    assert lowest_score(view, node) <= lowest(view, node, ".di-candidates")
+    view.preview(node).locator(".di-candidate").nth(0).click()
+    view.preview(node).get_by_role("button", name="Reset").wait_for()
+    assert lowest_score(view, node) <= lowest(view, node, ".di-candidates")
+
+
+def lowest_score(view: View, node: Node) -> float:
+    view.settle()
+    return lowest(view, node, ".di-candidate:last-child .di-score")
+
+
+def lowest(view: View, node: Node, part: str) -> float:
+    """The lower edge of a part of the preview."""
+    box = view.preview(node).locator(part).bounding_box()
+    return box["y"] + box["height"]
+
+
+OUTDATED = "Inputs have changed since these frames were made."
+
+
+def test_the_line_says_what_is_true_of_the_frames_now(view):
+    """Notes of the frames while the node is as it was; no price of a run that is over."""
+    price = {"text": "3 candidates of 3 frames.", "values": {}, "running": True}
+    note = {"text": "The keyframes were cropped.", "values": {}}
+    inputs = {"frames_per_gap": "15", "seed": 0, "picks": "", "preset": "balanced"}
+    node = opened_run(view, notes=[note, price], inputs=inputs)
+    view.says(node, note["text"])
+    set_widget(view, node, "frames_per_gap", "7")
+    view.says(node, OUTDATED)
+    assert view.preview(node).get_by_role("button", name="Run").is_visible()
+    set_widget(view, node, "frames_per_gap", "15")
+    view.says(node, note["text"])
+
+
+def set_widget(view: View, node: Node, name: str, value: str) -> None:
+    """Give an input another value, as both renderers do."""
+    view.evaluate(
+        """([id, name, value]) => {
+            const widget = find(id).widgets.find((widget) => widget.name === name);
+            widget.value = value;
+            widget.callback(value);
+        }""",
+        [node.id, name, value],
+    )
 
 
 @pytest.mark.plain_dom

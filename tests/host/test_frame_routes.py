@@ -48,7 +48,7 @@ def name_of(index: int) -> str:
 
 
 def record(folder: Path, files: list[object], **changes: object) -> None:
-    told = {"version": 4, "folder": folder.name, "pictures": pictures_folder(folder).name}
+    told = {"version": 5, "folder": folder.name, "pictures": pictures_folder(folder).name}
     frames = [{"file": file} for file in files]
     listed = {"interpolation": [{**told, "frames": frames, **changes}]}
     (folder / "frames.json").write_text(json.dumps(listed))

@@ -75,7 +75,7 @@ def test_what_the_slider_is_given(server):
     assert server.image(job).size == (128, 128), "the list of jobs shows the frame half-way"
     pictures = record["pictures"]
     assert record == {
-        "version": 4,
+        "version": 5,
         "folder": record["folder"],
         "pictures": pictures,
         "frames": record["frames"],
@@ -87,7 +87,9 @@ def test_what_the_slider_is_given(server):
         "notes": [],
         "loop": False,
         "settings": {},
+        "inputs": record["inputs"],
     }
+    assert record["inputs"]["frames_per_gap"] == "3" and "keyframes" not in record["inputs"]
     assert len(set(files(record))) == 5
     assert output["frames"] == [
         {"filename": name, "subfolder": pictures, "type": "temp"} for name in files(record)
@@ -416,7 +418,7 @@ def test_any_frames_behind_a_slider(server, sides, count):
     run, given = run_with(server, demo.graph, keyframes=demo.keyframes)
     output, record = run.outputs[preview.id], about(run, preview)
     assert record == {
-        "version": 4,
+        "version": 5,
         "folder": record["folder"],
         "pictures": record["pictures"],
         "frames": [
@@ -431,6 +433,7 @@ def test_any_frames_behind_a_slider(server, sides, count):
         "notes": [],
         "loop": False,
         "settings": {},
+        "inputs": {},
     }
     assert [entry["filename"] for entry in output["frames"]] == files(record)
     assert len(files(record)) == count

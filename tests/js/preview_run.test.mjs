@@ -5,6 +5,7 @@ import { withDescendants } from "../../js/frame_info.js";
 import {
   addFrame,
   findNode,
+  isOutdated,
   readOutput,
   remade,
   startRun,
@@ -62,7 +63,7 @@ const WHOLE = PATH.map(({ index }) => ({ ...PATH[index], file: `000${index}.png`
 
 function output(changes = {}) {
   const told = {
-    version: 4,
+    version: 5,
     folder: "interpolation_0123456789ab",
     pictures: "interpolation_frames_012345",
     workflow: "",
@@ -74,6 +75,7 @@ function output(changes = {}) {
     notes: [],
     loop: false,
     settings: {},
+    inputs: {},
     ...changes,
   };
   return { frames: [], interpolation: [told] };
@@ -148,7 +150,7 @@ test("without a reranker a frame has one candidate, and each roll is another", (
 });
 
 test("live frames fill a run that begins empty", () => {
-  const whole = { notes: [], loop: true, settings: {} };
+  const whole = { notes: [], loop: true, settings: {}, inputs: { steps: 4 } };
   const about = { folder: "f", pictures: "p", workflow: "w", seed: 1, ...whole };
   const run = startRun({ ...about, done: 0, frames: [...PATH], frame: null });
   assert.deepEqual(run, { ...about, frames: PATH, done: 0, state: "running", failure: "" });
@@ -179,6 +181,36 @@ test("what there is to say of a run", () => {
   const alone = { frames: PATH.slice(0, 1), done: 0, state: "cancelled" };
   assert.equal(said(alone).text, "Stopped at 0 of 1 frame; Run goes on there.");
   assert.deepEqual(said({ state: "cancelled", failure: "cancelled; 0 frames are missing" }).text, "");
+});
+
+test("the price of a run is said while it goes on, and the notes of its frames at its end", () => {
+  const notes = [
+    { text: "Cropped.", values: {} },
+    { text: "{count} runs of the model.", values: { count: 60 }, running: true },
+  ];
+  const said = (state) => statusOf(readOutput(output({ state, notes, frames: PATH })), "").text;
+  assert.equal(said("running"), "Making frames: 9 of 9 · 60 runs of the model.");
+  assert.equal(said("finished"), "Cropped.");
+});
+
+test("a run is outdated once the node has other values", () => {
+  const inputs = { preset: "balanced", steps: 20, seed: 5, picks: "", max_batch: 0, first: 1 };
+  const run = readOutput(output({ inputs, settings: { steps: 8 } }));
+  const now = { preset: "balanced", steps: 8, seed: 5, picks: "", max_batch: 0 };
+  const outdated = (changes) => isOutdated(run, { ...now, ...changes });
+  assert.equal(outdated({}), false);
+  assert.equal(outdated({ steps: 20 }), false, "the preset decides it");
+  assert.equal(outdated({ picks: "0.5: 1" }), false, "a pick tells by itself");
+  assert.equal(outdated({ max_batch: 4 }), false, "frames do not depend on it");
+  assert.equal(outdated({ seed: "5" }), false, "the server may have made a text of a number");
+  assert.equal(outdated({ preset: "custom" }), false, "these are the values of the preset");
+  assert.equal(outdated({ preset: "custom", steps: 9 }), true);
+  assert.equal(outdated({ preset: "best" }), true);
+  assert.equal(outdated({ seed: 6 }), true);
+  const stopped = { ...run, state: "cancelled", done: 3, frames: PATH };
+  const text = "Inputs have changed since these frames were made.";
+  assert.deepEqual(statusOf(stopped, "0.5: 3", { ...now, seed: 6 }), { text, offerRun: true });
+  assert.deepEqual(isOutdated(readOutput(output()), now), false);
 });
 
 test("nodes are found in subgraphs, by numbers or texts", () => {

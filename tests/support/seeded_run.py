@@ -20,15 +20,18 @@ PARENTS = {2: (0, 4), 1: (0, 2), 3: (2, 4)}
 DEPTHS = {2: 1, 1: 2, 3: 2}
 
 
-def seed_run(server: Server) -> str:
-    """Put the files of five frames there, each of a colour of its own; the folder's name."""
+def seed_run(server: Server, **about: Any) -> str:
+    """Put the files of five frames there, each of a colour of its own; the folder's name.
+
+    `about` is what else the page is told of the run.
+    """
     folder = server.folder / "temp" / f"interpolation_{secrets.token_hex(6)}"
     pictures = folder.with_name(f"interpolation_frames_{folder.name[-6:]}")
     for path in (folder, pictures):
         path.mkdir(parents=True)
     frames = [_frame(index, pictures) for index in range(FRAMES)]
     told = {
-        "version": 4,
+        "version": 5,
         "folder": folder.name,
         "pictures": pictures.name,
         "workflow": "",
@@ -36,10 +39,12 @@ def seed_run(server: Server) -> str:
         "loop": False,
         "notes": [],
         "settings": {},
+        "inputs": {},
         "frames": frames,
         "done": FRAMES,
         "state": "finished",
         "failure": "",
+        **about,
     }
     (folder / "frames.json").write_text(json.dumps({"interpolation": [told]}))
     return folder.name
@@ -74,13 +79,13 @@ def _frame(index: int, pictures: Path) -> dict[str, Any]:
     }
 
 
-def opened_run(view: View) -> Node:
-    """A Frame Bisector on the screen that shows the frame half-way of such a run."""
+def opened_run(view: View, **about: Any) -> Node:
+    """A Frame Bisector on the screen that shows the frame half-way of such a run (`seed_run`)."""
     graph = Graph()
     node = graph.add("FrameBisector", preset="balanced")
     view.open(graph)
     workflow = view.workflow()
-    workflow["nodes"][0]["properties"]["frames"] = seed_run(view.server)
+    workflow["nodes"][0]["properties"]["frames"] = seed_run(view.server, **about)
     view.load(workflow)
     view.show(node)
     view.wait_for_frame(node, 0, FRAMES)
