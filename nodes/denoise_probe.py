@@ -21,10 +21,10 @@ from ..diffusion_interpolation.pictures import to_image, to_tensor
 from ..diffusion_interpolation.settings import FrameSettings, SamplingSettings
 from .comfy.model import ComfyModel, comfy_model
 from .comfy.prompts import read_prompts
+from .common.early import check_prompts, unasked
 from .common.inputs import (
     found_by,
-    negative_input,
-    positive_input,
+    late_prompts,
     sampler_input,
     scheduler_input,
 )
@@ -41,6 +41,7 @@ _SAMPLED = [one.name for one in options_of(SamplingSettings)]
 class DenoiseProbe(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        positive, negative = late_prompts()
         return io.Schema(
             node_id="DenoiseProbe",
             display_name="Denoise Probe",
@@ -52,9 +53,9 @@ class DenoiseProbe(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The model that will draw the frames."),
                 io.Vae.Input("vae", tooltip="The model's VAE."),
-                positive_input(),
+                positive,
                 *keyframe_inputs(),
-                negative_input(),
+                negative,
                 preset_input(),
                 io.String.Input(
                     "values",
@@ -79,6 +80,24 @@ class DenoiseProbe(io.ComfyNode):
             ],
             is_output_node=True,
         )
+
+    @classmethod
+    def check_lazy_status(
+        cls,
+        vae: Any,
+        values: str,
+        first: Tensor | None = None,
+        last: Tensor | None = None,
+        keyframes: Tensor | None = None,
+        **given: Any,
+    ) -> list[str]:
+        """Ask for the prompts once the pictures, the values and the number of prompts fit."""
+        if prompts := unasked(given):
+            _read(values)
+            count = len(gather(first, keyframes, last, vae)[0])
+            pictures = {"first": first, "keyframes": keyframes, "last": last}
+            check_prompts(cls.hidden, pictures, count)
+        return prompts
 
     @classmethod
     def execute(

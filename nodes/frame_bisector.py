@@ -25,16 +25,18 @@ from .comfy.codec import ComfyCodec, check_channels, from_network
 from .comfy.control import References
 from .comfy.model import ComfyModel, comfy_model
 from .comfy.object_state import fingerprint
-from .comfy.prompts import PoseOptions, closed, read_prompts
+from .comfy.prompts import PoseOptions, closed, poses_of, read_prompts
+from .common.early import check_prompts, unasked
 from .common.inputs import (
+    PROMPTS,
     found_by,
-    negative_input,
+    late_prompts,
     pose_inputs,
-    positive_input,
     sampler_input,
     scheduler_input,
 )
 from .common.keyframes import gather, keyframe_inputs
+from .common.notes import Note
 from .common.option_inputs import advanced, checked, inputs_of
 from .common.presets import PresetSettings, decide, preset_input
 from .common.types import CATEGORY, CorrespondenceType, Reranker
@@ -125,6 +127,33 @@ class FrameBisector(io.ComfyNode):
         return lost_runs()
 
     @classmethod
+    def check_lazy_status(
+        cls,
+        model: Any,
+        vae: Any,
+        first: Tensor | None = None,
+        last: Tensor | None = None,
+        keyframes: Tensor | None = None,
+        reranker: Scorer | None = None,
+        control_net: Any = None,
+        poses: Any = None,
+        correspondence: list[Correspondence] | None = None,
+        **given: Any,
+    ) -> list[str]:
+        """Ask for the prompts once all else fits together."""
+        if not (prompts := unasked(given)):
+            return []
+        options = {name: value for name, value in given.items() if name not in PROMPTS}
+        count = len(gather(first, keyframes, last, vae)[0])
+        there = "negative" in given, reranker is not None, correspondence is not None
+        _, path, *_ = _read(model, options, there)[1]
+        Path.read(str(path.frames_per_gap), count - 1 + path.loop)
+        Picks.parse(path.picks)
+        poses_of(PoseOptions(control_net, poses), count)
+        check_prompts(cls.hidden, {"first": first, "keyframes": keyframes, "last": last}, count)
+        return prompts
+
+    @classmethod
     def execute(
         cls,
         model: Any,
@@ -142,11 +171,9 @@ class FrameBisector(io.ComfyNode):
     ) -> io.NodeOutput:
         """`options` are those of `RECORDS`, and `sampler_name` and `scheduler`."""
         pictures, notes = gather(first, keyframes, last, vae)
-        there = (one is not None for one in (negative, reranker, correspondence))
-        decided, said = decide(model, options, *there)
-        options = {**options, **decided}
-        names = {name: options.pop(name) for name in ("sampler_name", "scheduler")}
-        _, path, settings, sampling, posing = checked(options, *RECORDS)
+        there = tuple(one is not None for one in (negative, reranker, correspondence))
+        names, records, decided, said = _read(model, options, there)
+        _, path, settings, sampling, posing = records
         about = About(settings.seed, (*notes, *said), path.loop, decided)
         pose = PoseOptions(control_net, poses, posing, tuple(pictures.shape[2:]))
         guide = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
@@ -171,6 +198,19 @@ class FrameBisector(io.ComfyNode):
         return io.NodeOutput(made.images, latents, "\n".join(made.lines), ui=made.ui)
 
 
+def _read(
+    model: Any, options: dict[str, Any], there: tuple[bool, bool, bool]
+) -> tuple[dict[str, str], list[Any], dict[str, Any], list[Note]]:
+    """Return sampler and scheduler, `RECORDS`, what the preset decides, and what to say of that.
+
+    `there`: whether there are a negative, a reranker and a correspondence.
+    """
+    decided, said = decide(model, options, *there)
+    options = {**options, **decided}
+    names = {name: options.pop(name) for name in ("sampler_name", "scheduler")}
+    return names, checked(options, *RECORDS), decided, said
+
+
 def _neighbours(
     model: ComfyModel,
     path: Path,
@@ -184,12 +224,13 @@ def _neighbours(
 
 
 def _sockets() -> list[io.Input]:
+    positive, negative = late_prompts()
     return [
         io.Model.Input("model", tooltip="The model that draws the frames."),
         io.Vae.Input("vae", tooltip="The model's VAE."),
-        positive_input(),
+        positive,
         *keyframe_inputs(),
-        negative_input(),
+        negative,
         Reranker.Input(
             "reranker",
             optional=True,

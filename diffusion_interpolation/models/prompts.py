@@ -199,10 +199,13 @@ def _located(prompts: Prompts) -> list[tuple[int, int]]:
 
 def check_keyframes(prompts: Prompts, count: int) -> None:
     """Raise `ValueError` unless prompts have a row for each of `count` keyframes, or one row."""
-    if len(prompts) not in (1, count):
-        raise ValueError(
-            f"positive: got {len(prompts)} prompts for {count} keyframes, needs 1 or {count}"
-        )
+    check_count(len(prompts), count)
+
+
+def check_count(rows: int, count: int) -> None:
+    """Raise `ValueError` unless `rows` prompts are one for each of `count` keyframes, or one."""
+    if rows not in (1, count):
+        raise ValueError(f"positive: got {rows} prompts for {count} keyframes, needs 1 or {count}")
 
 
 def for_keyframes(prompts: Prompts, count: int) -> Prompts:

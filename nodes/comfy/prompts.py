@@ -59,7 +59,7 @@ def read_prompts(
     for name, part in named:
         _check_text(name, part)
         check_rows(name, part.extras, count)
-    people, size = _read_poses(pose, keyframes or len(text))
+    people, size = poses_of(pose, keyframes or len(text))
     return Guide(
         text,
         away,
@@ -97,8 +97,11 @@ def _check_text(name: str, text: PromptEmbeddings) -> None:
         check_finite(name, tensor, "if a text encoder made it, --fp32-text-enc may help")
 
 
-def _read_poses(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
-    """The paired people of every keyframe and their (height, width), or None and zeros."""
+def poses_of(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
+    """Return the paired people of every keyframe and their (height, width), or None and zeros.
+
+    Raises `ValueError` for poses without a ControlNet, or the reverse, and for another number.
+    """
     if pose.poses is None and pose.control_net is None:
         return None, (0, 0)
     if pose.control_net is None:

@@ -35,18 +35,28 @@ def position_input(tooltip: str) -> io.Float.Input:
     )
 
 
-def positive_input() -> io.Conditioning.Input:
+PROMPTS = "positive", "negative"
+
+
+def late_prompts() -> tuple[io.Conditioning.Input, io.Conditioning.Input]:
+    """Return the inputs of the prompts for a node that asks for them once all else fits."""
+    return positive_input(lazy=True), negative_input(lazy=True)
+
+
+def positive_input(lazy: bool | None = None) -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "positive",
+        lazy=lazy,
         tooltip="The prompt. Connect one prompt that fits all keyframes, or one for each keyframe, "
         "from Textual Invert, Keyframe Conditioning or CLIP Text Encode.",
     )
 
 
-def negative_input() -> io.Conditioning.Input:
+def negative_input(lazy: bool | None = None) -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "negative",
         optional=True,
+        lazy=lazy,
         tooltip="What the frames should not look like. It is the same for all frames. It is "
         "needed unless cfg is 1.",
     )

@@ -395,6 +395,64 @@ def test_a_mistake(server, name):
     assert message.strip().count("\n") == 0
 
 
+EARLY: dict[str, tuple[str, Callable[[Demo, list, list], Node]]] = {
+    "first as well as keyframes": (
+        "positive: got 2 prompts for 3 keyframes",
+        lambda demo, learned, more: demo.bisector(
+            positive=learned, first=one_picture(demo), control_net=None, poses=None
+        ),
+    ),
+    "one prompt too many": (
+        "positive: got 3 prompts for 2 keyframes",
+        lambda demo, learned, more: demo.bisector(positive=more),
+    ),
+    "gaps": (
+        "frames_per_gap: got 2 numbers for 1 gaps",
+        lambda demo, learned, more: demo.bisector(positive=learned, frames_per_gap="3, 3"),
+    ),
+    "picks": (
+        "picks: got 'half: 3'",
+        lambda demo, learned, more: demo.bisector(positive=learned, picks="half: 3"),
+    ),
+    "denoise": (
+        "min_denoise: got 0.5",
+        lambda demo, learned, more: demo.bisector(
+            positive=learned, min_denoise=0.5, max_denoise=0.4
+        ),
+    ),
+    "no poses": (
+        "poses: got none, but a control_net",
+        lambda demo, learned, more: demo.bisector(positive=learned, poses=None),
+    ),
+    "first as well as keyframes in the probe": (
+        "positive: got 2 prompts for 3 keyframes",
+        lambda demo, learned, more: probe(demo, positive=learned, first=one_picture(demo)),
+    ),
+}
+
+
+def probe(demo: Demo, **wires: list) -> Node:
+    sources = {"model": demo.model, "vae": demo.vae, "keyframes": demo.keyframes, **wires}
+    values = {"preset": "custom", "values": "0.5", "seed": 0, "steps": 4, "cfg": 1.0}
+    names = {"sampler_name": "euler", "scheduler": "ddim_uniform"}
+    return demo.graph.add("DenoiseProbe", **sources, **values, **names)
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_what_the_graph_tells_is_said_before_prompts_are_learned(server, name):
+    message, make = EARLY[name]
+    demo = Demo(Graph())
+    counted = demo.graph.add("TestCount", model=demo.model, name=f"early {name}", delay=0.0)
+    learned = demo.invert(model=counted[0])[0]
+    more = demo.graph.add("KeyframeConditioning", first=learned, second=demo.positive)[0]
+    node = make(demo, learned, more)
+    run = server.run(demo.graph.prompt)
+    assert run.error is not None and run.error["node_id"] == node.id
+    assert message in run.error["exception_message"]
+    with pytest.raises(FileNotFoundError):
+        server.calls(f"early {name}")
+
+
 def test_a_reranker_file_that_is_no_clip(server):
     folder = server.folder / "models" / "rerankers"
     folder.mkdir(parents=True, exist_ok=True)
