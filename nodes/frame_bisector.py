@@ -177,9 +177,10 @@ class FrameBisector(io.ComfyNode):
         about = About(settings.seed, (*notes, *said), path.loop, decided)
         pose = PoseOptions(control_net, poses, posing, tuple(pictures.shape[2:]))
         guide = read_prompts(positive, negative, sampling.cfg, len(pictures), pose)
-        if path.loop:
-            guide, pictures = closed(guide, len(pictures)), torch.cat([pictures, pictures[:1]])
         encoded = _encode(model, vae, pictures)
+        if path.loop:
+            guide = closed(guide, len(pictures))
+            pictures, encoded = (torch.cat([one, one[:1]]) for one in (pictures, encoded))
         seen = References(model, encoded if path.reference_latents else None)
         made_by = {**names, "control_net": control_net, "references": seen, "rows": path.max_batch}
         wrapped = comfy_model(model, vae, sampling.steps, **made_by)
@@ -265,13 +266,20 @@ def _outputs() -> list[io.Output]:
 
 
 def _encode(model: Any, vae: Any, pictures: Tensor) -> Tensor:
-    """Latents of the keyframes; the very same bits each time, which not every device gives."""
-    key = fingerprint(model, vae, pictures)
-    if (latents := KEYFRAMES.get(key)) is None:
+    """Return the latents of the keyframes, with the very same bits each time.
+
+    Not every device gives these in a batch of another size, so each picture is encoded by itself.
+    """
+    return torch.cat([_encode_one(model, vae, picture) for picture in pictures.split(1)])
+
+
+def _encode_one(model: Any, vae: Any, picture: Tensor) -> Tensor:
+    key = fingerprint(model, vae, picture)
+    if (latent := KEYFRAMES.get(key)) is None:
         codec = ComfyCodec(model, vae)
-        latents = codec.encode(pictures).cpu()
-        check_channels("vae", latents, model)
-        codec.check_size(pictures, latents)
+        latent = codec.encode(picture).cpu()
+        check_channels("vae", latent, model)
+        codec.check_size(picture, latent)
         if not holds_nothing():
-            KEYFRAMES.put(key, latents)
-    return latents
+            KEYFRAMES.put(key, latent)
+    return latent

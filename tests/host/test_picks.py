@@ -410,6 +410,25 @@ def test_the_hosts_memory_pressure_takes_candidates_that_were_not_taken(server):
     assert changed(picked, plain) == [1]
 
 
+@pytest.mark.parametrize("change", ["loop", "keyframe"])
+def test_a_longer_path_keeps_the_frames_that_it_has(server, change):
+    def counted() -> Counted:
+        made = Counted(server, f"longer {change}", control_net=None, poses=None)
+        vae = made.demo.graph.add("TestBatchVAE", vae=made.demo.vae)
+        made.demo.graph.prompt[made.bisector.id]["inputs"]["vae"] = vae[0]
+        return made
+
+    before, _, calls = counted().frames()
+    longer = counted()
+    graph, keyframes = longer.demo.graph, longer.demo.keyframes
+    first = graph.add("ImageFromBatch", image=keyframes, batch_index=0, length=1)
+    more_of_path = {"loop": True} if change == "loop" else {"last": first[0]}
+    graph.prompt[longer.bisector.id]["inputs"].update(more_of_path)
+    after, _, more = longer.frames()
+    assert torch.equal(after[:5], before)
+    assert more == calls, "the other half takes as long as this one, which is not made again"
+
+
 @pytest.mark.parametrize(("sides", "count"), [("128", 2), ("128,32,48", 6)])
 def test_any_frames_behind_a_slider(server, sides, count):
     demo = Demo(Graph())

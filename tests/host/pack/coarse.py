@@ -1,4 +1,4 @@
-"""A VAE for large pictures that cost little."""
+"""VAEs for large pictures that cost little, and with the bits of a device that batches change."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def coarse_vae(vae: Any, factor: int) -> Any:
     coarse.encode = lambda pixels: vae.encode(pixels[:, ::factor, ::factor])
     coarse.decode = decode
     return coarse
+
+
+@node("TestBatchVAE", [io.Vae.Input("vae")], io.Vae.Output())
+def batch_vae(vae: Any) -> Any:
+    """A VAE whose last bits depend on the size of the batch, as on some devices."""
+    other = copy.copy(vae)
+    other.encode = lambda pixels: vae.encode(pixels) + 1e-5 * len(pixels)
+    return other
