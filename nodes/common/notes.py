@@ -22,7 +22,7 @@ class Note(NamedTuple):
     text: str
     values: dict[str, str | int] = {}  # noqa: RUF012
     running: bool = False
-    """Whether it is of the run and not of its frames, so that it is said only while that goes on."""
+    """Whether it is about the run, not its frames, and so is said only while the run goes on."""
 
     def __str__(self) -> str:
         return self.text.format(**self.values)

@@ -66,7 +66,7 @@ def running_node() -> tuple[str, int]:
 
 
 def values_of_running(hidden: Any) -> dict[str, Any]:
-    """Return the inputs of the running node that come from no other node, as the prompt has them."""
+    """Return the inputs of the running node in the prompt that come from no other node."""
     prompt = getattr(hidden, "prompt", None) or {}
     inputs = prompt.get(running_node()[0], {}).get("inputs", {})
     return {name: value for name, value in inputs.items() if not _is_link(value)}

@@ -50,7 +50,10 @@ def test_candidates_grow_with_the_node(view):
     assert tall[0] > 1.5 * beside[0]
 
 
-LONG = {"text": "A note that takes several lines under the slider of a new node. " * 4, "values": {}}
+LONG = {
+    "text": "A note that takes several lines under the slider of a new node. " * 4,
+    "values": {},
+}
 
 
 def test_a_long_message_leaves_room_for_every_score(view):
