@@ -120,6 +120,7 @@ function addPreview(node, height) {
   // another seed for each run would throw away the frames that the last one has made
   setWidget(node, "control_after_generate", "fixed");
   leavePresetOnChange(node);
+  dropPicksWithSeed(node, preview);
   for (const widget of node.widgets ?? []) chain(widget, "callback", () => preview.refresh());
 }
 
@@ -150,6 +151,21 @@ function setPicks(node, text, seed) {
   if (seed === null) return;
   setWidget(node, "seed", seed);
   setWidget(node, "control_after_generate", "fixed");
+}
+
+/**
+ * A pick is a number of a candidate, whose noise comes from the seed: under another seed it would
+ * overrule the scores with a candidate that nobody has seen.
+ * @param {ComfyNode} node
+ * @param {FramePreview} preview
+ */
+function dropPicksWithSeed(node, preview) {
+  const seed = widgetOf(node, "seed");
+  if (!seed) return;
+  chain(seed, "callback", (value) => {
+    const made = preview.run?.seed ?? null;
+    if (made !== null && Number(value) !== made) setWidget(node, "picks", "");
+  });
 }
 
 // What comes from the server

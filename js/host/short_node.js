@@ -15,6 +15,7 @@ import { say } from "../slider/texts.js";
 const RENDERER = "Comfy.VueNodes.Enabled";
 /** Beside those that the server names: where it is a row, it follows a seed that stays. */
 const ALWAYS = "control_after_generate";
+const PADDING = 20; // pixels from a node to the edge of its group
 /** Inputs that somebody sets who decides without a preset. */
 const BY_HAND = ["steps", "cfg", "candidates", "max_denoise", "min_denoise"];
 
@@ -55,7 +56,9 @@ export function keepShort(node) {
     act();
     fold();
     if (LiteGraph.vueNodesMode) return;
-    node.setSize([node.size[0], node.size[1] + node.computeSize()[1] - before]);
+    const more = node.computeSize()[1] - before;
+    resizeGroups(node, more);
+    node.setSize([node.size[0], node.size[1] + more]);
   };
   const turn = () => resize(() => (node.showAdvanced = !node.showAdvanced));
   followPreset(node, () => resize(() => {}));
@@ -63,6 +66,25 @@ export function keepShort(node) {
   chain(node, "onRemoved", () => folding.delete(fold));
   for (const event of ["onConfigure", "onConnectionsChange"]) chain(node, event, () => fold());
   fold();
+}
+
+/**
+ * Let the groups around a node grow and shrink with it, but never so far that another node in one of
+ * them stands outside.
+ * @param {ComfyNode} node which still has the height that it had
+ * @param {number} more pixels
+ */
+function resizeGroups(node, more) {
+  const { _groups: groups = [], _nodes: nodes = [] } = /** @type {any} */ (node).graph ?? {};
+  for (const group of groups) {
+    const [[left, top], [width, height]] = [group.pos, group.size];
+    const isInside = (/** @type {ComfyNode} */ { pos, size }) =>
+      pos[0] >= left && pos[1] >= top && pos[0] + size[0] <= left + width && pos[1] + size[1] <= top + height;
+    if (!isInside(node)) continue;
+    const others = nodes.filter((/** @type {ComfyNode} */ other) => other !== node && isInside(other));
+    const needed = others.map((/** @type {ComfyNode} */ { pos, size }) => pos[1] + size[1] - top + PADDING);
+    group.size = [width, Math.max(height + more, ...needed)];
+  }
 }
 
 /**

@@ -69,6 +69,8 @@ export const CHINESE = {
   "{candidates} candidates of {frames} frames, {evaluations} runs of the model.":
     "{frames} 帧共 {candidates} 个候选，模型运行 {evaluations} 次。",
   "At the speed of the last run this takes about {time}.": "按上次运行的速度约需 {time}。",
+  "The pick {pick} is left out, since no frame is there; it counts again once one is.":
+    "选定项 {pick} 被略过，因为该处没有帧；有帧时它重新生效。",
   "Without a reranker the candidate that is most like its neighbours is taken.":
     "没有重排序器时，选用与相邻帧最相似的候选。",
   "Without a reranker and a smoothness_weight each frame has one candidate.":

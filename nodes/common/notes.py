@@ -12,6 +12,7 @@ CROPPED = "The keyframes were cropped in the middle from {before} to {after}, wh
 PRESET = "{preset} for {family}: {steps} steps, cfg {cfg}, denoise from {high} to {low}."
 WORK = "{candidates} candidates of {frames} frames, {evaluations} runs of the model."
 TIME = "At the speed of the last run this takes about {time}."
+STRAY = "The pick {pick} is left out, since no frame is there; it counts again once one is."
 ALIKE = "Without a reranker the candidate that is most like its neighbours is taken."
 UNRANKED = "Without a reranker and a smoothness_weight each frame has one candidate."
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...diffusion_interpolation.method.bisection import Bisection
 from ...diffusion_interpolation.method.frame_info import FrameInfo, planned
 from ...diffusion_interpolation.method.path import Slot
-from ..common.notes import TIME, WORK, Note
+from ..common.notes import STRAY, TIME, WORK, Note
 from .files import NOTHING, About, FrameFiles
 from .frame_sink import FrameSink
 from .memory import holds_nothing, join_memory_pressure
@@ -49,14 +49,17 @@ class FrameRun:
         """
         self.bisection, self.path = bisection, bisection.path
         self.pictures, self.keyframes = pictures.cpu(), keyframes
-        self.about, self.count = about, self.path.frames - about.loop
+        self.count = self.path.frames - about.loop
         self.frames = [self._in_loop(info) for info in planned(self.path)[: self.count]]
         slots = [slot for slots in self.path.slots() for slot in slots]
         self.work = {slot.index: bisection.evaluations(slot) for slot in slots}
+        strays = bisection.picks.strays(slot.position for slot in slots)
+        notes = *about.notes, *(Note(STRAY, {"pick": str(pick)}) for pick in strays)
         if about.settings:
             known = bisection.known(keyframes)
             price = self._price([slot for slot in slots if slot.index not in known])
-            self.about = about._replace(notes=(*about.notes, *price))
+            notes = *notes, *price
+        self.about = about._replace(notes=notes)
 
     def _price(self, slots: list[Slot]) -> list[Note]:
         """Say how much work it is to make some frames."""
@@ -117,12 +120,10 @@ class FrameRun:
         )
 
     def _lines(self, made: Mapping[int, FrameInfo], warning: str) -> list[str]:
-        """Return the notes, a line for each frame that was made, strays of picks, a warning."""
-        strays = self.bisection.picks.strays(info.position for info in made.values())
+        """Return the notes, a line for each frame that was made, and a warning."""
         return [
             *map(str, self.about.notes),
             *(_line(made[index]) for index in sorted(made)),
-            *(f"pick {pick} is left out, since no frame is there" for pick in strays),
             *([warning] if warning else []),
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from typing import Any
 
 import pytest
 from comfy_host import Node
@@ -93,7 +94,20 @@ def test_the_line_says_what_is_true_of_the_frames_now(view):
     view.says(node, note["text"])
 
 
-def set_widget(view: View, node: Node, name: str, value: str) -> None:
+def test_another_seed_takes_picks_away_that_were_of_its_noise(view):
+    node = opened_run(view, inputs={"seed": 0})
+    view.preview(node).locator(".di-candidate").nth(0).click()
+    view.says(node, "The next run makes 3 of 5 frames again.")
+    picks = "(id) => find(id).widgets.find(({ name }) => name === 'picks').value"
+    set_widget(view, node, "seed", 0)
+    assert view.evaluate(picks, node.id) == "0.5: 0"
+    set_widget(view, node, "seed", 7)
+    assert view.evaluate(picks, node.id) == ""
+    assert marks(view, node) == ["", "", "best score", ""]
+    view.says(node, OUTDATED)
+
+
+def set_widget(view: View, node: Node, name: str, value: Any) -> None:
     """Give an input another value, as both renderers do."""
     view.evaluate(
         """([id, name, value]) => {
@@ -166,6 +180,17 @@ def visible(view: View, node: Node) -> list[str]:
     )
 
 
+_GROUP = "() => app.graph._groups[0].size[1]"
+_PUT_IN_GROUP = """(id) => {
+    const { pos, size } = find(id), group = new LiteGraph.LGraphGroup("Around");
+    group.pos = [pos[0] - 20, pos[1] - 60];
+    group.size = [size[0] + 40, size[1] + 80];
+    app.graph.add(group);
+    return group.size[1];
+}"""
+"""Draw a tight group around a node; its height."""
+
+
 @pytest.mark.plain_dom
 def test_rare_inputs_are_rows_only_where_they_are_asked_for(view):
     """Nodes 2.0 folds them itself."""
@@ -176,6 +201,7 @@ def test_rare_inputs_are_rows_only_where_they_are_asked_for(view):
     assert "preset" in rows and "sampler_name" not in rows
     size = "(id) => find(id).size[1]"
     before = view.evaluate(size, node.id)
+    tight = view.evaluate(_PUT_IN_GROUP, node.id)
     picture = view.preview(node).locator(".di-now canvas")
     height = picture.bounding_box()["height"]
     press = """(id) => find(id).widgets.find(({ name }) => name === "options").callback()"""
@@ -183,6 +209,8 @@ def test_rare_inputs_are_rows_only_where_they_are_asked_for(view):
     view.settle(10)
     assert {*rows} < {*visible(view, node)} and "sampler_name" in visible(view, node)
     assert view.evaluate(size, node.id) > before + 200
+    grown = view.evaluate(size, node.id) - before
+    assert view.evaluate(_GROUP) == pytest.approx(tight + grown), "the node stays in its group"
     assert picture.bounding_box()["height"] == pytest.approx(height, abs=2)
     view.load(view.workflow())
     view.show(node)
@@ -191,6 +219,7 @@ def test_rare_inputs_are_rows_only_where_they_are_asked_for(view):
     view.settle(10)
     assert visible(view, node) == rows
     assert view.evaluate(size, node.id) == pytest.approx(before, abs=2)
+    assert view.evaluate(_GROUP) == pytest.approx(tight, abs=2)
 
 
 def test_without_a_preset_the_inputs_that_it_would_decide_are_there(view):

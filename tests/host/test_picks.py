@@ -202,9 +202,10 @@ def test_a_reroll_draws_new_candidates(server):
 def test_a_pick_without_a_frame_is_said(server):
     counted = Counted(server, "stray", picks="0.5: 1, 0.7: 3")
     _, run, _ = counted.frames()
-    assert run.outputs[counted.bisector.id]["text"][3:] == [
-        "pick 0.7: 3 is left out, since no frame is there"
-    ]
+    said = "The pick 0.7: 3 is left out, since no frame is there; it counts again once one is."
+    assert run.outputs[counted.bisector.id]["text"][0] == said
+    [note] = about(run, counted.bisector)["notes"]
+    assert note["text"].format(**note["values"]) == said
 
 
 def test_picks_that_cannot_be_read(server):
