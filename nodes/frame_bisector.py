@@ -134,18 +134,18 @@ class FrameBisector(io.ComfyNode):
         first: Tensor | None = None,
         last: Tensor | None = None,
         keyframes: Tensor | None = None,
-        reranker: Scorer | None = None,
         control_net: Any = None,
         poses: Any = None,
-        correspondence: list[Correspondence] | None = None,
         **given: Any,
     ) -> list[str]:
         """Ask for the prompts once all else fits together."""
         if not (prompts := unasked(given)):
             return []
-        options = {name: value for name, value in given.items() if name not in PROMPTS}
+        deciding = "negative", "reranker", "correspondence"
+        there = tuple(given.get(name) is not None or name in prompts for name in deciding)
+        sockets = *deciding, *PROMPTS
+        options = {name: value for name, value in given.items() if name not in sockets}
         count = len(gather(first, keyframes, last, vae)[0])
-        there = "negative" in given, reranker is not None, correspondence is not None
         _, path, *_ = _read(model, options, there)[1]
         Path.read(str(path.frames_per_gap), count - 1 + path.loop)
         Picks.parse(path.picks)
