@@ -34,7 +34,7 @@ _PIXELS = """async (canvas) => {
 
 
 def test_the_demo_from_its_template_to_another_pick(view: View):
-    open_template(view)
+    opens_where_it_can_be_read(view)
     demo = Demo(view)
     assert demo.preview.get_by_label("Play").is_visible()
     first = demo.run()
@@ -78,8 +78,11 @@ def test_a_pick_holds_the_seed_of_its_frames_and_is_one_step_for_undo(view: View
 SCREEN = 1440, 900
 
 
-def test_the_demo_opens_where_it_can_be_read_and_fits_the_screen(view: View):
-    """Newer front ends fit a template into three quarters of the window, whatever view it has."""
+def opens_where_it_can_be_read(view: View) -> None:
+    """Open the demo on a small screen: all of it is there, and its text is drawn.
+
+    Newer front ends fit a template into three quarters of the window, whatever view it has.
+    """
     view.page.set_viewport_size({"width": SCREEN[0], "height": SCREEN[1]})
     try:
         open_template(view)
