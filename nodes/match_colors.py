@@ -7,9 +7,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.method.colours.tracing import match_colours, read_places
+from ..diffusion_interpolation.method.matching.correspondence import Correspondence
 from .common.images import to_rgb
 from .common.inputs import found_by
-from .common.types import CATEGORY
+from .common.types import CATEGORY, CorrespondenceType
 
 
 class MatchColors(io.ComfyNode):
@@ -20,33 +21,10 @@ class MatchColors(io.ComfyNode):
             display_name="Match Colors",
             category=CATEGORY,
             description="Mends the colours of frames that stray from the way between two "
-            "keyframes. Things are followed from frame to frame, and what cannot be followed stays "
-            "as it is.",
+            "keyframes. Things are followed from frame to frame, or along a correspondence of the "
+            "keyframes, and what cannot be followed stays as it is.",
             **found_by("color match", "color transfer", "deflicker", "drift"),
-            inputs=[
-                io.Image.Input(
-                    "frames",
-                    tooltip="The frames in order as one batch, the keyframes included: from Frame "
-                    "Bisector, or of any video.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="How much of each correction is applied. At 1 all of it. At 0 the "
-                    "frames stay as they are.",
-                ),
-                io.String.Input(
-                    "keyframes",
-                    default="",
-                    optional=True,
-                    tooltip="The numbers of the frames whose colours are right, counted from 0: 0, "
-                    "16, 32. Frames before the first of them and after the last stay as they are. "
-                    "Leave it empty where these are the first and the last frame.",
-                ),
-            ],
+            inputs=_inputs(),
             outputs=[
                 io.Image.Output(
                     "matched",
@@ -57,8 +35,49 @@ class MatchColors(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, frames: Tensor, strength: float, keyframes: str = "") -> io.NodeOutput:
+    def execute(
+        cls,
+        frames: Tensor,
+        strength: float,
+        keyframes: str = "",
+        correspondence: list[Correspondence] | None = None,
+    ) -> io.NodeOutput:
         pictures, device = to_rgb("frames", frames), comfy.model_management.get_torch_device()
         places = read_places(keyframes, len(pictures))
-        made = match_colours(pictures, places, strength, device)
+        made = match_colours(pictures, places, strength, device, correspondence)
         return io.NodeOutput(made.movedim(1, -1))
+
+
+def _inputs() -> list[io.Input]:
+    return [
+        io.Image.Input(
+            "frames",
+            tooltip="The frames in order as one batch, the keyframes included: from Frame "
+            "Bisector, or of any video.",
+        ),
+        io.Float.Input(
+            "strength",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            tooltip="How much of each correction is applied. At 1 all of it. At 0 the "
+            "frames stay as they are.",
+        ),
+        io.String.Input(
+            "keyframes",
+            default="",
+            optional=True,
+            tooltip="The numbers of the frames whose colours are right, counted from 0: 0, "
+            "16, 32. Frames before the first of them and after the last stay as they are. "
+            "Leave it empty where these are the first and the last frame.",
+        ),
+        CorrespondenceType.Input(
+            "correspondence",
+            optional=True,
+            tooltip="What is where in neighbouring keyframes, from Match Keyframes. With "
+            "it, each thing takes the mix of the colours that it has in both keyframes, "
+            "and colours stray far less. Without it, things are followed from frame to "
+            "frame.",
+        ),
+    ]

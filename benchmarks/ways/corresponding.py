@@ -23,11 +23,16 @@ from .registry import ROWS, Task, maker
 
 def _moved(task: Task, of_pair: Callable[[Task], Correspondence]) -> Tensor:
     """Make frames along the correspondence of each pair."""
-    nothing = anchored(none(), 1.0)
-    pairs = [of_pair(task.at(pair)) for pair in range(len(task.pictures) // 2)]
-    gaps = [gap for one in pairs for gap in (one, nothing)][:-1]
+    gaps = gaps_of(task, of_pair)
     near = MovedNeighbours.of(task.model, task.path, gaps, task.pictures.cpu())
     return work(task, neighbours=near)
+
+
+def gaps_of(task: Task, of_pair: Callable[[Task], Correspondence]) -> list[Correspondence]:
+    """Return the correspondences of all gaps; those between two pairs have no points."""
+    nothing = anchored(none(), 1.0)
+    pairs = [of_pair(task.at(pair)) for pair in range(len(task.pictures) // 2)]
+    return [gap for one in pairs for gap in (one, nothing)][:-1]
 
 
 def matched(task: Task, anchors: Sequence[Anchors] | None = None) -> Correspondence:

@@ -7,6 +7,8 @@ from comfy_host import Graph
 from demo_graphs import Demo, run_with
 
 from diffusion_interpolation.method.colours.tracing import match_colours
+from diffusion_interpolation.method.matching.anchors import Anchors
+from diffusion_interpolation.method.matching.correspondence import anchored
 
 
 def test_frames_are_those_of_the_library(server):
@@ -18,6 +20,22 @@ def test_frames_are_those_of_the_library(server):
     assert torch.allclose(given["made"], wanted, atol=1e-5)
     assert not torch.equal(given["made"], given["frames"])
     assert torch.equal(given["made"][[0, -1]], given["frames"][[0, -1]])
+
+
+def test_colours_go_along_a_map(server):
+    demo = Demo(Graph())
+    frames = demo.bisector(frames_per_gap=1, steps=4)[0]
+    sides = range(8, 128, 16)
+    anchors = "\n".join(f"{x},{y} -> {x},{y}" for x in sides for y in sides)
+    gaps = demo.graph.add("MatchKeyframes", keyframes=demo.keyframes, anchors=anchors)
+    made = demo.graph.add("MatchColors", frames=frames, strength=1.0, correspondence=gaps[0])
+    _, given = run_with(server, demo.graph, frames=frames, made=made[0])
+    points = torch.tensor([[x / 128, y / 128] for x in sides for y in sides])
+    known = anchored(Anchors(points, points), 1.0)
+    wanted = match_colours(given["frames"].movedim(-1, 1), gaps=[known]).movedim(1, -1)
+    assert torch.allclose(given["made"], wanted, atol=1e-5)
+    traced = match_colours(given["frames"].movedim(-1, 1)).movedim(1, -1)
+    assert not torch.allclose(given["made"], traced, atol=1e-3)
 
 
 def test_keyframes_that_are_not_there_are_named(server):

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 from diffusion_interpolation.method.colours.flow import flow
 from diffusion_interpolation.method.colours.guided import upsample
 from diffusion_interpolation.method.colours.tracing import match_colours, read_places
+from diffusion_interpolation.method.matching.anchors import Anchors, none
+from diffusion_interpolation.method.matching.correspondence import Correspondence, anchored
+from diffusion_interpolation.method.matching.transport import cell_centres
 
 FRAMES = 9
 WARM = torch.tensor([1.15, 1.0, 0.8]).view(3, 1, 1)
@@ -118,3 +121,68 @@ def test_a_frame_of_512_takes_less_than_a_second():
     begun = time.process_time()
     match_colours(frames)
     assert time.process_time() - begun < 1.0 * (FRAMES - 2)
+
+
+def whole_map(size: int = 12) -> Correspondence:
+    """A map of pictures in which nothing moves, with a point in each cell."""
+    points = cell_centres(size, size, 1.0, torch.zeros(1))
+    return Correspondence(points, points, torch.ones(len(points)), 1.0)
+
+
+def test_along_a_map_colours_are_the_mix_of_those_of_both_keyframes():
+    frames = graded()
+    wrong = strayed(frames, 0.2)
+    made = match_colours(wrong, gaps=[whole_map()])
+    assert error(made, frames) < 0.2 * error(wrong, frames)
+    assert error(made, frames) < 0.7 * error(match_colours(wrong), frames)
+    assert torch.equal(made[[0, -1]], wrong[[0, -1]])
+    half = match_colours(wrong, strength=0.5, gaps=[whole_map()])
+    torch.testing.assert_close(half, wrong.lerp(made, 0.5))
+
+
+def test_along_a_map_frames_with_nothing_to_mend_stay_as_they_are():
+    frames = graded()
+    assert (match_colours(frames, gaps=[whole_map()]) - frames).abs().max() < 1.5 / 255
+
+
+def test_what_no_point_of_the_map_knows_stays_as_it_is():
+    """A black square is in the first keyframe alone, where the map has no points."""
+    frames = torch.full((5, 3, 64, 64), 0.6)
+    frames[1:-1] += torch.tensor([0.1, 0, -0.1]).view(3, 1, 1)
+    frames[:-1, :, 20:44, 20:44] = 0.05
+    full = whole_map()
+    outside = ((full.first - 0.5).abs() > 0.25).any(1)
+    gap = Correspondence(full.first[outside], full.second[outside], full.weights[outside], 1.0)
+    made = match_colours(frames, gaps=[gap])
+    assert (made[2, :, 24:40, 24:40] - 0.05).abs().max() < 0.02
+    assert (made[2, :, :14] - 0.6).abs().max() < 0.03
+    everywhere = match_colours(frames, gaps=[full])
+    assert (everywhere[2, :, 24:40, 24:40] - 0.05).mean() > 0.1
+
+
+@pytest.mark.parametrize("points", [0, 3])
+def test_a_gap_with_few_points_is_followed_from_frame_to_frame(points):
+    wrong = strayed(graded())
+    few = anchored(Anchors(*2 * [whole_map().first[:points]]), 1.0)
+    assert torch.equal(match_colours(wrong, gaps=[few]), match_colours(wrong))
+
+
+def test_a_loop_leads_back_to_the_first_keyframe():
+    frames = torch.cat([graded(), graded().flip(0)[1:-1]])
+    wrong = strayed(frames, 0.2)
+    wrong[8] = frames[8]
+    made = match_colours(wrong, [0, 8], gaps=[whole_map(), whole_map()])
+    assert len(made) == len(wrong)
+    assert error(made[9:], frames[9:]) < 0.2 * error(wrong[9:], frames[9:])
+
+
+@pytest.mark.parametrize(
+    ("gaps", "message"),
+    [
+        ([whole_map()] * 3, "correspondence: got maps of 3 gaps for 2 keyframes, needs 1, or 2"),
+        ([anchored(none(), 2.0)], "correspondence: is of pictures 2 times as wide as high"),
+    ],
+)
+def test_maps_of_other_keyframes_are_named(gaps, message):
+    with pytest.raises(ValueError, match=message):
+        match_colours(graded(), gaps=gaps)

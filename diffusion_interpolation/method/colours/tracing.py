@@ -1,7 +1,8 @@
 """Colours of frames, moved to the mix of those that the same things have in both keyframes.
 
-Things are followed from frame to frame on a coarse grid. What is carried is how much a colour has
-changed since the keyframe, never the colour itself, so that details stay as they are.
+With a correspondence of the keyframes, colours go along it (`mapped.py`). Otherwise things are
+followed from frame to frame on a coarse grid. What is carried is how much a colour has changed
+since the keyframe, never the colour itself, so that details stay as they are.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from ..matching.correspondence import Correspondence, check_aspect
+from .cells import CELLS, as_grid, as_rows, gauss, reduced, resized
 from .flow import flow, follow
 from .guided import upsample
+from .mapped import match_along, says_colours
 
-CELLS = 32
-"""Cells of the grid on the longer side of a picture."""
 FINE = 3
 """Times as fine is the grid on which moves are seen."""
 MOVES = 3
@@ -50,6 +51,7 @@ def match_colours(
     keyframes: Sequence[int] | None = None,
     strength: float = 1.0,
     device: torch.device | str | None = None,
+    gaps: Sequence[Correspondence] | None = None,
 ) -> Tensor:
     """Return frames `(n, 3, h, w)` in 0..1 whose colours change evenly from keyframe to keyframe.
 
@@ -57,8 +59,14 @@ def match_colours(
     are the numbers of the frames that stay as they are, in order; by default the first and the last
     frame. Frames before the first keyframe and after the last one stay, too. `strength` is how much
     of each correction is applied, 0 to 1. The work is done on `device`, by default that of the
-    frames, at full size for one frame at a time. Raises `ValueError` for keyframes that are out of
-    order, repeated or not there, and for fewer than two.
+    frames, at full size for one frame at a time.
+
+    `gaps` are the correspondences between keyframes. A gap whose correspondence has points enough
+    takes its colours along these; in all others, things are followed from frame to frame. One gap
+    more than there are between keyframes is that of a loop, from the last keyframe to the first.
+
+    Raises `ValueError` for keyframes that are out of order, repeated or not there, for fewer than
+    two, and for another number of gaps or gaps of pictures of another aspect.
     """
     places = [0, len(frames) - 1] if keyframes is None else list(keyframes)
     if (
@@ -70,11 +78,29 @@ def match_colours(
             f"keyframes: got {', '.join(map(str, places))} for {len(frames)} frames, needs 2 or "
             f"more different numbers in order, from 0 to {len(frames) - 1}"
         )
-    made = frames.clone()
-    for first, last in pairwise(places):
+    _check_gaps(frames, places, gaps)
+    ends, path = list(pairwise(places)), frames.clone()
+    if gaps is not None and len(gaps) == len(places):
+        path = torch.cat([path, path[places[0], None]])
+        ends.append((places[-1], len(frames)))
+    for number, (first, last) in enumerate(ends):
         if last - first > 1 and strength > 0:
-            _match_gap(made[first : last + 1], strength, device or frames.device)
-    return made
+            gap = None if gaps is None else gaps[number]
+            _match_gap(path[first : last + 1], strength, device or frames.device, gap)
+    return path[: len(frames)]
+
+
+def _check_gaps(frames: Tensor, places: list[int], gaps: Sequence[Correspondence] | None) -> None:
+    """Raise `ValueError` for correspondences that cannot be those of the keyframes."""
+    if gaps is None:
+        return
+    if len(gaps) not in (len(places) - 1, len(places)):
+        raise ValueError(
+            f"correspondence: got maps of {len(gaps)} gaps for {len(places)} keyframes, needs "
+            f"{len(places) - 1}, or {len(places)} for a loop"
+        )
+    for gap in gaps:
+        check_aspect(frames[0], gap.aspect)
 
 
 def read_places(text: str, frames: int) -> list[int]:
@@ -90,17 +116,34 @@ def read_places(text: str, frames: int) -> list[int]:
     return [int(word) for word in words] or [0, frames - 1]
 
 
-def _match_gap(frames: Tensor, strength: float, device: torch.device | str) -> None:
+def _match_gap(
+    frames: Tensor,
+    strength: float,
+    device: torch.device | str,
+    gap: Correspondence | None,
+) -> None:
     """Correct the frames between two keyframes in place."""
-    fine = torch.cat([_reduced(frame[None].to(device), FINE * CELLS) for frame in frames])
-    coarse = _reduced(fine, CELLS)
+    if gap is None or not says_colours(gap):
+        _match_traced(frames, strength, device)
+        return
+    keyframes = frames[:1].to(device), frames[-1:].to(device)
+    for i in range(1, len(frames) - 1):
+        frame = frames[i : i + 1].to(device)
+        made = match_along(frame, keyframes, i / (len(frames) - 1), gap)
+        frames[i] = frame.lerp(made, strength)[0]
+
+
+def _match_traced(frames: Tensor, strength: float, device: torch.device | str) -> None:
+    """Correct the frames between two keyframes in place, by following their things."""
+    fine = torch.cat([reduced(frame[None].to(device), FINE * CELLS) for frame in frames])
+    coarse = reduced(fine, CELLS)
     near = _nearness(coarse.shape[-2:], coarse)
-    regions = [near * _gauss(torch.cdist(c, c), LIKENESS) for c in _cells(coarse)]
+    regions = [near * gauss(torch.cdist(c, c), LIKENESS) for c in as_rows(coarse)]
     there = _trace(fine, regions)
     back = _trace(fine.flip(0), regions[::-1])[::-1]
     for i in range(1, len(frames) - 1):
         field = _correction(there[i], back[i], i / (len(frames) - 1), regions[i])
-        field = field.T.reshape(1, 3, *coarse.shape[-2:])
+        field = as_grid(field, coarse.shape[-2:])
         frame = frames[i : i + 1].to(device)
         moved = frame + strength * upsample(field, coarse[i : i + 1], frame)
         # what needs no mending keeps its very bits
@@ -119,17 +162,17 @@ def _trace(frames: Tensor, regions: Sequence[Tensor]) -> list[Traced]:
         # errors of single steps must not add up
         way = way + flow(frame, follow(frames[:1], way), 1)
         before = _carried(known, step, size)
-        difference = _cells(_resized(follow(frames[i - 1 : i], step) - frame, size))[0]
-        direct = _cells(_resized(follow(frames[:1], way) - frame, size))[0]
+        difference = as_rows(resized(follow(frames[i - 1 : i], step) - frame, size))[0]
+        direct = as_rows(resized(follow(frames[:1], way) - frame, size))[0]
         found.append(known := _followed(before, difference, direct, regions[i]))
     return found
 
 
 def _carried(known: Traced, step: Tensor, size: torch.Size) -> Traced:
     """What is known of the frame before, where its things are now."""
-    moves = _resized(step, size) / FINE
+    moves = resized(step, size) / FINE
     values = torch.cat(known, 1).T.reshape(1, 4, *size)
-    values = _cells(follow(values, moves))[0]
+    values = as_rows(follow(values, moves))[0]
     return Traced(values[:, :3], values[:, 3:])
 
 
@@ -140,15 +183,15 @@ def _followed(known: Traced, difference: Tensor, direct: Tensor, region: Tensor)
     """
     shift = torch.zeros_like(difference)
     for _ in range(ROUNDS):
-        agree = region * _gauss(torch.cdist(shift, difference), CHANGE)
+        agree = region * gauss(torch.cdist(shift, difference), CHANGE)
         shift = agree @ difference / agree.sum(1, keepdim=True).clamp_min(1e-6)
-    agree = region * _gauss(torch.cdist(shift, difference), CHANGE)
+    agree = region * gauss(torch.cdist(shift, difference), CHANGE)
     share = agree.sum(1, keepdim=True) / region.sum(1, keepdim=True)
     agree = agree * known.sure.T.clamp_min(1e-3)
     total = agree.sum(1, keepdim=True).clamp_min(1e-9)
     regional = agree @ (known.change + difference) / total
     # a cell that is seen to change as its region does is followed by itself
-    own = _gauss((direct - regional).norm(dim=1, keepdim=True), CHANGE / 2)
+    own = gauss((direct - regional).norm(dim=1, keepdim=True), CHANGE / 2)
     believed = (2 * share / AGREEING - 1).clamp(0.05, 1) ** 0.25
     sure = agree @ known.sure / total * believed
     return Traced(regional.lerp(direct, own), sure)
@@ -169,23 +212,8 @@ def _correction(there: Traced, back: Traced, weight: float, region: Tensor) -> T
     return mean * gate * sure.clamp(0, 1)
 
 
-def _reduced(frames: Tensor, longest: int) -> Tensor:
-    """Frames of at most so many pixels on the longer side."""
-    height, width = frames.shape[-2:]
-    cell = max(1.0, max(height, width) / longest)
-    return _resized(frames, (round(height / cell), round(width / cell)))
-
-
 def _coarse_size(frames: Tensor) -> torch.Size:
-    return _reduced(frames[:1], CELLS).shape[-2:]
-
-
-def _resized(values: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(values, size, mode="area")
-
-
-def _cells(values: Tensor) -> Tensor:
-    return values.flatten(2).transpose(1, 2)
+    return reduced(frames[:1], CELLS).shape[-2:]
 
 
 def _nearness(size: torch.Size, like: Tensor) -> Tensor:
@@ -194,8 +222,4 @@ def _nearness(size: torch.Size, like: Tensor) -> Tensor:
     y = (torch.arange(rows).to(like) + 0.5) / max(size)
     x = (torch.arange(columns).to(like) + 0.5) / max(size)
     places = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).flatten(0, 1)
-    return _gauss(torch.cdist(places, places), REACH)
-
-
-def _gauss(distance: Tensor, width: float) -> Tensor:
-    return torch.exp(-distance.square() / (2 * width * width))
+    return gauss(torch.cdist(places, places), REACH)
