@@ -111,10 +111,10 @@ class FrameSettings(Record):
     )
     blend: Blend = option(
         "lerp",
-        "How two noisy neighbours are mixed. lerp keeps the strength of the noise and of what both "
-        "neighbours share, such as a common colour, and weakens what differs between them. slerp, "
-        "the paper's choice, makes the noise and what they share stronger. exact makes only what "
-        "they share stronger. The frames differ little.",
+        "How two noisy neighbours are mixed. Every way weakens what differs between them, lerp the "
+        "most. lerp keeps the strength of the noise and of what both neighbours share, such as a "
+        "common colour. slerp, the paper's choice, makes the noise and what they share stronger. "
+        "exact makes only what they share stronger. The frames differ little.",
         advanced=True,
     )
     smoothness_weight: float = option(

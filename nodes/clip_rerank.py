@@ -26,7 +26,8 @@ class CLIPRerank(io.ComfyNode):
                 io.Image.Input("images", tooltip="The candidates as one batch."),
                 Reranker.Input(
                     "reranker",
-                    tooltip="The reranker, from Load Reranker, Reranker From CLIP or Puppet Demo.",
+                    tooltip="What gives each picture its score. It comes from Load Reranker, "
+                    "Reranker From CLIP or Puppet Demo.",
                 ),
                 io.Int.Input(
                     "keep",

@@ -58,8 +58,9 @@ class ConditionedDenoise(io.ComfyNode):
                     FrameSettings,
                     "seed",
                     new_each_run=False,
-                    help="The same seed gives the same details. Another seed gives other details. "
-                    "Only samplers that add noise in their steps use it.",
+                    help="Only samplers that add noise in their steps, such as euler_ancestral, "
+                    "use it: with them, another seed gives other details. The noise at the start "
+                    "comes from Noisy Latent Lerp.",
                 ),
                 negative_input(),
                 *pose_inputs(),

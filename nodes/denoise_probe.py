@@ -23,6 +23,7 @@ from .comfy.model import ComfyModel, comfy_model
 from .comfy.prompts import read_prompts
 from .common.early import check_prompts, unasked
 from .common.inputs import (
+    ONLY_CUSTOM,
     found_by,
     late_prompts,
     sampler_input,
@@ -65,8 +66,8 @@ class DenoiseProbe(io.ComfyNode):
                 ),
                 input_of(FrameSettings, "seed"),
                 *inputs_of(SamplingSettings),
-                advanced(sampler_input()),
-                advanced(scheduler_input()),
+                advanced(sampler_input(ONLY_CUSTOM)),
+                advanced(scheduler_input(ONLY_CUSTOM)),
             ],
             outputs=[
                 io.Image.Output(

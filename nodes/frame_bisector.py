@@ -28,6 +28,7 @@ from .comfy.object_state import fingerprint
 from .comfy.prompts import PoseOptions, closed, poses_of, read_prompts
 from .common.early import check_prompts, unasked
 from .common.inputs import (
+    ONLY_CUSTOM,
     PROMPTS,
     found_by,
     late_prompts,
@@ -113,8 +114,8 @@ class FrameBisector(io.ComfyNode):
                 loop,
                 seed,
                 *by_hand,
-                advanced(sampler_input()),
-                advanced(scheduler_input()),
+                advanced(sampler_input(ONLY_CUSTOM)),
+                advanced(scheduler_input(ONLY_CUSTOM)),
                 *inputs_of(PoseSettings),
                 *others,
             ],

@@ -18,7 +18,12 @@ SHADE = 0.16  # how much brighter the lit side of a shape is
 
 
 class Shape(NamedTuple):
-    """Distance `(n, h, w)` of every pixel to a shape, and how lit the shape is there, -1 to 1."""
+    """A shape on a canvas.
+
+    `distance` `(n, h, w)` is how far each pixel is from the shape's edge, in picture heights, and
+    negative inside. `light` `(n, h, w)` is 1 where the shape faces the light and -1 where it faces
+    away.
+    """
 
     distance: Tensor
     light: Tensor

@@ -136,7 +136,11 @@ def clip(vocabulary: int) -> CLIPModel:
 
 
 def write_tokenizer(corpus: Iterable[str], folder: Path) -> None:
-    """Write a byte-level vocabulary in which every word of `corpus` is one token, as CLIP does."""
+    """Train a byte-level BPE vocabulary on texts, and write the files of a `CLIPTokenizer`.
+
+    Each word of a small `corpus` becomes one token, in lower case. `folder` is made if it is
+    missing.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))

@@ -138,7 +138,7 @@ class Sampler(Protocol):
         """The steps from exactly `denoise` to clean latents, at least `min_steps` of them."""
 
     def scales(self, schedule: Schedule) -> tuple[float, float]:
-        """`(a, s)` such that `a * latent + s * noise` is a latent at the first point."""
+        """`(a, s)` such that `a * latent + s * noise` is noisy as at the first point."""
 
     def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
         """Take all steps of `schedule` from `noisy` `(n, c, h', w')` at its first point.

@@ -227,5 +227,5 @@ def stack(texts: Sequence[PromptEmbeddings]) -> PromptEmbeddings:
 
 
 def move(text: AnyPrompts, like: Tensor) -> AnyPrompts:
-    """Return `text` on the device and in the type of `like`."""
+    """Return `text` with its tensors on the device and in the dtype of `like`."""
     return text.map(lambda tensor: tensor.to(like))

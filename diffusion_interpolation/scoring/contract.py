@@ -34,10 +34,11 @@ class ImageEncoder(Protocol):
 
 @dataclass(frozen=True)
 class EmbeddingScorer:
-    """A scorer that ranks the embeddings of an image encoder, which it shows to others too.
+    """A scorer that embeds pictures with `encoder` and ranks the embeddings with `rank`.
 
-    `rank` maps unit embeddings `(n, width)` to numbers `(n,)`. `depends_on` holds objects that the
-    encoder uses and that may change in place; caches ask for their state.
+    Other code may use `encoder`, too, so that it runs only once. `rank` maps unit embeddings
+    `(n, width)` to numbers `(n,)`. `depends_on` holds objects that the encoder uses and that may
+    change in place; `fingerprint`, and with it the caches, takes their state into account.
     """
 
     encoder: ImageEncoder

@@ -57,28 +57,33 @@ def negative_input(lazy: bool | None = None) -> io.Conditioning.Input:
         "negative",
         optional=True,
         lazy=lazy,
-        tooltip="What the frames should not look like. It is the same for all frames. It is "
-        "needed unless cfg is 1.",
+        tooltip="What the frames should not look like. Connect exactly one prompt; it is used for "
+        "all frames. It is needed unless cfg is 1, and cfg may be set by a preset.",
     )
 
 
-def sampler_input() -> io.Combo.Input:
+ONLY_CUSTOM = " Only the preset custom uses this value; the others choose what suits the model."
+
+
+def sampler_input(help_of_preset: str = "") -> io.Combo.Input:
     return io.Combo.Input(
         "sampler_name",
         options=comfy.samplers.SAMPLER_NAMES,
         default="euler",
-        tooltip="The sampler that removes the noise. euler is the paper's choice (DDIM).",
+        tooltip="The sampler that removes the noise. euler is the paper's choice (DDIM)."
+        + help_of_preset,
     )
 
 
-def scheduler_input() -> io.Combo.Input:
+def scheduler_input(help_of_preset: str = "") -> io.Combo.Input:
     """The noise schedule. Euler on `ddim_uniform` is DDIM at eta 0, the paper's sampler."""
     return io.Combo.Input(
         "scheduler",
         options=comfy.samplers.SCHEDULER_NAMES,
         default="ddim_uniform",
         tooltip="How the sampler's steps are spread between pure noise and the finished picture. "
-        "ddim_uniform is the paper's choice.",
+        "ddim_uniform is the paper's choice. For flow models, such as Flux, simple is usual."
+        + help_of_preset,
     )
 
 

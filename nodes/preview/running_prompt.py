@@ -18,7 +18,8 @@ RUN_FOLDER = re.compile(r"interpolation_[0-9a-f]{12}", re.ASCII)
 def running_server() -> Any:
     """Return the host's server, or None where none runs.
 
-    It is not imported: without a server, as in a benchmark, that takes long or fails.
+    The module is looked up and not imported, because without a server, as in a benchmark, the
+    import takes long or fails.
     """
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 

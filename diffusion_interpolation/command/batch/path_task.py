@@ -136,7 +136,11 @@ def make_views(
     frames: Sequence[FrameInfo],
     strips: Sequence[bytes | None],
 ) -> list[bytes]:
-    """Return the files of `OUTPUTS` for a path with these pictures, as their files hold them."""
+    """Return the contents of `path.webp`, `path.mp4` and `index.html`, in the order of `OUTPUTS`.
+
+    `pictures` are the PNG files of all frames in order, and `frames` is what is known of each.
+    `strips` are pictures of each frame's candidates side by side, or None where there is one.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = [folder / f"{index}.png" for index in range(len(pictures))]

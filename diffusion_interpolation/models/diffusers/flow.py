@@ -76,9 +76,12 @@ class DiffusersFlow(DiffusersModel):
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: PromptEmbeddings, negatives: int = 0
     ) -> Tensor:
-        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
+        """Return the noise in `noisy` `(n, c, h', w')`, unguided and differentiable in `text`.
 
-        It is `x + (1 - sigma) v` of the velocity `v`; `negatives` changes nothing.
+        `levels` `(n,)` are values of `denoise`, as `schedule` takes them, and not sigmas. With the
+        sigma of a level and the velocity `v`, the noise is `noisy + (1 - sigma) v`. `negatives`
+        changes nothing. Raises `ValueError` for levels outside (0, 1] and for a text of another
+        number of rows.
         """
         check_rows("text", text, len(noisy))
         noisy = noisy.to(self._device, torch.float32)
@@ -89,7 +92,12 @@ class DiffusersFlow(DiffusersModel):
 
 
 class FlowSchedule:
-    """`steps` of Euler, evenly over time, shifted as the `scheduler` shifts them."""
+    """The sigmas of a whole schedule of `steps` Euler steps, from 1 to 0.
+
+    They are even in time and then shifted, as `scheduler`, the configuration of a
+    `FlowMatchEulerDiscreteScheduler`, says. A frame takes the part below its denoise. Raises
+    `ValueError` for a dynamic shift.
+    """
 
     def __init__(self, scheduler: Mapping[str, Any], steps: int) -> None:
         self._shift = float(scheduler.get("shift", 1.0))

@@ -176,9 +176,10 @@ class DiffusersModel:
     def predict_noise(
         self, noisy: Tensor, levels: Tensor, text: PromptEmbeddings, negatives: int = 0
     ) -> Tensor:
-        """The noise in `(n, c, h', w')` at `levels` `(n,)`, unguided, differentiable in `text`.
+        """Return the noise in `noisy` `(n, c, h', w')`, unguided and differentiable in `text`.
 
-        Its halves of guidance differ in text alone, so that `negatives` changes nothing.
+        `levels` `(n,)` are values of `denoise`, as `schedule` takes them, and not sigmas. The
+        halves of guidance differ in text alone, so that `negatives` changes nothing.
 
         It is the noise whatever the network predicts. Raises `ValueError` for levels outside (0, 1]
         and for a text of another number of rows.
