@@ -84,6 +84,7 @@ def test_a_frame_that_is_gone_is_said_to_be(view):
     graph, node = colored()
     view.open(graph, show=node)
     view.run()
+    view.wait_until_stored(node)
     file = view.evaluate(
         """async (id) => {
             const folder = find(id).properties.frames;
@@ -94,7 +95,6 @@ def test_a_frame_that_is_gone_is_said_to_be(view):
     )
     address = f"**/view?*{file}*"
     view.page.route(address, lambda route: route.fulfill(status=404))
-    view.wait_until_stored(node)
     view.reload()
     view.show(node)
     view.says(node, GONE)

@@ -302,6 +302,8 @@ def test_a_job_that_is_opened_from_the_panel_has_its_frames(view):
     view.open(graph, show=node)
     view.run()
     shows(view, node, 0, 0.35)
+    view.wait_until_stored(node)
+    folder = view.evaluate("(id) => find(id).properties.frames", node.id)
     view.evaluate("() => { app.graph._nodes[0].widgets[2].value = 0.45; }")
     view.run()
     shows(view, node, 0, 0.45)
@@ -309,7 +311,7 @@ def test_a_job_that_is_opened_from_the_panel_has_its_frames(view):
     if not panel.is_visible():
         button.click()
     # each is called by the file of the picture that it is shown by
-    view.page.get_by_text(re.compile(r"^interpolation_\w+\.webp$")).nth(1).click(button="right")
+    view.page.get_by_text(f"{folder}.webp", exact=True).click(button="right")
     view.page.get_by_text("Open as workflow in new tab").click()
     view.wait("() => app.graph._nodes[0]?.widgets[2].value === 0.35")
     if panel.is_visible():
