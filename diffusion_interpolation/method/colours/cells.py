@@ -8,6 +8,10 @@ from torch.nn import functional as F
 
 CELLS = 32
 """Cells of the grid on the longer side of a picture."""
+LIKENESS = 0.06
+"""Standard deviation of the colours of one region."""
+REACH = 0.2
+"""Standard deviation, in sides, of the places of one region."""
 
 
 def gauss(distance: Tensor, width: float) -> Tensor:

@@ -15,17 +15,13 @@ from torch import Tensor
 
 from ..matching.correspondence import Correspondence
 from ..matching.transport import cell_centres
-from .cells import CELLS, as_grid, as_rows, gauss, reduced
+from .cells import CELLS, LIKENESS, REACH, as_grid, as_rows, gauss, reduced
 from .guided import upsample
 
 FINE = 2
 """Times as fine is the grid to which corrections are spread along edges."""
 MOVED = 4
 """Times as fine as cells are the keyframes that are moved."""
-LIKENESS = 0.06
-"""Standard deviation of the colours of one region."""
-REACH = 0.2
-"""Standard deviation, in sides, of the places of one region."""
 SPREAD = 0.06
 """Standard deviation, in sides, of how far a cell's correction is spread along its colour."""
 CHANGE = 0.08
@@ -55,19 +51,21 @@ def says_colours(gap: Correspondence) -> bool:
     return bool(_reliability(places, gap, 0.5).mean() >= COVERED)
 
 
+def small(keyframe: Tensor) -> Tensor:
+    """Return a keyframe `(1, 3, h, w)` at the size at which `match_along` moves it."""
+    return reduced(keyframe, CELLS * MOVED)
+
+
 def match_along(
     frame: Tensor, keyframes: tuple[Tensor, Tensor], t: float, gap: Correspondence
 ) -> Tensor:
     """Return a frame at `t` between two keyframes with the colours that the map asks for.
 
-    All pictures are `(1, 3, h, w)` in 0..1 on one device.
+    All pictures are `(1, 3, h, w)` in 0..1 on one device; the keyframes are those of `small`.
     """
     aspect = frame.shape[-1] / frame.shape[-2]
     cells, fine = (_on_grid(frame, CELLS * times, aspect) for times in (1, FINE))
-    moved = [
-        gap.move(reduced(keyframe, CELLS * MOVED)[0], start, t)[None]
-        for start, keyframe in enumerate(keyframes)
-    ]
+    moved = [gap.move(keyframe[0], end, t)[None] for end, keyframe in enumerate(keyframes)]
     wanted = as_rows(reduced(moved[0].lerp(moved[1], t), CELLS))[0] - cells.colours
     correction = _agreed(cells, wanted, _reliability(cells.places, gap, t))
     alike = _alike(fine, cells, SPREAD)
@@ -99,18 +97,18 @@ def _agreed(cells: _Cells, wanted: Tensor, reliable: Tensor) -> Tensor:
     region = _alike(cells, cells, REACH)
     votes = region * reliable
     agreeing = gauss(torch.cdist(wanted, wanted), CHANGE)
-    support = _mean(votes * agreeing, votes, agreeing.new_ones(len(wanted), 1))
+    support = (votes * agreeing).sum(1) / votes.sum(1).clamp_min(1e-9)
     # begin with the corrections that have the most support
-    weights = votes * support.T.square()
-    correction = _mean(weights, weights, wanted)
+    weights = votes * support.square()
+    correction = _mean(weights, wanted)
     for _ in range(ROUNDS):
         weights = votes * gauss(torch.cdist(correction, wanted), CHANGE)
-        correction = _mean(weights, weights, wanted)
+        correction = _mean(weights, wanted)
     agree = votes * gauss(torch.cdist(correction, wanted), CHANGE)
     fraction = agree.sum(1, keepdim=True) / region.sum(1, keepdim=True)
     low, high = DOUBT
     return correction * ((fraction - low) / (high - low)).clamp(0, 1)
 
 
-def _mean(weights: Tensor, of: Tensor, values: Tensor) -> Tensor:
-    return weights @ values / of.sum(1, keepdim=True).clamp_min(1e-9)
+def _mean(weights: Tensor, values: Tensor) -> Tensor:
+    return weights @ values / weights.sum(1, keepdim=True).clamp_min(1e-9)

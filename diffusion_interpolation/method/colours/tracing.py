@@ -15,19 +15,15 @@ import torch
 from torch import Tensor
 
 from ..matching.correspondence import Correspondence, check_aspect
-from .cells import CELLS, as_grid, as_rows, gauss, reduced, resized
+from .cells import CELLS, LIKENESS, REACH, as_grid, as_rows, gauss, reduced, resized
 from .flow import flow, follow
 from .guided import upsample
-from .mapped import match_along, says_colours
+from .mapped import match_along, says_colours, small
 
 FINE = 3
 """Times as fine is the grid on which moves are seen."""
 MOVES = 3
 """Cells of that grid that things may move from frame to frame."""
-LIKENESS = 0.06
-"""Standard deviation of the colours of one region."""
-REACH = 0.2
-"""Standard deviation, in sides, of the places of one region."""
 CHANGE = 0.08
 """Standard deviation of how much colours of one region may change otherwise than the region."""
 AGREEING = 0.6
@@ -126,7 +122,7 @@ def _match_gap(
     if gap is None or not says_colours(gap):
         _match_traced(frames, strength, device)
         return
-    keyframes = frames[:1].to(device), frames[-1:].to(device)
+    keyframes = small(frames[:1].to(device)), small(frames[-1:].to(device))
     for i in range(1, len(frames) - 1):
         frame = frames[i : i + 1].to(device)
         made = match_along(frame, keyframes, i / (len(frames) - 1), gap)
