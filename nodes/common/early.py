@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from comfy_execution.utils import get_executing_context
-
 from ...diffusion_interpolation.models.prompts import check_count
+from ..preview.running_prompt import inputs_of_running, prompt_of
 from .inputs import PROMPTS
 
 
@@ -26,9 +25,8 @@ def check_prompts(hidden: Any, keyframes: Mapping[str, Any], count: int) -> None
     `keyframes` are the pictures by input; a conditioning that was learned from one of these inputs
     has a row for each picture of it.
     """
-    context = get_executing_context()
-    prompt = getattr(hidden, "prompt", None) or {}
-    inputs = prompt.get(context.node_id, {}).get("inputs", {}) if context else {}
+    prompt = prompt_of(hidden)
+    inputs = inputs_of_running(prompt)
     linked = {name: inputs.get(name) for name in ("positive", *keyframes)}
     lengths = {
         tuple(linked[name]): len(pictures)

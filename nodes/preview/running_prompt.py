@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from comfy_execution.utils import get_executing_context
@@ -66,10 +67,19 @@ def running_node() -> tuple[str, int]:
     return ("", 0) if context is None else (context.node_id, context.list_index or 0)
 
 
+def prompt_of(hidden: Any) -> dict[str, Any]:
+    """Return the prompt that a node was given as a hidden input, empty where it has none."""
+    return getattr(hidden, "prompt", None) or {}
+
+
+def inputs_of_running(prompt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of the running node in a prompt: values, and links to other nodes."""
+    return prompt.get(running_node()[0], {}).get("inputs", {})
+
+
 def values_of_running(hidden: Any) -> dict[str, Any]:
     """Return the inputs of the running node in the prompt that come from no other node."""
-    prompt = getattr(hidden, "prompt", None) or {}
-    inputs = prompt.get(running_node()[0], {}).get("inputs", {})
+    inputs = inputs_of_running(prompt_of(hidden))
     return {name: value for name, value in inputs.items() if not _is_link(value)}
 
 
