@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import urllib.request
-from typing import Any
 
 import pytest
 from comfy_host import Node
@@ -87,10 +86,10 @@ def test_the_line_says_what_is_true_of_the_frames_now(view):
     inputs = {"frames_per_gap": "15", "seed": 0, "picks": "", "preset": "balanced"}
     node = opened_run(view, notes=[note, price], inputs=inputs)
     view.says(node, note["text"])
-    set_widget(view, node, "frames_per_gap", "7")
+    view.set_widget(node, "frames_per_gap", "7")
     view.says(node, OUTDATED)
     assert view.preview(node).get_by_role("button", name="Run").is_visible()
-    set_widget(view, node, "frames_per_gap", "15")
+    view.set_widget(node, "frames_per_gap", "15")
     view.says(node, note["text"])
 
 
@@ -99,24 +98,12 @@ def test_another_seed_takes_picks_away_that_were_of_its_noise(view):
     view.preview(node).locator(".di-candidate").nth(0).click()
     view.says(node, "The next run makes 3 of 5 frames again.")
     picks = "(id) => find(id).widgets.find(({ name }) => name === 'picks').value"
-    set_widget(view, node, "seed", 0)
+    view.set_widget(node, "seed", 0)
     assert view.evaluate(picks, node.id) == "0.5: 0"
-    set_widget(view, node, "seed", 7)
+    view.set_widget(node, "seed", 7)
     assert view.evaluate(picks, node.id) == ""
     assert marks(view, node) == ["", "", "best score", ""]
     view.says(node, OUTDATED)
-
-
-def set_widget(view: View, node: Node, name: str, value: Any) -> None:
-    """Give an input another value, as both renderers do."""
-    view.evaluate(
-        """([id, name, value]) => {
-            const widget = find(id).widgets.find((widget) => widget.name === name);
-            widget.value = value;
-            widget.callback(value);
-        }""",
-        [node.id, name, value],
-    )
 
 
 @pytest.mark.plain_dom

@@ -59,18 +59,6 @@ def first_morph(view: View) -> str:
     return node
 
 
-def set_widget(view: View, node: str, name: str, value: object) -> None:
-    """Change an input as the front end does for a person."""
-    view.evaluate(
-        """([id, name, value]) => {
-            const widget = find(id).widgets.find((widget) => widget.name === name);
-            widget.value = value;
-            widget.callback(value);
-        }""",
-        [node, name, value],
-    )
-
-
 def values(view: View, node: str, *names: str) -> list[object]:
     return view.evaluate(
         """([id, names]) => names.map((name) =>
@@ -102,14 +90,14 @@ def test_first_frames_from_an_empty_graph(view: View):
 
 def test_the_inputs_show_what_the_preset_decided_until_one_is_changed(view: View):
     node = first_morph(view)
-    set_widget(view, node, "preset", "fast try")
+    view.set_widget(node, "preset", "fast try")
     view.run()
     view.wait_for_frame(node, 0, 5)
     decided = "preset", "steps", "cfg", "candidates"
     assert values(view, node, *decided) == ["fast try", 10, 2, 1]
-    set_widget(view, node, "seed", 5)
+    view.set_widget(node, "seed", 5)
     assert values(view, node, "preset") == ["fast try"]
-    set_widget(view, node, "steps", 4)
+    view.set_widget(node, "steps", 4)
     assert values(view, node, *decided) == ["custom", 4, 2, 1]
     view.run()
     view.wait_for_frame(node, 0, 5)
@@ -118,8 +106,8 @@ def test_the_inputs_show_what_the_preset_decided_until_one_is_changed(view: View
 
 def test_a_loop_plays_as_one_and_has_its_first_keyframe_once(view: View):
     node = first_morph(view)
-    set_widget(view, node, "preset", "fast try")
-    set_widget(view, node, "loop", True)
+    view.set_widget(node, "preset", "fast try")
+    view.set_widget(node, "loop", True)
     view.run()
     view.wait_for_frame(node, 0, 8)
     preview = view.preview(node)

@@ -100,6 +100,17 @@ class View:
         """What a function of JavaScript gives; `find(id)` in it finds a node."""
         return self.page.evaluate(f"(arg) => {{ {_FIND} return ({function})(arg); }}", arg)
 
+    def set_widget(self, node: Node | str, name: str, value: Any) -> None:
+        """Give an input of a node another value, as both renderers do for a person."""
+        self.evaluate(
+            """([id, name, value]) => {
+                const widget = find(id).widgets.find((widget) => widget.name === name);
+                widget.value = value;
+                widget.callback(value);
+            }""",
+            [_id(node), name, value],
+        )
+
     def open(self, graph: Graph, show: Node | None = None) -> None:
         """Put a graph on the screen as a workflow that was loaded."""
         self.load(self.page.evaluate(_BUILD, graph.prompt))
