@@ -140,6 +140,13 @@ class FrameSettings(Record):
         step=0.05,
         advanced=True,
     )
+    match_colors: bool = option(
+        True,
+        "Whether things keep to the colours between those that they have in the two keyframes. It "
+        "has an effect only where keyframes are matched, by Match Keyframes or by --match. "
+        "Without it, every frame has the colours that the model gave it.",
+        advanced=True,
+    )
     min_candidates: int = 3
 
     def fault(self) -> str:

@@ -10,12 +10,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..diffusion_interpolation.method.bisection import Bisection
-from ..diffusion_interpolation.method.choice.candidate_sampler import Neighbours, neighbours
 from ..diffusion_interpolation.method.choice.candidates import THUMBNAIL
 from ..diffusion_interpolation.method.choice.picks import Picks
 from ..diffusion_interpolation.method.choice.recall import of_all_frames
 from ..diffusion_interpolation.method.matching.correspondence import Correspondence
-from ..diffusion_interpolation.method.matching.moved_neighbours import MovedNeighbours
+from ..diffusion_interpolation.method.matching.moved_neighbours import NO_MAP, AlongMap
 from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.options import Record, option
 from ..diffusion_interpolation.scoring.contract import Scorer
@@ -23,7 +22,7 @@ from ..diffusion_interpolation.scoring.likeness import likeness
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import ComfyCodec, check_channels, from_network
 from .comfy.control import References
-from .comfy.model import ComfyModel, comfy_model
+from .comfy.model import comfy_model
 from .comfy.object_state import fingerprint
 from .comfy.prompts import PoseOptions, closed, poses_of, read_prompts
 from .common.early import check_prompts, unasked
@@ -186,14 +185,17 @@ class FrameBisector(io.ComfyNode):
         made_by = {**names, "control_net": control_net, "references": seen, "rows": path.max_batch}
         wrapped = comfy_model(model, vae, sampling.steps, **made_by)
         frames = Path.read(str(path.frames_per_gap), len(pictures) - 1)
-        near = _neighbours(wrapped, frames, pictures, correspondence)
+        along = NO_MAP
+        if correspondence is not None:
+            matched = correspondence, pictures, settings.match_colors
+            along = AlongMap.of(wrapped, frames, *matched)
         # all that a frame depends on, except its place, its denoise and its neighbours
         drawing = model, vae, reranker, names, sampling, correspondence
         scorer = likeness(settings, wrapped) if reranker is None else reranker
         told = path.reference_latents, of_all_frames(settings), positive, negative, pose
         cache, picks = frame_cache(fingerprint(drawing, told)), Picks.parse(path.picks)
         bisection = Bisection(
-            wrapped, frames, guide, settings, scorer, picks, cache, THUMBNAIL, near
+            wrapped, frames, guide, settings, scorer, picks, cache, THUMBNAIL, along
         )
         made = FrameRun(bisection, pictures, encoded, about).make(cls.hidden)
         latents = {"samples": from_network(model, made.latents)}
@@ -211,18 +213,6 @@ def _read(
     options = {**options, **decided}
     names = {name: options.pop(name) for name in ("sampler_name", "scheduler")}
     return names, checked(options, *RECORDS), decided, said
-
-
-def _neighbours(
-    model: ComfyModel,
-    path: Path,
-    pictures: Tensor,
-    correspondence: list[Correspondence] | None,
-) -> Neighbours:
-    """What gives each frame its neighbours: moved where there is a correspondence."""
-    if correspondence is None:
-        return neighbours
-    return MovedNeighbours.of(model, path, correspondence, pictures)
 
 
 def _sockets() -> list[io.Input]:

@@ -14,7 +14,7 @@ from diffusion_interpolation.method.matching.correspondence import (
     anchored,
     match_keyframes,
 )
-from diffusion_interpolation.method.matching.moved_neighbours import MovedNeighbours
+from diffusion_interpolation.method.matching.moved_neighbours import AlongMap
 from diffusion_interpolation.presets import MATCHED
 
 from .ours import work
@@ -24,8 +24,8 @@ from .registry import ROWS, Task, maker
 def _moved(task: Task, of_pair: Callable[[Task], Correspondence]) -> Tensor:
     """Make frames along the correspondence of each pair."""
     gaps = gaps_of(task, of_pair)
-    near = MovedNeighbours.of(task.model, task.path, gaps, task.pictures.cpu())
-    return work(task, neighbours=near)
+    matched = gaps, task.pictures.cpu(), task.settings.match_colors
+    return work(task, along=AlongMap.of(task.model, task.path, *matched))
 
 
 def gaps_of(task: Task, of_pair: Callable[[Task], Correspondence]) -> list[Correspondence]:
@@ -66,4 +66,8 @@ def moved_with_anchors(task: Task) -> Tensor:
 
 ROWS["correspondence"] |= {
     f"{name}, denoise 0.35 to 0.15": {"maker": name, **MATCHED} for name in ROWS["correspondence"]
+}
+ROWS["colours as made"] = {
+    f"{name}, colours as made": {**way, "match_colors": False}
+    for name, way in ROWS["correspondence"].items()
 }

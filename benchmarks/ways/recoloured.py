@@ -10,7 +10,7 @@ from diffusion_interpolation.method.colours.tracing import match_colours
 from diffusion_interpolation.method.matching.correspondence import Correspondence
 from diffusion_interpolation.presets import MATCHED
 
-from .corresponding import gaps_of, joints, matched, moved, moved_with_anchors
+from .corresponding import gaps_of, matched, moved
 from .ours import bisection
 from .registry import Maker, Task, maker
 
@@ -25,17 +25,13 @@ def _recoloured(
     return match_colours(frames, task.path.keyframes, gaps=gaps)
 
 
-def _matched_with_joints(task: Task) -> Correspondence:
-    return matched(task, joints(task))
-
-
 @maker("colours matched", rows="colours")
 def colours_matched(task: Task) -> Tensor:
     """Make frames as this package makes them, and match their colours."""
     return _recoloured(task, bisection)
 
 
-@maker("moved, colours matched", rows="colours", **MATCHED)
+@maker("moved, colours matched", rows="colours", match_colors=False, **MATCHED)
 def moved_colours_matched(task: Task) -> Tensor:
     """Move along what the model's own features say, and match colours."""
     return _recoloured(task, moved)
@@ -45,15 +41,3 @@ def moved_colours_matched(task: Task) -> Tensor:
 def colours_along_map(task: Task) -> Tensor:
     """Make frames as this package makes them, and match their colours along the map."""
     return _recoloured(task, bisection, matched)
-
-
-@maker("moved, colours along the map", rows="colours", **MATCHED)
-def moved_colours_along_map(task: Task) -> Tensor:
-    """Move along what the model's own features say, and match colours along it, too."""
-    return _recoloured(task, moved, matched)
-
-
-@maker("moved, joints are anchors, colours along the map", rows="colours", **MATCHED)
-def anchored_colours_along_map(task: Task) -> Tensor:
-    """Move along features and true joints, and match colours along the same map."""
-    return _recoloured(task, moved_with_anchors, _matched_with_joints)

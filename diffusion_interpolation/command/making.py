@@ -11,14 +11,13 @@ from typing import Any
 from torch import Tensor
 
 from ..method.bisection import Bisection
-from ..method.choice.candidate_sampler import Neighbours, neighbours
 from ..method.choice.candidates import THUMBNAIL
 from ..method.frame_info import FrameInfo
 from ..method.guide import Guide
 from ..method.learning.inversion import Inversion, invert
 from ..method.matching.anchors import pose_anchors
 from ..method.matching.correspondence import match_keyframes
-from ..method.matching.moved_neighbours import MovedNeighbours
+from ..method.matching.moved_neighbours import NO_MAP, AlongMap
 from ..method.path import Path
 from ..models.conditioning_file import MadeFor
 from ..models.contract import Codec, LearnableModel
@@ -82,7 +81,7 @@ def bisection_of(
     learned: Inversion,
     poses: Sequence[list[Pose]] | None,
     size: tuple[int, int],
-    near: Neighbours = neighbours,
+    along: AlongMap = NO_MAP,
 ) -> Bisection:
     """Return what makes the frames of a job from their neighbours; `size` is (width, height)."""
     guide = Guide(
@@ -96,32 +95,32 @@ def bisection_of(
         job.poses.pose_motion,
     )
     path = _path_of(job)
-    return Bisection(model, path, guide, job.frames, scorer, thumbnail=THUMBNAIL, neighbours=near)
+    return Bisection(model, path, guide, job.frames, scorer, thumbnail=THUMBNAIL, along=along)
 
 
 def _path_of(job: Job) -> Path:
     return Path.of(job.output.frames, len(job.pictures.images))
 
 
-def neighbours_of(
+def along_map(
     job: Job,
     model: Any,
     learned: Inversion,
     poses: Sequence[list[Pose]] | None,
     pictures: Tensor,
-) -> Neighbours:
-    """Return what gives frames their neighbours, which are moved if the job has `match`.
+) -> AlongMap:
+    """Return what is done along the map of the keyframes, if the job has `match`.
 
     `pictures` `(N, 3, h, w)` are the keyframes, and `poses` are the people in them, in pixels.
     """
     if not job.matching.match:
-        return neighbours
+        return NO_MAP
     anchors = None if poses is None else pose_anchors(poses, tuple(pictures.shape[2:]))
     gaps = match_keyframes(model, learned.positive, pictures, anchors)
     for gap, ends in zip(gaps, pairwise(job.pictures.images), strict=True):
         if not len(gap):
             log.info("%s and %s have too little in common to be matched", *ends)
-    return MovedNeighbours.of(model, _path_of(job), gaps, pictures)
+    return AlongMap.of(model, _path_of(job), gaps, pictures, job.frames.match_colors)
 
 
 def write_views(

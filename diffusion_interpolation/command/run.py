@@ -13,18 +13,18 @@ from pathlib import Path as File
 from torch import Tensor
 from tqdm import tqdm
 
-from ..method.choice.candidate_sampler import Neighbours
 from ..method.learning.inversion import Inversion
+from ..method.matching.moved_neighbours import AlongMap
 from ..models.conditioning_file import load_inversion, save_inversion
 from ..models.diffusers.model import DiffusersModel
 from ..pictures import to_tensor
 from ..scoring.contract import Scorer
 from .job import Job
 from .making import (
+    along_map,
     bisection_of,
     learned_prompts,
     made_for,
-    neighbours_of,
     scorer_of,
     write_views,
 )
@@ -106,8 +106,8 @@ class _Run(Prepared):
         model, scorer, pictures = self.model, self.scorer, to_tensor(self.pictures)
         latents = _encode(model, pictures)
         learned = self._conditioning(pictures)
-        near = self._neighbours(learned, pictures)
-        bisection = bisection_of(self.job, model, scorer, learned, self.poses, self.size, near)
+        along = self._along(learned, pictures)
+        bisection = bisection_of(self.job, model, scorer, learned, self.poses, self.size, along)
         slots = [slot for slots in self.path.slots() for slot in slots]
         work = {slot.index: bisection.evaluations(slot) for slot in slots}
         if finished:
@@ -120,12 +120,12 @@ class _Run(Prepared):
                 bar.set_postfix_str(f"frame {made} of {len(work)}", refresh=False)
                 bar.update(work[frame.info.index])
 
-    def _neighbours(self, learned: Inversion, pictures: Tensor) -> Neighbours:
+    def _along(self, learned: Inversion, pictures: Tensor) -> AlongMap:
         told = self.job, self.model, learned, self.poses, pictures
         if not self.job.matching.match:
-            return neighbours_of(*told)
+            return along_map(*told)
         with self.stages.stage("matching the images"):
-            return neighbours_of(*told)
+            return along_map(*told)
 
     def _conditioning(self, pictures: Tensor) -> Inversion:
         """The conditioning of the keyframes: learned now or before, or that of the prompt."""

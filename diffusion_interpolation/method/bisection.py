@@ -16,14 +16,16 @@ from torch import Tensor
 from ..models.contract import LatentDiffusionModel
 from ..scoring.contract import Scorer
 from ..settings import FrameSettings
-from .choice.candidate_sampler import CandidateSampler, Neighbours, decode, finite, neighbours
+from .choice.candidate_sampler import CandidateSampler, finite
 from .choice.candidates import Candidate, Candidates, Frame, thumbnails
 from .choice.frame_cache import FrameCache
 from .choice.judge import Finished, Judge, embeddings
 from .choice.picks import NO_PICKS, Picks
 from .choice.ranking import Terms
 from .choice.recall import Recall
+from .choice.viewer import Viewer
 from .guide import Guide
+from .matching.moved_neighbours import NO_MAP, AlongMap
 from .path import Path, Slot
 from .plan import Plan
 
@@ -34,9 +36,9 @@ class Bisection:
 
     Without a `scorer` each frame has one candidate; `likeness_scorer` is one for any model.
     `picks` overrule the scorer. Frames that the `cache` already has are not made again. `thumbnail`
-    is the longer side in pixels of small pictures of all candidates; 0: none are made. `neighbours`
-    gives the latents that a frame is blended from: a `MovedNeighbours` moves them to the frame's
-    place.
+    is the longer side in pixels of small pictures of all candidates; 0: none are made. `along` is
+    what is done along correspondences: the latents that a frame is blended from are moved to the
+    frame's place, and the colours of decoded pictures are corrected. The latents of frames are not.
     """
 
     model: LatentDiffusionModel
@@ -47,7 +49,7 @@ class Bisection:
     picks: Picks = NO_PICKS
     cache: FrameCache | None = None
     thumbnail: int = 0
-    neighbours: Neighbours = neighbours
+    along: AlongMap = NO_MAP
 
     @cached_property
     def plan(self) -> Plan:
@@ -57,7 +59,11 @@ class Bisection:
 
     @cached_property
     def _sampler(self) -> CandidateSampler:
-        return CandidateSampler(self.model, self.guide, self.plan, self.neighbours)
+        return CandidateSampler(self.model, self.guide, self.plan, self.along.neighbours)
+
+    @cached_property
+    def _view(self) -> Viewer:
+        return Viewer(self.model, self.path, self.along.colours)
 
     @cached_property
     def _recall(self) -> Recall:
@@ -143,7 +149,7 @@ class Bisection:
         """Make a batch of candidates; return the groups that are complete with them."""
         jobs = [(group.slot, number) for group, number in batch]
         made = self._sampler.sample(jobs, done.latents)
-        pictures = decode(self.model, finite(made.denoised))
+        pictures = self._view(finite(made.denoised), [slot.index for slot, _ in jobs])
         terms, seen = self._judged([slot for slot, _ in jobs], pictures, done)
         small, partial = self._thumbnails(pictures), self.plan.ranked_after(jobs[0][0]) > 0
         for (group, number), latent, picture, *told in zip(
@@ -161,7 +167,7 @@ class Bisection:
         """Return what ranks candidates, and their embeddings; None for each that is alone."""
         if self.scorer is None or self.plan.count(slots[0]) == 1:
             return [None] * len(slots), [None] * len(slots)
-        return Judge(self.model, self.scorer).terms(slots, pictures, done)
+        return Judge(self._view, self.scorer, self.model.max_batch).terms(slots, pictures, done)
 
     def _choose(self, groups: list[Candidates]) -> Iterator[Frame]:
         """Yield the chosen candidates of complete groups, in batches of the model's size."""
@@ -183,7 +189,7 @@ class Bisection:
             return
         partial = torch.stack([group.made[group.chosen].latent for group in groups])
         latents = self._sampler.finish([(g.slot, g.chosen) for g in groups], partial)
-        pictures = decode(self.model, latents)
+        pictures = self._view(latents, [group.slot.index for group in groups])
         seen, small = embeddings(self.scorer, pictures), self._thumbnails(pictures)
         for group, latent, picture, *shown in zip(
             groups, latents.cpu(), pictures.cpu(), small, seen, strict=True
@@ -200,7 +206,8 @@ class Bisection:
         lost = [i for i, picture in enumerate(pictures) if picture is None]
         if lost:
             latents = torch.stack([groups[i].made[groups[i].chosen].latent for i in lost])
-            decoded = decode(self.model, latents.to(self.model.device)).cpu()
-            for i, picture in zip(lost, decoded, strict=True):
+            numbers = [groups[i].slot.index for i in lost]
+            shown = self._view(latents.to(self.model.device), numbers).cpu()
+            for i, picture in zip(lost, shown, strict=True):
                 pictures[i] = picture.clone()
         return pictures

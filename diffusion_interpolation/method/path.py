@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -93,6 +94,13 @@ class Path:
     @property
     def frames(self) -> int:
         return self.keyframes[-1] + 1
+
+    def position(self, frame: int) -> float:
+        """Return where a frame lies, in keyframes."""
+        keyframes = self.keyframes
+        gap = min(bisect_right(keyframes, frame), len(self.between)) - 1
+        first, last = keyframes[gap : gap + 2]
+        return gap + (frame - first) / (last - first)
 
     def slots(self) -> list[list[Slot]]:
         """The frames to make, by depth: each needs only keyframes and the depths before it."""

@@ -20,10 +20,10 @@ from ...poses.pose import Pose
 from ...scoring.clip import ClipPair
 from ..job import Job
 from ..making import (
+    along_map,
     bisection_of,
     learned_prompts,
     made_for,
-    neighbours_of,
     scorer_of,
     write_views,
 )
@@ -112,8 +112,8 @@ def make_path(
             learned = load_inversion(file)[0]
     model = RayModel(here, others, networks)
     scorer = scorer_of(work.job, model, lambda: _pair(here, model))
-    near = neighbours_of(work.job, model, learned, work.poses, pictures)
-    bisection = bisection_of(work.job, model, scorer, learned, work.poses, work.size, near)
+    along = along_map(work.job, model, learned, work.poses, pictures)
+    bisection = bisection_of(work.job, model, scorer, learned, work.poses, work.size, along)
     slots = {slot.index: slot for slots in bisection.path.slots() for slot in slots}
     costs = {index: bisection.evaluations(slot) for index, slot in slots.items()}
     done = sum(costs[index] for index in work.finished)

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ...models.contract import LatentDiffusionModel
 from ...scoring.contract import Scorer, encoder_of, judge
 from ..path import Slot
-from .candidate_sampler import decode
 from .candidates import Frame
 from .ranking import Terms
+from .viewer import Viewer
 
 
 @dataclass
@@ -31,10 +30,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class Judge:
-    """Looks at candidates with a scorer; `model` makes pictures of neighbours for it."""
+    """Looks at candidates with a scorer; `view` makes pictures of neighbours for it."""
 
-    model: LatentDiffusionModel
+    view: Viewer
     scorer: Scorer
+    batch: int
 
     def terms(
         self, slots: Sequence[Slot], pictures: Tensor, finished: Finished
@@ -68,10 +68,10 @@ class Judge:
     def _see(self, frames: Sequence[int], finished: Finished) -> None:
         """Embed those of `frames` that no scorer has seen: keyframes, frames of earlier runs."""
         unseen = sorted({i for i in frames if i not in finished.embeddings})
-        for start in range(0, len(unseen), self.model.max_batch):
-            part = unseen[start : start + self.model.max_batch]
+        for start in range(0, len(unseen), self.batch):
+            part = unseen[start : start + self.batch]
             latents = torch.stack([finished.latents[i] for i in part])
-            pictures = decode(self.model, latents.to(self.model.device))
+            pictures = self.view(latents.to(self.view.model.device), part)
             finished.embeddings.update(zip(part, embeddings(self.scorer, pictures), strict=True))
 
 

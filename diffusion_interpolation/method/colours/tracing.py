@@ -15,10 +15,21 @@ import torch
 from torch import Tensor
 
 from ..matching.correspondence import Correspondence, check_aspect
-from .cells import CELLS, LIKENESS, REACH, as_grid, as_rows, gauss, reduced, resized
+from .cells import (
+    CELLS,
+    LIKENESS,
+    REACH,
+    as_grid,
+    as_rows,
+    certain,
+    gauss,
+    reduced,
+    resized,
+    weighted_mean,
+)
 from .flow import flow, follow
 from .guided import upsample
-from .mapped import match_along, says_colours, small
+from .mapped import ColoursAlong
 
 FINE = 3
 """Times as fine is the grid on which moves are seen."""
@@ -31,8 +42,6 @@ AGREEING = 0.6
 ROUNDS = 3
 SURE = 5.0
 """A correction is made as far as it is more than so many standard errors."""
-STEP = 1 / 255
-"""Corrections below are none."""
 
 
 class Traced(NamedTuple):
@@ -119,14 +128,13 @@ def _match_gap(
     gap: Correspondence | None,
 ) -> None:
     """Correct the frames between two keyframes in place."""
-    if gap is None or not says_colours(gap):
+    along = ColoursAlong([gap] if gap else [], frames[[0, -1]].to(device))
+    if not any(along.says):
         _match_traced(frames, strength, device)
         return
-    keyframes = small(frames[:1].to(device)), small(frames[-1:].to(device))
     for i in range(1, len(frames) - 1):
         frame = frames[i : i + 1].to(device)
-        made = match_along(frame, keyframes, i / (len(frames) - 1), gap)
-        frames[i] = frame.lerp(made, strength)[0]
+        frames[i] = frame.lerp(along(frame, [i / (len(frames) - 1)]), strength)[0]
 
 
 def _match_traced(frames: Tensor, strength: float, device: torch.device | str) -> None:
@@ -197,15 +205,8 @@ def _correction(there: Traced, back: Traced, weight: float, region: Tensor) -> T
     """How the colours of cells should change `(cells, 3)`: by the mean of their region."""
     wanted, sure = there.change.lerp(back.change, weight), there.sure * back.sure
     weights = region * sure.T
-    total = weights.sum(1, keepdim=True).clamp_min(1e-9)
-    mean = weights @ wanted / total
-    spread = (weights @ wanted.square() / total - mean.square()).clamp_min(0).sum(1, keepdim=True)
-    count = total.square() / weights.square().sum(1, keepdim=True).clamp_min(1e-12)
-    # neighbouring cells are not independent
-    error = spread / (count / 4).clamp_min(1)
-    size = mean.square().sum(1, keepdim=True)
-    gate = (1 - (SURE**2 * error + STEP**2) / size.clamp_min(1e-12)).clamp_min(0)
-    return mean * gate * sure.clamp(0, 1)
+    mean = weighted_mean(weights, wanted)
+    return certain(mean, weights, wanted, SURE) * sure.clamp(0, 1)
 
 
 def _coarse_size(frames: Tensor) -> torch.Size:

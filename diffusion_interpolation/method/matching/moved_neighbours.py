@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...models.contract import LatentDiffusionModel
-from ..choice.candidate_sampler import Job, decode
+from ..choice.candidate_sampler import Job, Neighbours, neighbours
+from ..choice.viewer import Viewer
+from ..colours.mapped import Colours, ColoursAlong, as_made
 from ..path import Path, Slot
 from .correspondence import Correspondence, check_aspect
 
@@ -19,13 +22,15 @@ class MovedNeighbours:
     """Gives a `Bisection` neighbours that are moved along the correspondence of each gap.
 
     `pictures` are those of keyframes by the number of the frame, `(3, h, w)` in 0..1; pictures that
-    are missing are decoded. A gap without points has its latents as they are.
+    are missing are decoded, and get their `colours` before they are moved. A gap without points has
+    its latents as they are.
     """
 
     model: LatentDiffusionModel
     path: Path
     gaps: Sequence[Correspondence]
     pictures: Mapping[int, Tensor] = field(default_factory=dict)
+    colours: Colours = as_made
     _moved: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
     """The latents of neighbours, by neighbour and frame, of the depth that is being made."""
 
@@ -36,6 +41,7 @@ class MovedNeighbours:
         path: Path,
         gaps: Sequence[Correspondence],
         keyframes: Tensor,
+        colours: Colours = as_made,
     ) -> MovedNeighbours:
         """Return the neighbours of a path between `keyframes` `(N, 3, h, w)` in 0..1.
 
@@ -49,7 +55,8 @@ class MovedNeighbours:
             )
         for gap in gaps:
             check_aspect(keyframes[0], gap.aspect)
-        return cls(model, path, gaps, dict(zip(path.keyframes, keyframes, strict=True)))
+        pictures = dict(zip(path.keyframes, keyframes, strict=True))
+        return cls(model, path, gaps, pictures, colours)
 
     def __call__(self, jobs: Sequence[Job], latents: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the clean latents `(n, c, h', w')` of the left and of the right neighbours."""
@@ -85,8 +92,9 @@ class MovedNeighbours:
         missing = sorted(frames - self.pictures.keys())
         if not missing:
             return self.pictures
-        decoded = decode(self.model, torch.stack([latents[frame] for frame in missing]))
-        return {**self.pictures, **dict(zip(missing, decoded, strict=True))}
+        view = Viewer(self.model, self.path, self.colours)
+        shown = view(torch.stack([latents[frame] for frame in missing]), missing)
+        return {**self.pictures, **dict(zip(missing, shown, strict=True))}
 
     def _moved_picture(self, end: int, slot: Slot, pictures: Mapping[int, Tensor]) -> Tensor:
         """Return the picture of a neighbour, moved to a frame."""
@@ -102,3 +110,30 @@ class MovedNeighbours:
         """Where a frame lies that is in a gap or at its ends, in keyframes."""
         first, last = self.path.keyframes[gap : gap + 2]
         return gap + (frame - first) / (last - first)
+
+
+class AlongMap(NamedTuple):
+    """What a `Bisection` does along the maps of its gaps; by default, nothing."""
+
+    neighbours: Neighbours = neighbours
+    colours: Colours = as_made
+
+    @classmethod
+    def of(
+        cls,
+        model: LatentDiffusionModel,
+        path: Path,
+        gaps: Sequence[Correspondence],
+        keyframes: Tensor,
+        match_colors: bool,
+    ) -> AlongMap:
+        """Move neighbours, and with `match_colors` give frames the colours of the keyframes.
+
+        Raises `ValueError` as `MovedNeighbours.of` does.
+        """
+        colours = ColoursAlong(gaps, keyframes) if match_colors else as_made
+        return cls(MovedNeighbours.of(model, path, gaps, keyframes, colours), colours)
+
+
+NO_MAP = AlongMap()
+"""Nothing is moved, and colours are as they are made."""
