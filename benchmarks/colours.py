@@ -6,6 +6,10 @@ zooms a view, and `warp` bends a graded view. Colours then stray as those of mad
 depth of the path there are new errors of tint, contrast, saturation and light, and each frame has
 those of its neighbours, too.
 
+Match Colors works in two ways: `followed` from frame to frame, and along the `map` of the path's
+ends by the embedded model's features. Where that map says too little of colours, frames are
+followed; `maps` is the fraction of paths where it says enough.
+
 `before` and `after` are root mean squared errors to the truth, without and with Match Colors.
 `harm` is how far Match Colors moves the truth itself, `largest harm` that of its worst pixel in a
 thousand. Photographs of a package that is not installed are left out.
@@ -24,8 +28,16 @@ from support.report import parser, publish
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffusion_interpolation.command.job import EMBEDDED, defaults_of
+from diffusion_interpolation.demo import load_model
+from diffusion_interpolation.method.colours.mapped import ColoursAlong
 from diffusion_interpolation.method.colours.tracing import match_colours
+from diffusion_interpolation.method.matching.correspondence import (
+    Correspondence,
+    match_keyframes,
+)
 from diffusion_interpolation.method.path import Path as FramePath
+from diffusion_interpolation.models.contract import LearnableModel
 from diffusion_interpolation.pictures import to_tensor
 
 PHOTOGRAPHS = {
@@ -45,17 +57,28 @@ def main() -> None:
     photographs = [photograph(file, args.size) for file in files()][: args.photographs]
     if not photographs:
         raise SystemExit("photographs: got none, needs scikit-image or scikit-learn")
-    rows = []
+    model, rows = load_model(device=args.device), []
     for kind in KINDS:
-        found = []
+        found: dict[str, list[list[float]]] = {"followed": [], "map": []}
         for number, picture in enumerate(photographs):
             truth = path(picture, kind, args.size)
             wrong = strayed(truth, args.seed + number, args.amount)
-            found.append(figures(truth, wrong, args.device))
-        means = torch.tensor(found).mean(0).tolist()
-        names = "before", "after", "harm", "largest harm"
-        rows.append({"path": kind, **dict(zip(names, means, strict=True))})
+            gap = mapped(model, truth)
+            found["followed"].append([*figures(truth, wrong, args.device), 0.0])
+            says = float(*ColoursAlong([gap], truth[[0, -1]]).says)
+            found["map"].append([*figures(truth, wrong, args.device, [gap]), says])
+        for way, each in found.items():
+            means = torch.tensor(each).mean(0).tolist()
+            names = "before", "after", "harm", "largest harm", "maps"
+            rows.append({"path": kind, "way": way, **dict(zip(names, means, strict=True))})
     publish(rows, args.json)
+
+
+def mapped(model: LearnableModel, frames: Tensor) -> Correspondence:
+    """What is where in the first and in the last frame, by the model's features."""
+    prompt = model.encode_text(defaults_of(EMBEDDED)["prompt"])
+    [gap] = match_keyframes(model, prompt, frames[[0, -1]])
+    return gap
 
 
 def _arguments() -> Namespace:
@@ -133,9 +156,12 @@ def _off(frame: Tensor, error: Tensor) -> Tensor:
     return frame + off + 3 * error[6] * (frame - grey)
 
 
-def figures(truth: Tensor, frames: Tensor, device: str) -> list[float]:
+def figures(
+    truth: Tensor, frames: Tensor, device: str, gaps: list[Correspondence] | None = None
+) -> list[float]:
     """Errors before and after, harm, and the largest harm."""
-    between, made = slice(1, -1), [match_colours(one, device=device) for one in (truth, frames)]
+    between = slice(1, -1)
+    made = [match_colours(one, device=device, gaps=gaps) for one in (truth, frames)]
     moved = (made[0] - truth).abs()
     errors = [(one - truth)[between] for one in (frames, made[1])]
     sizes = [error.square().mean().sqrt().item() for error in (*errors, moved[between])]
