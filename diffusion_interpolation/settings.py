@@ -111,19 +111,20 @@ class FrameSettings(Record):
     )
     blend: Blend = option(
         "lerp",
-        "How two noisy neighbours are mixed. Every way weakens what differs between them, lerp the "
-        "most. lerp keeps the strength of the noise and of what both neighbours share, such as a "
-        "common colour. slerp, the paper's choice, makes the noise and what they share stronger. "
-        "exact makes only what they share stronger. The frames differ little.",
+        "How two noisy neighbours are mixed. The frames differ little, so lerp can stay. Every way "
+        "weakens what differs between the two, lerp the most. lerp keeps the strength of the noise "
+        "and of what both neighbours share, such as a common colour. slerp, the paper's choice, "
+        "makes the noise and what they share stronger. exact makes only what they share stronger.",
         advanced=True,
     )
     smoothness_weight: float = option(
         4.0,
         "Weight of similarity to the two finished frames between which a frame is made, when its "
-        "candidates are ranked. Higher values give a smoother path. 0 ranks by the prompt alone, "
-        "as in the paper; without a reranker, each frame then has one candidate. Similarity and "
-        "prompt are both divided by their spread over the frame's candidates, so a value means the "
-        "same with every CLIP.",
+        "candidates are ranked. With a reranker, higher values give a smoother path, and 0 ranks "
+        "by its prompt alone, as in the paper. Without a reranker, every value above 0 ranks by "
+        "similarity alone, and at 0 each frame has one candidate. Similarity and prompt are both "
+        "divided by their spread over the frame's candidates, so a value has the same effect with "
+        "every CLIP.",
         min=0.0,
         max=100.0,
         step=0.1,
@@ -278,8 +279,9 @@ class InversionSettings(Record):
     )
     draws: int = option(
         1,
-        "How many times noise is drawn for each keyframe in a learning step. With higher values "
-        "the loss falls more evenly, and each step takes that many times as long.",
+        "How many times noise is drawn for each keyframe in a learning step, each time at another "
+        "level between the two values of denoise. With higher values the loss falls more evenly, "
+        "and each step takes that many times as long.",
         min=1,
         max=64,
         advanced=True,

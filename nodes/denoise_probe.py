@@ -61,8 +61,11 @@ class DenoiseProbe(io.ComfyNode):
                 io.String.Input(
                     "values",
                     default=VALUES,
-                    tooltip="The values of denoise, from 0.01 to 1, divided by commas. Each value "
-                    "costs one frame.",
+                    tooltip=(
+                        "The values of denoise, from 0.01 to 1, divided by commas. For each of "
+                        "them the frame half-way between the first two keyframes is made, with one "
+                        "candidate."
+                    ),
                 ),
                 input_of(FrameSettings, "seed"),
                 *inputs_of(SamplingSettings),

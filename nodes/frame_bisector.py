@@ -14,7 +14,7 @@ from ..diffusion_interpolation.method.choice.candidates import THUMBNAIL
 from ..diffusion_interpolation.method.choice.picks import Picks
 from ..diffusion_interpolation.method.choice.recall import of_all_frames
 from ..diffusion_interpolation.method.matching.correspondence import Correspondence
-from ..diffusion_interpolation.method.matching.moved_neighbours import NO_MAP, AlongMap
+from ..diffusion_interpolation.method.matching.moved_neighbours import AlongMap
 from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.options import Record, option
 from ..diffusion_interpolation.scoring.contract import Scorer
@@ -72,11 +72,11 @@ class PathSettings(Record):
     picks: str = option(
         "",
         "The candidates that you chose in the slider below. You can also type them, with commas "
-        "between. The number before the colon is the position in keyframes; 1.5 is half-way from "
-        "the second keyframe to the third. 0.5: 0 takes the first candidate there; they are "
-        "numbered from 0. 0.25: roll 1 draws other candidates there, from which the best is "
-        "chosen, and roll 2 others again. "
-        "Only frames that depend on a changed choice are made again.",
+        "between. Each is a position in keyframes, a colon, and a choice. 0.5: 0 takes the first "
+        "candidate of the frame half-way between the first two keyframes; candidates are numbered "
+        "from 0. 0.25: roll 1 draws other candidates at the first quarter, from which the best is "
+        "chosen, and roll 2 others again. Only frames that depend on a changed choice are made "
+        "again.",
         advanced=True,
     )
     reference_latents: bool = option(
@@ -185,10 +185,8 @@ class FrameBisector(io.ComfyNode):
         made_by = {**names, "control_net": control_net, "references": seen, "rows": path.max_batch}
         wrapped = comfy_model(model, vae, sampling.steps, **made_by)
         frames = Path.read(str(path.frames_per_gap), len(pictures) - 1)
-        along = NO_MAP
-        if correspondence is not None:
-            matched = correspondence, pictures, settings.match_colors
-            along = AlongMap.of(wrapped, frames, *matched)
+        matched = correspondence, pictures, settings.match_colors
+        along = AlongMap.of(wrapped, frames, *matched)
         # all that a frame depends on, except its place, its denoise and its neighbours
         drawing = model, vae, reranker, names, sampling, correspondence
         scorer = likeness(settings, wrapped) if reranker is None else reranker

@@ -68,16 +68,21 @@ def _inputs() -> list[io.Input]:
             "keyframes",
             default="",
             optional=True,
-            tooltip="The numbers of the frames whose colours are right, counted from 0: 0, "
-            "16, 32. Frames before the first of them and after the last stay as they are. "
-            "Leave it empty where these are the first and the last frame.",
+            tooltip=(
+                "The numbers of the frames whose colours are right, counted from 0: 0, 16, 32. "
+                "Frames before the first of them stay as they are, and so do frames after the "
+                "last, unless the correspondence is that of a loop. Leave it empty where these are "
+                "the first and the last frame."
+            ),
         ),
         CorrespondenceType.Input(
             "correspondence",
             optional=True,
-            tooltip="What is where in neighbouring keyframes, from Match Keyframes. With "
-            "it, each thing takes the mix of the colours that it has in both keyframes, "
-            "and colours stray far less. Without it, things are followed from frame to "
-            "frame.",
+            tooltip=(
+                "What is where in neighbouring keyframes, from Match Keyframes. With it, a thing "
+                "that is in both keyframes takes the mix of its two colours, and a thing that is "
+                "in one keyframe only keeps its colour. Without it, or where it has too few "
+                "points, things are followed from frame to frame."
+            ),
         ),
     ]

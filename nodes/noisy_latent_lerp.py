@@ -50,9 +50,12 @@ class NoisyLatentLerp(io.ComfyNode):
                 CorrespondenceType.Input(
                     "correspondence",
                     optional=True,
-                    tooltip="What is where in neighbouring keyframes, from Match Keyframes. With "
-                    "it, both keyframes are moved to the position before they are mixed, so that "
-                    "things do not fade over, and a denoise of 0.35 is enough. It needs vae.",
+                    tooltip=(
+                        "What is where in neighbouring keyframes, from Match Keyframes. With it, "
+                        "the things in both keyframes are moved to where they are at this position "
+                        "before the two are mixed, so that they do not fade over, and a denoise of "
+                        "0.35 is enough. It needs vae."
+                    ),
                 ),
                 io.Vae.Input(
                     "vae",

@@ -32,13 +32,14 @@ from .plan import Plan
 
 @dataclass(frozen=True)
 class Bisection:
-    """Everything needed to make the frames of one path. The keyframes alone are given to `frames`.
+    """Everything needed to make the frames of one path, except its keyframes.
 
-    Without a `scorer` each frame has one candidate; `likeness_scorer` is one for any model.
-    `picks` overrule the scorer. Frames that the `cache` already has are not made again. `thumbnail`
-    is the longer side in pixels of small pictures of all candidates; 0: none are made. `along` is
-    what is done along correspondences: the latents that a frame is blended from are moved to the
-    frame's place, and the colours of decoded pictures are corrected. The latents of frames are not.
+    Without a `scorer` each frame has one candidate; `likeness_scorer` is one for any model. A
+    picked candidate overrules the scorer, and a roll draws other candidates for it. Frames that the
+    `cache` already has are not made again. `thumbnail` is the longer side in pixels of small
+    pictures of all candidates; 0: none are made. `along` is what is done along correspondences: the
+    latents that a frame is blended from are moved to the frame's place, and the colours of decoded
+    pictures are corrected. The latents of frames are not.
     """
 
     model: LatentDiffusionModel
@@ -77,11 +78,14 @@ class Bisection:
         Within a depth, frames whose candidates are all in the cache come first. The keyframes are
         not yielded. `keyframes` are clean latents `(N, c, h', w')`. Frames in `finished` (frame
         number to latent) are taken as they are and not yielded. All candidates of one depth go
-        through the model in batches of at most its `max_batch`. A frame depends on the seed, its
-        position, the candidate and its neighbours; the batch changes no more than its last bits.
+        through the model in batches of at most its `max_batch`. Besides the
+        model, the guide and the settings, a frame depends on its position, the candidate and its
+        neighbours; the batch changes no more than its last bits.
+
         Raises `ValueError` where the number of keyframes is not the path's, or a setting is out of
         range, `FloatingPointError` for a model whose numbers are not finite, and `DecodeError` for
-        an autoencoder that fails, when the first frame, or the frame at fault, is asked for.
+        an autoencoder that fails. As this is a generator, nothing is raised before the first frame,
+        or the frame at fault, is asked for.
         """
         self.settings.check()
         if len(keyframes) != len(self.path.keyframes):

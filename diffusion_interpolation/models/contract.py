@@ -20,7 +20,8 @@ class Guidance:
     several prompts. `cfg` is the scale of classifier-free guidance (1: none). `hint` `(n, 3, H, W)`
     in 0..1 goes to the ControlNet with the strengths `(n,)`, for all prompts. `seeds`, one a row,
     are for samplers that add noise on the way. `positions`, one a row, say where on the path the
-    latents are, in keyframes.
+    latents are, in keyframes; they serve what prompts carry for each keyframe, such as hints of
+    ControlNets, while `positive` is interpolated already.
     """
 
     positive: PromptEmbeddings | PromptMix

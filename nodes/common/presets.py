@@ -23,9 +23,10 @@ class PresetSettings(Record):
     preset: Preset = option(
         "balanced",
         "Values for steps, cfg, candidates, denoise and advanced inputs that fit the model. fast "
-        "try makes one candidate of each frame in half the steps. balanced takes what suits the "
-        "family of the model. best takes more steps and candidates. as in the paper takes 200 "
-        "steps. custom takes the values in the node. The node says what a preset means.",
+        "try makes one candidate of each frame, in half the steps where the model needs more than "
+        "10. balanced takes what suits the family of the model. best takes more steps and "
+        "candidates. as in the paper takes 200 steps. custom takes the values in the node. The "
+        "node says what a preset means.",
     )
 
 

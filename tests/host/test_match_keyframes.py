@@ -154,6 +154,22 @@ def test_frames_move_along_the_map(server):
     assert torch.equal(given["plain"][[0, 2]], given["moved"][[0, 2]])
 
 
+def test_colours_keep_between_those_of_the_keyframes(server):
+    """Half-way they are nearer to the mix of both than the model makes them."""
+    demo, parts = Demo(Graph()), (world.BODY, world.LEGS, world.BACK)
+    node = matching(demo)
+    one = {"frames_per_gap": 1, "candidates": 1, "cfg": 2.0, "correspondence": node[0]}
+    matched, made = (demo.bisector(**one, match_colors=on)[0] for on in (True, False))
+    given = tensors(server, demo.graph, matched=matched, made=made)
+    off = {
+        name: load_reader()(frames[1:2].movedim(-1, 1)) - pair().mean(0, keepdim=True)
+        for name, frames in given.items()
+    }
+    missed = {name: torch.cat([n[:, part] for part in parts], 1).norm() for name, n in off.items()}
+    assert missed["matched"] < 0.8 * missed["made"]
+    assert torch.equal(given["matched"][[0, 2]], given["made"][[0, 2]])
+
+
 def test_a_loop_has_a_map_of_its_last_gap(server):
     """The frames on the way back move as those on the way there, whatever their number."""
     demo = Demo(Graph())

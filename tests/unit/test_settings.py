@@ -42,7 +42,7 @@ def test_every_default_is_in_its_range_and_explained(record):
     record().check()
     for one in options_of(record):
         assert one.help.endswith(".") and one.default == getattr(record(), one.name)
-        assert one.choices or one.type in (int, float)
+        assert one.choices or one.type in (int, float, bool)
         assert one.type is not float or one.min is not None is not one.max
 
 

@@ -51,7 +51,8 @@ class Frame:
 class Candidate(NamedTuple):
     """A candidate, on the CPU.
 
-    `latent` is `(c, h', w')`, or None if a cache had no room for it. `terms` are the numbers that
+    `latent` is `(c, h', w')`, or None if it is not kept: another candidate was chosen, or a cache
+    had no room for it. `terms` are the numbers that
     rank it, or None if the frame has only one candidate. `thumbnail` is a small picture, uint8
     `(h, w, 3)`, and `embedding` is the scorer's embedding of the picture. A `partial` candidate is
     denoised only as far as the ranking: its latent is still noisy, and its terms, thumbnail and

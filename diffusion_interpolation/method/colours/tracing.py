@@ -62,13 +62,14 @@ def match_colours(
 
     They do so thing by thing. What cannot be followed with certainty stays as it is. `keyframes`
     are the numbers of the frames that stay as they are, in order; by default the first and the last
-    frame. Frames before the first keyframe and after the last one stay, too. `strength` is how much
-    of each correction is applied, 0 to 1. The work is done on `device`, by default that of the
-    frames, at full size for one frame at a time.
+    frame. Frames before the first keyframe and after the last one stay, too, except in a loop.
+    `strength` is how much of each correction is applied, 0 to 1. The work is done on `device`, by
+    default that of the frames, at full size for one frame at a time.
 
-    `gaps` are the correspondences between keyframes. A gap whose correspondence has points enough
-    takes its colours along these; in all others, things are followed from frame to frame. One gap
-    more than there are between keyframes is that of a loop, from the last keyframe to the first.
+    `gaps` are the correspondences between keyframes. A gap whose correspondence has enough points
+    takes its colours along them; in all others, things are followed from frame to frame. If there
+    are as many gaps as keyframes, the last is that of a loop, from the last keyframe to the first,
+    and the frames after the last keyframe lie in it.
 
     Raises `ValueError` for keyframes that are out of order, repeated or not there, for fewer than
     two, and for another number of gaps or gaps of pictures of another aspect.

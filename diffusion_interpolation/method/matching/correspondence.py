@@ -90,7 +90,9 @@ def find(
     """The correspondence between two pictures, from their features `(c, rows, columns)` of norm 1.
 
     `anchors` are points of weight 1; cells near one are expected to move by as much, in the same
-    direction. Where the other points have a mean weight of `trust` or less, there are only anchors.
+    direction, and cells far from all of them to stay in place. Besides the anchors, the `POINTS`
+    matches of the highest weights are kept. If their mean weight is `trust` or less, the pictures
+    have too little in common, and only the anchors are kept.
     """
     anchors = Anchors(*(points.to(first) for points in anchors or none()))
     cells = cell_centres(*first.shape[1:], aspect, first)

@@ -123,14 +123,16 @@ class AlongMap(NamedTuple):
         cls,
         model: LatentDiffusionModel,
         path: Path,
-        gaps: Sequence[Correspondence],
+        gaps: Sequence[Correspondence] | None,
         keyframes: Tensor,
         match_colors: bool,
     ) -> AlongMap:
         """Move neighbours, and with `match_colors` give frames the colours of the keyframes.
 
-        Raises `ValueError` as `MovedNeighbours.of` does.
+        Without `gaps` neither is done. Raises `ValueError` as `MovedNeighbours.of` does.
         """
+        if gaps is None:
+            return cls()
         colours = ColoursAlong(gaps, keyframes) if match_colors else as_made
         return cls(MovedNeighbours.of(model, path, gaps, keyframes, colours), colours)
 
