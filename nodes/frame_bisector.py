@@ -35,7 +35,7 @@ from .common.inputs import (
     sampler_input,
     scheduler_input,
 )
-from .common.keyframes import gather, keyframe_inputs
+from .common.keyframes import counted, gather, keyframe_inputs
 from .common.notes import Note
 from .common.option_inputs import advanced, checked, inputs_of
 from .common.presets import PresetSettings, decide, preset_input
@@ -149,8 +149,9 @@ class FrameBisector(io.ComfyNode):
         _, path, *_ = _read(model, options, there)[1]
         Path.read(str(path.frames_per_gap), count - 1 + path.loop)
         Picks.parse(path.picks)
-        poses_of(PoseOptions(control_net, poses), count)
-        check_prompts(cls.hidden, {"first": first, "keyframes": keyframes, "last": last}, count)
+        pictures = {"first": first, "keyframes": keyframes, "last": last}
+        poses_of(PoseOptions(control_net, poses), count, counted(**pictures))
+        check_prompts(cls.hidden, pictures, count)
         return prompts
 
     @classmethod

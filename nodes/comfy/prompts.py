@@ -97,10 +97,11 @@ def _check_text(name: str, text: PromptEmbeddings) -> None:
         check_finite(name, tensor, "if a text encoder made it, --fp32-text-enc may help")
 
 
-def poses_of(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
+def poses_of(pose: PoseOptions, keyframes: int, counted: str = "") -> tuple[Any, tuple[int, int]]:
     """Return the paired people of every keyframe and their (height, width), or None and zeros.
 
-    Raises `ValueError` for poses without a ControlNet, or the reverse, and for another number.
+    `counted` says where the keyframes come from. Raises `ValueError` for poses without a
+    ControlNet, or the reverse, and for another number.
     """
     if pose.poses is None and pose.control_net is None:
         return None, (0, 0)
@@ -110,7 +111,9 @@ def poses_of(pose: PoseOptions, keyframes: int) -> tuple[Any, tuple[int, int]]:
         raise ValueError("poses: got none, but a control_net, which needs one for every keyframe")
     people, size = read_poses(pose.poses, pose.size)
     if len(people) not in (keyframes, 1) and keyframes > 1:
-        raise ValueError(f"poses: got {len(people)} for {keyframes} keyframes, needs one for each")
+        raise ValueError(
+            f"poses: got {len(people)} for {keyframes} keyframes{counted}, needs one for each"
+        )
     return paired(pose.poses, people), size
 
 

@@ -63,6 +63,12 @@ def gather(
     return taken, notes + more
 
 
+def counted(**given: Tensor | None) -> str:
+    """Say how many pictures each input of `keyframe_inputs` gives, where several do."""
+    parts = [f"{len(one)} in {name}" for name, one in given.items() if one is not None]
+    return f" ({', '.join(parts)})" if len(parts) > 1 else ""
+
+
 def _fitted(batch: Tensor, size: torch.Size) -> Tensor:
     if batch.shape[2:] == size:
         return batch

@@ -424,6 +424,10 @@ EARLY: dict[str, tuple[str, Callable[[Demo, list, list], Node]]] = {
         "poses: got none, but a control_net",
         lambda demo, learned, more: demo.bisector(positive=learned, poses=None),
     ),
+    "poses of keyframes, and first as well": (
+        "poses: got 2 for 3 keyframes (1 in first, 2 in keyframes), needs one for each",
+        lambda demo, learned, more: demo.bisector(positive=learned, first=one_picture(demo)),
+    ),
     "first as well as keyframes in the probe": (
         "positive: got 2 prompts for 3 keyframes",
         lambda demo, learned, more: probe(demo, positive=learned, first=one_picture(demo)),
