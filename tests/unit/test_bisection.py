@@ -14,6 +14,7 @@ from diffusion_interpolation.method.choice.candidates import Frame, steps_before
 from diffusion_interpolation.method.choice.frame_cache import FrameCache, Store
 from diffusion_interpolation.method.choice.picks import Picks
 from diffusion_interpolation.method.guide import Guide
+from diffusion_interpolation.method.matching.moved_neighbours import AlongMap
 from diffusion_interpolation.method.noise import draw_noise, row_seed
 from diffusion_interpolation.method.path import Path
 from diffusion_interpolation.models.prompts import PromptEmbeddings
@@ -185,6 +186,32 @@ def test_similarity_is_to_neighbours_of_any_depth_and_run():
     ends = _seen(torch.stack([first.latent, _keyframes()[1]]))
     want = _standardised(ANGLES.rank(seen)) + 3 * _standardised(seen @ ends.mean(0))
     assert second.info.scores == pytest.approx(want.tolist(), rel=1e-2, abs=1e-2)
+
+
+@pytest.mark.parametrize("settings", [LATE, EARLY])
+def test_pictures_have_their_colours_and_latents_are_as_made(settings):
+    """Each is as bright as its position says; the scorer has seen the same, of neighbours, too."""
+
+    def darker(frames: torch.Tensor, positions: list[float]) -> torch.Tensor:
+        return frames * torch.tensor([1 - 0.5 * t for t in positions])[:, None, None, None]
+
+    shown: list[torch.Tensor] = []
+
+    def see(pictures: torch.Tensor) -> torch.Tensor:
+        shown.extend(pictures)
+        return ANGLES.encoder(pictures)
+
+    scorer = EmbeddingScorer(see, lambda seen: seen[:, 0])
+    model, more = _Soft(), {"settings": settings, "scorer": scorer}
+    along = AlongMap(colours=darker)
+    made = list(_bisection(model, frames=5, along=along, **more).frames(_keyframes()))
+    assert len(made) == 3
+    for frame in made:
+        wanted = darker(model.decode(frame.latent[None]), [frame.info.position])[0]
+        assert torch.allclose(frame.picture, wanted, atol=1e-6)
+        assert any(torch.allclose(frame.picture, one, atol=1e-6) for one in shown)
+    ends = darker(model.decode(_keyframes()), [0, 1])
+    assert all(any(torch.allclose(end, one, atol=1e-6) for one in shown) for end in ends)
 
 
 @pytest.mark.parametrize("settings", [LATE, EARLY])

@@ -57,3 +57,10 @@ def test_a_text_has_a_number_for_each_gap_or_one_for_all():
 def test_other_texts_are_no_path(text):
     with pytest.raises(ValueError, match=r"^frames_per_gap: got .*, needs "):
         Path.read(text, 3)
+
+
+def test_every_frame_has_its_position():
+    path = Path((3, 0, 2))
+    told = [path.position(frame) for frame in range(path.frames)]
+    assert told == pytest.approx([0, 0.25, 0.5, 0.75, 1, 2, 2 + 1 / 3, 2 + 2 / 3, 3])
+    assert all(told[s.index] == s.position for slots in path.slots() for s in slots)
