@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from typing import Any
@@ -27,10 +28,7 @@ _SET = """(values) => {
         for (const [name, value] of Object.entries(values[node.type] ?? {}))
             node.widgets.find((widget) => widget.name === name).value = value;
 }"""
-_PIXELS = """async (canvas) => {
-    const blob = await new Promise((resolve) => canvas.toBlob(resolve));
-    return [...new Uint8Array(await blob.arrayBuffer())];
-}"""
+_PIXELS = "(canvas) => canvas.toDataURL().split(',')[1]"
 
 
 def test_the_demo_from_its_template_to_another_pick(view: View):
@@ -196,7 +194,7 @@ class Demo:
         """The picture on the screen, pixel by pixel."""
         canvas = self.preview.locator(".di-now canvas")
         assert canvas.is_visible()
-        png = bytes(canvas.evaluate(_PIXELS))
+        png = base64.b64decode(canvas.evaluate(_PIXELS))
         return Image.open(io.BytesIO(png)).convert("RGB")
 
     def shows(self, index: int, frames: list[Image.Image]) -> None:
@@ -204,9 +202,10 @@ class Demo:
         self.view.wait_for_frame(self.node, index, COUNT)
         for _ in range(100):
             self.view.settle(2)
-            if same(self.shown(), frames[index]):
+            shown = self.shown()
+            if same(shown, frames[index]):
                 break
-        assert [n for n, frame in enumerate(frames) if same(self.shown(), frame)] == [index]
+        assert [n for n, frame in enumerate(frames) if same(shown, frame)] == [index]
 
     # A user's ways
 
