@@ -51,6 +51,13 @@ _BUILD = """(prompt) => {
     return { ...JSON.parse(JSON.stringify(app.graph.serialize())), id: crypto.randomUUID() };
 }""".replace("MAKE_NODES", comfy_page.MAKE_NODES)
 
+_STILL = """addEventListener("DOMContentLoaded", () => {
+    const style = document.createElement("style");
+    style.textContent = ".animate-pulse, .animate-spin { animation: none !important; }";
+    document.head.append(style);
+});"""
+"""Stops what the host has blinking while it works: without a GPU that takes a quarter of a core."""
+
 _FIND = """const find = (id) => {
     let graph = app.rootGraph ?? app.graph, node = null;
     for (const part of String(id).split(":")) {
@@ -321,6 +328,7 @@ def opened_view(
     comfy_page.set_setting(server.url, "Comfy.VueNodes.Enabled", RENDERERS[renderer])
     context = browser.new_context(viewport=SIZE, accept_downloads=True)
     context.set_default_timeout(LONGEST_WAIT)
+    context.add_init_script(_STILL)
     view = View(context.new_page(), server, renderer)
     _listen(view)
     view.page.goto(address or server.url)
