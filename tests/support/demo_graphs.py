@@ -22,7 +22,7 @@ BISECTOR = {
     "denoise_curve": "linear",
     "candidates": 2,
     "scheduler": "ddim_uniform",
-    "steps": 10,
+    "steps": 6,
     "sampler_name": "euler",
     "cfg": 4.0,
     "blend": "lerp",
