@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -12,6 +13,10 @@ from xdist.scheduler import LoadScopeScheduling
 # Some tests compare results bit by bit, and what several threads add up differs in its last bits.
 # PyTorch reads this when it is imported, so it stands before every import of it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# The imported libraries are half a million objects. Searching them for garbage as often as Python
+# does by itself takes a tenth of the time of the unit tests.
+gc.set_threshold(20_000, 10, 10)
 
 
 class _ByWhatTestsShare(LoadScopeScheduling):
