@@ -20,18 +20,18 @@ gc.set_threshold(20_000, 10, 10)
 
 
 class _ByWhatTestsShare(LoadScopeScheduling):
-    """Keeps tests in one process that share a page, or else what their module makes for all.
+    """Keeps tests in one process that share a server of a front end, or else their module.
 
     xdist's own groups do nothing in pytest 9.2, which has another name for a test's identifier.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         module, _, case = nodeid.partition("[")
-        page = [part for part in (HOSTS, NEWEST, "canvas", "vue") if part in case]
-        if not page and "browser/" in module:
-            # the server and the browser that these need are in the process of that page
-            page = [HOSTS, "canvas"]
-        return "-".join(page) or module.partition("::")[0]
+        front_ends = [name for name in (HOSTS, NEWEST) if name in case]
+        if not front_ends and "browser/" in module:
+            # the browser that these need is in the process of that front end
+            front_ends = [HOSTS]
+        return "".join(front_ends) or module.partition("::")[0]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
