@@ -34,6 +34,8 @@ from diffusion_interpolation.models.diffusers import model as diffusers_model
 
 QUICK = ["--frames", "5", "--steps", "4", "--inversion-steps", "2", "--candidates", "4"]
 QUICK += ["--inversion-draws", "1"]
+SHORTEST = ["--frames", "3", "--candidates", "1", "--inversion-steps", "0"]
+"""What makes a run quicker still, where no candidates and nothing learned are looked at."""
 
 
 def command(folder: Path, *more: object, out: Path | None = None) -> list[str]:
@@ -178,7 +180,7 @@ def test_a_joint_that_one_picture_lacks_is_dropped_or_filled_in(tmp_path):
         data[0]["people"][0].pop("pose_keypoint_scores")
 
     poses = [_pose(tmp_path, hide), write_pair(tmp_path / "inputs")[1][1]]
-    short = ["--frames", "3", "--candidates", "1", "--inversion-steps", "0", "--pose", *poses]
+    short = [*SHORTEST, "--pose", *poses]
     ways = {"dropped": [], "filled": ["--fill-joints"], "all": ["--people", "all"]}
     for name, more in ways.items():
         assert main(command(tmp_path, *short, *more, out=tmp_path / name)) == 0
@@ -254,7 +256,7 @@ def test_a_stop_in_any_stage_can_be_gone_on_from(done, tmp_path, monkeypatch, ca
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal to send")
 def test_ctrl_c_ends_with_one_line_and_keeps_what_is_finished(tmp_path):
     words = [sys.executable, "-m", "diffusion_interpolation.command.cli", *command(tmp_path)]
-    words[words.index("--steps") + 1] = "60"
+    words[words.index("--steps") + 1] = "40"
 
     def heed_interrupts() -> None:
         # a shell's background jobs are started deaf to them, and so would their children be
@@ -294,7 +296,7 @@ def test_room_that_ends_with_the_latents_is_said_too(done, tmp_path, monkeypatch
 def test_a_full_disk_is_said_in_one_line(tmp_path, capsys):
     """The kernel's limit on the size of a file stands in for a disk without room."""
     resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
-    words = command(tmp_path)
+    words = command(tmp_path, *SHORTEST)
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
     try:
@@ -308,7 +310,7 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, capsys):
 
 def test_overwrite_replaces_a_run_and_nothing_else(done, tmp_path, capsys):
     out = tmp_path / "out"
-    words = command(tmp_path, "--inversion-steps", "0")
+    words = command(tmp_path, "--inversion-steps", "0", "--candidates", "2")
     assert main(words) == 0
     (out / "notes.txt").write_text("mine")
     changed = [*words, "--seed", "3"]
@@ -335,7 +337,7 @@ def test_pictures_of_another_size_are_fitted_and_that_is_said(tmp_path, caplog):
     (first, second), _ = write_pair(tmp_path)
     wide = Image.open(second).resize((256, 192))
     wide.save(tmp_path / "wide.jpg")
-    words = [first, tmp_path / "wide.jpg", "--out", tmp_path / "out", *QUICK]
+    words = [first, tmp_path / "wide.jpg", "--out", tmp_path / "out", *QUICK, *SHORTEST]
     with caplog.at_level("INFO"):
         assert main([str(word) for word in words]) == 0
     assert "wide.jpg: 256 x 192 is resized to 128 x 128 (--fit cover)" in caplog.text
@@ -344,7 +346,7 @@ def test_pictures_of_another_size_are_fitted_and_that_is_said(tmp_path, caplog):
 @pytest.mark.skipif(os.name == "nt", reason="Windows allows no such name")
 def test_a_folder_named_after_the_time_of_day(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = command(tmp_path, "--inversion-steps", "0", out=Path("12:30"))
+    words = command(tmp_path, *SHORTEST, out=Path("12:30"))
     assert main(words) == 0
     assert record(tmp_path / "12:30")["finished"]
     assert (tmp_path / "12:30" / "path.mp4").stat().st_size > 1000
@@ -353,14 +355,14 @@ def test_a_folder_named_after_the_time_of_day(tmp_path, monkeypatch):
 def test_names_of_other_alphabets_in_the_pipe_of_an_old_code_page(tmp_path):
     """As on Windows, where what is printed into a pipe must fit in it."""
     pictures, _ = write_pair(tmp_path / "inputs")
-    words = [*pictures, "--out", tmp_path / "日本", *QUICK, "--inversion-steps", "0"]
+    words = [*pictures, "--out", tmp_path / "日本", *QUICK, *SHORTEST]
     done = subprocess.run(
         [sys.executable, "-m", "diffusion_interpolation.command.cli", *map(str, words)],
         env={**os.environ, "PYTHONIOENCODING": "cp1252:strict"},
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr
-    assert b"5 frames in" in done.stdout and b"\\u65e5" in done.stdout
+    assert b"3 frames in" in done.stdout and b"\\u65e5" in done.stdout
     # no terminal, so no bars: a line for each stage
     assert b"\r" not in done.stderr and b"%" not in done.stderr
     assert re.search(rb"^frames: \d+\.\d s$", done.stderr, re.MULTILINE)
@@ -372,7 +374,7 @@ def test_names_that_are_not_unicode(tmp_path, capsys):
     pictures, _ = write_pair(tmp_path / "inputs")
     odd = pictures[0].with_name(os.fsdecode(b"f\xe4.png"))
     pictures[0].rename(odd)
-    words = [odd, pictures[1], *QUICK, "--inversion-steps", "0", "--out"]
+    words = [odd, pictures[1], *QUICK, *SHORTEST, "--out"]
     assert main([*map(str, words), str(tmp_path / "out")]) == 0
     assert "f? → second" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert main([*map(str, words), str(tmp_path / os.fsdecode(b"o\xe4"))]) == 1
@@ -521,7 +523,7 @@ def test_a_model_whose_sides_do_not_fit_names_the_option(tmp_path, capsys):
 
 def test_a_failed_start_does_not_lock_the_folder(tmp_path, capsys):
     inputs, _ = write_pair(tmp_path / "good")
-    words = [*inputs, "--out", tmp_path / "run", *QUICK]
+    words = [*inputs, "--out", tmp_path / "run", *QUICK, *SHORTEST]
     _fails([*words, "--prompt", "puppet " * 40], capsys)
     assert main([str(word) for word in words]) == 0
 
@@ -540,7 +542,7 @@ def test_poses_move_with_pictures_that_are_cut(tmp_path):
     ]
     data[0]["canvas_width"] = 256
     (tmp_path / "wide.json").write_text(json.dumps(data))
-    words = ["--size", "128x128", *QUICK, "--inversion-steps", 0, "--frames", 3, "--pose", pose]
+    words = ["--size", "128x128", *QUICK, *SHORTEST, "--pose", pose]
     for name, picture, last in (("a", second, other), ("b", "wide.png", "wide.json")):
         line = [first, tmp_path / picture, "--out", tmp_path / name, *words, tmp_path / last]
         assert main([str(word) for word in line]) == 0
