@@ -24,7 +24,7 @@ from diffusion_interpolation.demo.training.workshop import PLANS
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model(steps=20, max_batch=32)
+    return load_model(steps=10, max_batch=32)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_clip_finds_captions():
 def test_captions_are_obeyed(model, reader, network):
     drawers = {
         "unet": (lambda: model, 4.0),
-        "flow": (lambda: load_flow(steps=20, max_batch=32), 4.0),
+        "flow": (lambda: load_flow(steps=10, max_batch=32), 4.0),
         "student": (lambda: load_flow(student=True, steps=8, max_batch=32), 1.0),
     }
     load, cfg = drawers[network]
