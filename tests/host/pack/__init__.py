@@ -28,6 +28,7 @@ class TestModels(ComfyExtension):
 
 
 async def comfy_entrypoint() -> TestModels:
-    # the host collects garbage after prompts, and need not search all modules for it
+    # the host also collects garbage after prompts, and need not search all modules for it
     gc.freeze()
+    gc.enable()
     return TestModels()
