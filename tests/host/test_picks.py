@@ -37,6 +37,13 @@ class Counted:
             return 0
 
 
+class Early(Counted):
+    """With so many steps that candidates are ranked before the last ones, for each frame."""
+
+    def __init__(self, server: Server, name: str, **changes: Any) -> None:
+        super().__init__(server, name, steps=10, **changes)
+
+
 def about(run: Run, node: Node) -> dict[str, Any]:
     [record] = run.outputs[node.id]["interpolation"]
     return record
@@ -150,10 +157,10 @@ def test_frames_are_sent_as_they_are_finished(server):
 
 
 def test_a_pick_makes_anew_only_what_hangs_on_it(server):
-    first = Counted(server, "pick")
+    first = Early(server, "pick")
     plain, run, calls = first.frames()
     best = {frame["index"]: frame["candidate"] for frame in made(run, first.bisector)}
-    quarter = Counted(server, "pick", picks=f"0.25: {1 - best[1]}")
+    quarter = Early(server, "pick", picks=f"0.25: {1 - best[1]}")
     frames, run, more = quarter.frames()
     assert more == 2, "the pick alone takes the steps after the ranking"
     assert changed(frames, plain) == [1]
@@ -163,9 +170,9 @@ def test_a_pick_makes_anew_only_what_hangs_on_it(server):
     [line, *_] = run.outputs[quarter.bisector.id]["text"]
     assert f", candidate {1 - best[1]} (picked) of " in line
 
-    frames, run, more = Counted(server, "pick", picks=f"0.5: {1 - best[2]}").frames()
+    frames, run, more = Early(server, "pick", picks=f"0.5: {1 - best[2]}").frames()
     assert 0 < more < calls and changed(frames, plain) == [1, 2, 3]
-    again, run, more = Counted(server, "pick").frames()
+    again, run, more = Early(server, "pick").frames()
     assert more == 0 and torch.equal(again, plain)
     # the bar ends where it should, though nothing was denoised
     bar = [m["data"] for m in run.messages if m["type"] == "progress"]
@@ -184,8 +191,8 @@ def test_a_pick_is_the_same_where_nothing_is_known(server):
 
 
 def test_a_reroll_draws_new_candidates(server):
-    plain, _, _ = Counted(server, "reroll").frames()
-    rolled = Counted(server, "reroll", picks="0.75: roll 2")
+    plain, _, _ = Early(server, "reroll").frames()
+    rolled = Early(server, "reroll", picks="0.75: roll 2")
     frames, run, calls = rolled.frames()
     told = made(run, rolled.bisector)[2]
     assert told["first"] == 4 and told["candidate"] in (4, 5) and not told["picked"]
@@ -194,7 +201,7 @@ def test_a_reroll_draws_new_candidates(server):
     line = run.outputs[rolled.bisector.id]["text"][2]
     assert f", candidate {told['candidate']} of 4 to 5: " in line
     other = 9 - told["candidate"]
-    picked, run, calls = Counted(server, "reroll", picks=f"0.75: {other}").frames()
+    picked, run, calls = Early(server, "reroll", picks=f"0.75: {other}").frames()
     assert calls == 2, "the pick alone takes the steps after the ranking"
     assert changed(picked, frames) == [3]
 
@@ -371,7 +378,7 @@ def test_a_slow_disk_holds_up_no_frame_and_loses_none(server):
     """Pictures are saved beside the sampling, as they come; what was made waits for its turn."""
     demo = Demo(Graph())
     slow = demo.graph.add("TestSlowDisk", any=demo.keyframes, seconds=0.1)
-    bisector = demo.bisector(keyframes=slow[0], seed=77, frames_per_gap=15, steps=4)
+    bisector = demo.bisector(keyframes=slow[0], seed=77, frames_per_gap=15, steps=6)
     try:
         run = server.run(demo.graph.prompt)
     finally:
