@@ -29,31 +29,37 @@ WIDTH = 512
 
 _BUILD = """([prompt, sheet]) => {
     const graph = app.graph, made = (MAKE_NODES)(prompt);
-    const title = LiteGraph.NODE_TITLE_HEIGHT, head = 30, pad = 20;
-    const gap = 50; // the other renderer draws many nodes taller
-    const between = 30; // groups
+    const title = LiteGraph.NODE_TITLE_HEIGHT, head = 30, pad = 15;
+    const gap = 30; // the other renderer draws some nodes taller
+    const between = 20; // groups
+    const height = (node) => node.flags.collapsed ? 0 : node.size[1];
     let x = 0, bottom = 0, widest = 0;
-    for (const { name, width, color, below, nodes } of sheet) {
+    for (const { name, width, color, below, across, nodes } of sheet) {
         if (!below) {
             x += widest;
             widest = bottom = 0;
         }
         let y = bottom + head + pad;
-        for (const { id, title: words, tall, room } of nodes) {
-            const node = made[id];
-            if (words) node.title = words;
-            node.pos = [x + pad, y + title];
-            const least = Math.ceil(node.computeSize()[1]) + room;
-            node.size = [width, Math.max(tall, least)];
-            y += title + node.size[1] + gap;
+        for (let first = 0; first < nodes.length; first += across) {
+            const row = nodes.slice(first, first + across).map((told, place) => {
+                const node = made[told.id];
+                if (told.title) node.title = told.title;
+                node.flags.collapsed = told.collapsed || undefined;
+                node.pos = [x + pad + place * (width + gap), y + title];
+                const least = Math.ceil(node.computeSize()[1]) + told.room;
+                node.size = [width, Math.max(told.tall, least)];
+                return node;
+            });
+            y += title + Math.max(...row.map(height)) + gap;
         }
+        const wide = across * (width + gap) - gap + 2 * pad;
         const group = new LiteGraph.LGraphGroup(name);
         group.pos = [x, bottom];
-        group.size = [width + 2 * pad, y - gap + pad - bottom];
+        group.size = [wide, y - gap + pad - bottom];
         group.color = color;
         graph.add(group);
         bottom = y - gap + pad + between;
-        widest = Math.max(widest, width + 2 * pad + between);
+        widest = Math.max(widest, wide + between);
     }
     return JSON.stringify(graph.serialize());
 }""".replace("MAKE_NODES", MAKE_NODES)
@@ -86,7 +92,7 @@ def build(page: Page, make: Callable[[Sheet], None]) -> dict[str, Any]:
     for node in workflow["nodes"]:
         if node["type"] == "FrameBisector":
             node["properties"]["play_when_done"] = True
-    # where the view is when it is opened; text is drawn above 60 %
+    # where older front ends have the view when it is opened; text is drawn from 60 %
     return workflow | {"extra": {"ds": {"scale": 0.62, "offset": [120, 120]}}}
 
 

@@ -19,17 +19,21 @@ DRAWINGS = (
 )
 
 
-def _posed_path(sheet: Sheet, model: Node, pictures: list, prompt: str, wires: Wires) -> None:
-    """Learn `prompt` from two pictures, make the frames between them, and save these."""
-    words = two_prompts(sheet, model[1], prompt)
+def _posed_path(
+    sheet: Sheet, model: Node, pictures: list, words: list[list], room: int, wires: Wires
+) -> None:
+    """Learn the prompts `words` from two pictures, make the frames between them, and save these.
+
+    Under Textual Invert in the last column there is `room` for its plot.
+    """
     source = {"model": model[0], "vae": model[2], "keyframes": pictures}
-    learned = learn(sheet, words, source, steps=200, cfg=7.5)
-    frames = between(sheet, learned, source, **wires, frames_per_gap="15", cfg=7.5)
-    save(sheet, frames, "interpolation", 8.0)
+    learned = learn(sheet, words, source, room, steps=200, cfg=7.5)
+    values = {**wires, "frames_per_gap": "15", "cfg": 7.5}
+    save(sheet, between(sheet, learned, source, 520, **values), "interpolation", 8.0, below=True)
 
 
 def sd15_openpose(sheet: Sheet) -> None:
-    sheet.column("Models", 360)
+    sheet.column("Models", 280)
     model = sheet.put("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
     control = sheet.put(
         "ControlNetLoader", control_net_name="control_v11p_sd15_openpose_fp16.safetensors"
@@ -55,19 +59,24 @@ def sd15_openpose(sheet: Sheet) -> None:
         360,
     )
     pictures = keyframes(sheet, 2, 512)
+    sheet.column("Poses", 250)
     poses = sheet.put(
         "PoseExtract", room=220, images=pictures, detector="ViTPose", people="largest"
     )
     wires = {"reranker": reranker[0], "control_net": control[0], "poses": poses[0]}
-    _posed_path(sheet, model, pictures, "a photo of a dancer", wires)
+    words = two_prompts(sheet, model[1], "a photo of a dancer", width=250, below=True)
+    sheet.column("Learn the keyframes", 250)
+    _posed_path(sheet, model, pictures, words, 220, wires)
 
 
 def _photographs(sheet: Sheet, model: Node, edges: Node, pictures: list) -> Node:
     """Photographs with the edges of `pictures`."""
-    sheet.column("Photographs of them")
+    sheet.column("Photographs of them", 260)
     photograph = sheet.prompt_of(model[1], "a photo of a person, full body", "The photographs")
     nothing = sheet.prompt_of(model[1], "drawing, painting, " + FAULTS, "What they are not")
-    outlines = sheet.put("Canny", image=pictures, low_threshold=0.2, high_threshold=0.5)
+    outlines = sheet.put(
+        "Canny", collapsed=True, image=pictures, low_threshold=0.2, high_threshold=0.5
+    )
     held = sheet.put(
         "ControlNetApplyAdvanced",
         positive=photograph,
@@ -78,7 +87,7 @@ def _photographs(sheet: Sheet, model: Node, edges: Node, pictures: list) -> Node
         start_percent=0.0,
         end_percent=0.8,
     )
-    latents = sheet.put("VAEEncode", pixels=pictures, vae=model[2])
+    latents = sheet.put("VAEEncode", collapsed=True, pixels=pictures, vae=model[2])
     sampled = sheet.put(
         "KSampler",
         model=model[0],
@@ -92,11 +101,11 @@ def _photographs(sheet: Sheet, model: Node, edges: Node, pictures: list) -> Node
         scheduler="karras",
         denoise=0.85,
     )
-    return sheet.put("VAEDecode", samples=sampled[0], vae=model[2])
+    return sheet.put("VAEDecode", collapsed=True, samples=sampled[0], vae=model[2])
 
 
 def stylised_poses(sheet: Sheet) -> None:
-    sheet.column("Models", 360)
+    sheet.column("Models", 280)
     model = sheet.put("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
     edges, skeletons = (
         sheet.put("ControlNetLoader", title=f"For {what}", control_net_name=f"{file}.safetensors")
@@ -105,11 +114,12 @@ def stylised_poses(sheet: Sheet) -> None:
             ("skeletons", "control_v11p_sd15_openpose_fp16"),
         )
     )
-    sheet.note(DRAWINGS, 420)
+    sheet.note(DRAWINGS, 290)
+    words = two_prompts(sheet, model[1], "a drawing of a dancer", width=280, below=True)
     pictures = keyframes(sheet, 2, 512)
     photographs = _photographs(sheet, model, edges, pictures)
-    sheet.column("Poses")
-    sheet.put("PreviewImage", title="The photographs", tall=300, images=photographs[0])
+    sheet.column("Poses", 250)
+    sheet.put("PreviewImage", title="The photographs", tall=170, images=photographs[0])
     poses = sheet.put(
         "PoseExtract",
         room=220,
@@ -119,11 +129,12 @@ def stylised_poses(sheet: Sheet) -> None:
         missing_joints="fill in",
     )
     wires = {"control_net": skeletons[0], "poses": poses[0]}
-    _posed_path(sheet, model, pictures, "a drawing of a dancer", wires)
+    sheet.column("Learn the keyframes", 250, below=True)
+    _posed_path(sheet, model, pictures, words, 0, wires)
 
 
 def sdxl(sheet: Sheet) -> None:
-    sheet.column("Models", 360)
+    sheet.column("Models", 320)
     model = sheet.put("CheckpointLoaderSimple", ckpt_name="sd_xl_base_1.0.safetensors")
     vision = sheet.put("CLIPVisionLoader", clip_name="clip_vision_g.safetensors")
     reranker = sheet.put(
@@ -146,9 +157,10 @@ def sdxl(sheet: Sheet) -> None:
     pictures = keyframes(sheet, 2, 1024)
     words = two_prompts(sheet, model[1], "a photo of a landscape")
     source = {"model": model[0], "vae": model[2], "keyframes": pictures}
+    sheet.column("Learn the keyframes", 300, below=True)
     learned = learn(sheet, words, source, cfg=7.0)
     frames = between(sheet, learned, source, reranker=reranker[0], frames_per_gap="7", cfg=7.0)
-    save(sheet, frames, "interpolation_xl", 6.0)
+    save(sheet, frames, "interpolation_xl", 6.0, below=True)
 
 
 def two_pictures(sheet: Sheet) -> None:
@@ -175,7 +187,7 @@ def two_pictures(sheet: Sheet) -> None:
 
 
 def four_keyframes(sheet: Sheet) -> None:
-    sheet.column("Model", 360)
+    sheet.column("Model", 290)
     model = sheet.put("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
     sheet.note(
         "# A path through four pictures\n\n"
@@ -187,17 +199,17 @@ def four_keyframes(sheet: Sheet) -> None:
         "prompts and *Frame Bisector*.",
         300,
     )
-    pictures = keyframes(sheet, 4, 512)
-    sheet.column("A prompt for each", 300)
+    pictures = keyframes(sheet, 4, 512, 240)
+    sheet.column("A prompt for each", 280)
     prompts = [
         sheet.prompt_of(model[1], f"a photo of a tree in {season}", f"{name.title()} keyframe")
         for name, season in zip(NAMES, ["spring", "summer", "autumn", "winter"], strict=True)
     ]
     negative = sheet.prompt_of(model[1], FAULTS, "What they should not look like")
-    sheet.column("In a row", 240)
+    sheet.column("In a row", 280, below=True)
     row = prompts[0]
     for prompt in prompts[1:]:
-        row = sheet.put("KeyframeConditioning", first=row, second=prompt)[0]
+        row = sheet.put("KeyframeConditioning", collapsed=True, first=row, second=prompt)[0]
     source = {"model": model[0], "vae": model[2], "keyframes": pictures}
-    frames = between(sheet, [row, negative], source, frames_per_gap="7", cfg=7.5)
-    save(sheet, frames, "four_keyframes", 8.0)
+    frames = between(sheet, [row, negative], source, 530, frames_per_gap="7", cfg=7.5)
+    save(sheet, frames, "four_keyframes", 8.0, below=True)

@@ -24,7 +24,8 @@ def embedded_demo(sheet: Sheet) -> None:
     )
     source = {"model": demo[0], "vae": demo[2], "keyframes": demo[5]}
     few = {"steps": 30, "draws": 4, "augmentations": 0}
-    learned = learn(sheet, words, source, below=True, learning_rate=0.25, cfg=2.0, **few)
+    sheet.column("Learn the keyframes", below=True)
+    learned = learn(sheet, words, source, learning_rate=0.25, cfg=2.0, **few)
     frames = between(
         sheet,
         learned,
@@ -38,9 +39,9 @@ def embedded_demo(sheet: Sheet) -> None:
     save(sheet, frames, "puppets", 8.0)
 
 
-def mixed(sheet: Sheet, demo: Node, candidates: int) -> Node:
+def mixed(sheet: Sheet, demo: Node, candidates: int, below: bool = False) -> Node:
     """The demo's keyframes, mixed half-way."""
-    sheet.column("Mix half-way")
+    sheet.column("Mix half-way", 300, below)
     latents = sheet.put("VAEEncode", pixels=demo[5], vae=demo[2])
     return sheet.put(
         "NoisyLatentLerp",
@@ -67,7 +68,7 @@ def one_frame_from_parts(sheet: Sheet) -> None:
         "Change *position* and *denoise*, and run the graph again.",
         310,
     )
-    noisy = mixed(sheet, demo, 8)
+    noisy = mixed(sheet, demo, 8, below=True)
     sheet.column("Take the noise off")
     sampler = sheet.put("KSamplerSelect", sampler_name="euler")
     clean = sheet.put(
@@ -87,7 +88,7 @@ def one_frame_from_parts(sheet: Sheet) -> None:
         strength_half_way=1.5,
     )
     pictures = sheet.put("VAEDecode", samples=clean[0], vae=demo[2])
-    sheet.column("All candidates", 340)
+    sheet.column("All candidates", below=True)
     sheet.put("PreviewImage", title="The eight candidates", tall=340, images=pictures[0])
     sheet.column("The best of them")
     best = sheet.put("CLIPRerank", images=pictures[0], reranker=demo[4], keep=1)
@@ -97,8 +98,8 @@ def one_frame_from_parts(sheet: Sheet) -> None:
 
 def _sampled(sheet: Sheet, model: list, held: Node, noisy: Node) -> Node:
     """The mixes, denoised by a sampler of ComfyUI's own."""
-    sheet.column("ComfyUI's sampler", 300)
-    noise = sheet.put("DisableNoise")
+    sheet.column("ComfyUI's sampler", 300, below=True)
+    noise = sheet.put("DisableNoise", collapsed=True)
     guider = sheet.put("CFGGuider", model=model, positive=held[0], negative=held[1], cfg=2.0)
     sampler = sheet.put("KSamplerSelect", sampler_name="euler")
     return sheet.put(
@@ -121,7 +122,7 @@ def remix_with_host_nodes(sheet: Sheet) -> None:
         "*KSampler* then goes over them once more at denoise 0.3.",
         270,
     )
-    sheet.column("Poses")
+    sheet.column("Poses", 300, below=True)
     poses = sheet.put(
         "PoseExtract", room=220, images=demo[5], detector="puppets of the demo", people="largest"
     )
@@ -150,7 +151,7 @@ def remix_with_host_nodes(sheet: Sheet) -> None:
         scheduler="normal",
         denoise=0.3,
     )
-    sheet.column("Pictures", 320)
+    sheet.column("Pictures", 300, below=True)
     for latent, title in ((clean, "Mixed"), (polished, "Polished")):
-        pictures = sheet.put("VAEDecode", samples=latent[0], vae=demo[2])
+        pictures = sheet.put("VAEDecode", collapsed=True, samples=latent[0], vae=demo[2])
         sheet.put("PreviewImage", title=title, tall=240, images=pictures[0])

@@ -13,12 +13,13 @@ _TALLER = {"PuppetDemo": 60, "LoadReranker": 90, "RerankerFromCLIP": 60, "NoisyL
 
 @dataclass
 class Column:
-    """A titled group of nodes, one above the other; `below` the last column, or right of it."""
+    """A titled group of nodes in rows of `across`; `below` the last column, or right of it."""
 
     name: str
     width: int
     color: str
     below: bool = False
+    across: int = 1
     nodes: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -29,19 +30,32 @@ class Sheet(Graph):
         super().__init__()
         self.columns: list[Column] = []
 
-    def column(self, name: str, width: int = 320, below: bool = False) -> None:
-        self.columns.append(Column(name, width, "#3f789e", below))
+    def column(self, name: str, width: int = 320, below: bool = False, across: int = 1) -> None:
+        self.columns.append(Column(name, width, "#3f789e", below, across))
 
     def put(
-        self, kind: str, /, title: str = "", room: int = 0, tall: int = 0, **inputs: Any
+        self,
+        kind: str,
+        /,
+        title: str = "",
+        room: int = 0,
+        tall: int = 0,
+        collapsed: bool = False,
+        **inputs: Any,
     ) -> Node:
         """A node at the end of the last column, with `room` pixels for what it will show.
 
-        Or it is `tall` pixels high.
+        Or it is `tall` pixels high. Of a `collapsed` node only the title is drawn.
         """
         node = self.add(kind, **inputs)
         room = room or _TALLER.get(kind, 0)
-        place = {"id": node.id, "title": title, "room": room, "tall": tall}
+        place = {
+            "id": node.id,
+            "title": title,
+            "room": room,
+            "tall": tall,
+            "collapsed": collapsed,
+        }
         self.columns[-1].nodes.append(place)
         return node
 
@@ -49,7 +63,7 @@ class Sheet(Graph):
         self.put("MarkdownNote", title="Note", tall=height, text=words)
 
     def prompt_of(self, clip: list, words: str, title: str) -> list:
-        return self.put("CLIPTextEncode", title=title, tall=120, clip=clip, text=words)[0]
+        return self.put("CLIPTextEncode", title=title, tall=100, clip=clip, text=words)[0]
 
 
 Wires = dict[str, list]
@@ -81,8 +95,15 @@ FAULTS = "blurry, distorted, text, watermark"
 WEBP = {"lossless": False, "quality": 90, "method": "default"}
 
 
-def two_prompts(sheet: Sheet, clip: list, positive: str, negative: str = FAULTS) -> list[list]:
-    sheet.column("Prompts", 300)
+def two_prompts(
+    sheet: Sheet,
+    clip: list,
+    positive: str,
+    negative: str = FAULTS,
+    width: int = 300,
+    below: bool = False,
+) -> list[list]:
+    sheet.column("Prompts", width, below)
     return [
         sheet.prompt_of(clip, positive, "What all frames show"),
         sheet.prompt_of(clip, negative, "What they should not look like"),
@@ -100,39 +121,45 @@ def puppets(sheet: Sheet, note: str, height: int) -> tuple[Node, list[list]]:
 
 
 def learn(
-    sheet: Sheet, words: list[list], source: Wires, below: bool = False, **values: Any
+    sheet: Sheet, words: list[list], source: Wires, room: int = 220, **values: Any
 ) -> list[list]:
-    """What TextualInvert makes of the positive and negative prompt `words`."""
-    sheet.column("Learn the keyframes", below=below)
+    """What TextualInvert makes of the positive and negative prompt `words`, in the last column."""
     prompts = {"positive": words[0], "negative": words[1]}
-    learned = sheet.put("TextualInvert", room=220, **source, **prompts, **{**INVERT, **values})
+    learned = sheet.put("TextualInvert", room=room, **source, **prompts, **{**INVERT, **values})
     return [learned[0], learned[1]]
 
 
-def between(sheet: Sheet, words: list[list], source: Wires, **values: Any) -> list:
+def between(
+    sheet: Sheet, words: list[list], source: Wires, width: int = 560, **values: Any
+) -> list:
     """All frames, under the positive and negative prompt `words`."""
-    sheet.column("Frames between", 560)
+    sheet.column("Frames between", width)
     prompts = {"positive": words[0], "negative": words[1]}
     return sheet.put("FrameBisector", tall=850, **source, **prompts, **{**PATH, **values})[0]
 
 
-def save(sheet: Sheet, frames: list, prefix: str, fps: float) -> None:
-    sheet.column("Animation")
-    sheet.put("SaveAnimatedWEBP", room=340, images=frames, filename_prefix=prefix, fps=fps, **WEBP)
+def save(sheet: Sheet, frames: list, prefix: str, fps: float, below: bool = False) -> None:
+    """The animation as a file: in a column of its own, or collapsed `below` the last node."""
+    if not below:
+        sheet.column("Animation")
+    values = {"images": frames, "filename_prefix": prefix, "fps": fps, **WEBP}
+    sheet.put("SaveAnimatedWEBP", room=340, collapsed=below, **values)
 
 
-def keyframes(sheet: Sheet, count: int, side: int) -> list:
-    """Pictures from the input folder, of one size, as one batch."""
-    sheet.column("Keyframes")
+def keyframes(sheet: Sheet, count: int, side: int, width: int = 250) -> list:
+    """Pictures from the input folder, two in a column, of one size, as one batch."""
+    across = -(-count // 2)
+    sheet.column("Keyframes", width, across=across)
     loaded = [
         sheet.put("LoadImage", title=f"{name.title()} keyframe", room=250, image=f"{name}.png")
         for name in NAMES[:count]
     ]
-    sheet.column("One size", 280)
+    sheet.column("One size, one batch", width, below=True, across=across)
     sized = [
         sheet.put(
             "ImageScale",
             title=f"{side} x {side}",
+            collapsed=True,
             image=image[0],
             upscale_method="lanczos",
             width=side,
@@ -141,8 +168,8 @@ def keyframes(sheet: Sheet, count: int, side: int) -> list:
         )
         for image in loaded
     ]
-    sheet.column("One batch", 280)
     batch = sized[0][0]
     for image in sized[1:]:
-        batch = sheet.put("ImageBatch", title="Batch Images", image1=batch, image2=image[0])[0]
+        wires = {"image1": batch, "image2": image[0]}
+        batch = sheet.put("ImageBatch", title="Batch Images", collapsed=True, **wires)[0]
     return batch

@@ -8,9 +8,11 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 from comfy_host import CHECKOUT
 from comfy_view import SIZE, View
 from PIL import Image
+from workflow import opening_zoom
 
 TEMPLATE = CHECKOUT / "example_workflows" / "embedded_demo.json"
 
@@ -79,13 +81,17 @@ SCREEN = 1440, 900
 def opens_where_it_can_be_read(view: View) -> None:
     """Open the demo on a small screen: all of it is there, and its text is drawn.
 
-    Newer front ends fit a template into three quarters of the window, whatever view it has.
+    Newer front ends fit a template into the window, and older ones have the view that is saved.
     """
     view.page.set_viewport_size({"width": SCREEN[0], "height": SCREEN[1]})
     try:
         open_template(view)
         view.settle(20)
-        assert view.evaluate("() => app.canvas.ds.scale") > 0.6, "text is drawn"
+        scale = view.evaluate("() => app.canvas.ds.scale")
+        assert scale > 0.6, "text is drawn"
+        saved = json.loads(TEMPLATE.read_text(encoding="utf-8"))
+        zooms = saved["extra"]["ds"]["scale"], opening_zoom(saved, SCREEN)
+        assert scale in [pytest.approx(zoom) for zoom in zooms]
         fits_the_screen(view)
     finally:
         view.page.set_viewport_size(SIZE)

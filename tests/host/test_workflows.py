@@ -118,14 +118,16 @@ def test_nodes_do_not_overlap_and_stand_in_groups(file):
     saved = read(file)
     assert workflow.overlaps(saved) == []
     for node in saved["nodes"]:
-        x, y = node["pos"]
-        around = [
-            group["title"]
-            for group in saved["groups"]
-            if group["bounding"][0] < x < x + node["size"][0] < sum(group["bounding"][::2])
-            and group["bounding"][1] < y < y + node["size"][1] < sum(group["bounding"][1::2])
-        ]
+        around = [group["title"] for group in workflow.groups_around(saved, node)]
         assert len(around) == 1 and around[0], node["type"]
+
+
+def test_it_opens_where_its_text_is_drawn(file):
+    assert workflow.opening_zoom(read(file), (1440, 900)) > 0.6
+
+
+def test_links_lead_to_the_right_or_down(file):
+    assert workflow.backward_links(read(file)) == []
 
 
 def test_it_has_a_picture(file):

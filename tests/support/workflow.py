@@ -214,7 +214,7 @@ def _link_faults(workflow: Workflow, wire: Link, schemas: Schemas) -> list[str]:
 
 def overlaps(workflow: Workflow) -> list[tuple[str, str]]:
     """Pairs of nodes that cover each other, titles included."""
-    boxes = [(_name(node), _box(node)) for node in workflow["nodes"]]
+    boxes = [(_name(node), box(node)) for node in workflow["nodes"]]
     return [
         (one, other)
         for i, (one, a) in enumerate(boxes)
@@ -223,9 +223,51 @@ def overlaps(workflow: Workflow) -> list[tuple[str, str]]:
     ]
 
 
-def _box(node: dict[str, Any]) -> tuple[float, float, float, float]:
+def box(node: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a node; a collapsed one is at most as wide as it was."""
     (x, y), (width, height) = node["pos"], node["size"]
-    return x, y - TITLE, x + width, y + height
+    return x, y - TITLE, x + width, y + (0 if node["flags"].get("collapsed") else height)
+
+
+def opening_zoom(workflow: Workflow, screen: tuple[int, int]) -> float:
+    """The zoom at which newer front ends open a template on a screen, whatever view it has.
+
+    They fit its nodes, and 10 pixels around these, into three quarters of the screen (`fitView`
+    and `fitToBounds` of the front end).
+    """
+    left, top, right, bottom = zip(*map(box, workflow["nodes"]), strict=True)
+    size = max(right) - min(left) + 20, max(bottom) - min(top) + 20
+    return 0.75 * min(pixels / length for pixels, length in zip(screen, size, strict=True))
+
+
+def groups_around(workflow: Workflow, node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The groups that all of a node stands in."""
+    left, top, right, bottom = box(node)
+    return [
+        group
+        for group in workflow["groups"]
+        if group["bounding"][0] < left < right < sum(group["bounding"][::2])
+        and group["bounding"][1] < top < bottom < sum(group["bounding"][1::2])
+    ]
+
+
+def backward_links(workflow: Workflow) -> list[str]:
+    """Wires to a group further left, and, among groups one above the other, neither right nor down.
+
+    Every node stands in one group.
+    """
+    by_id = {node["id"]: node for node in workflow["nodes"]}
+    return [
+        f"{_name(by_id[wire.source])} to {_name(by_id[wire.target])}"
+        for wire in links(workflow).values()
+        if _leads_back(workflow, by_id[wire.source], by_id[wire.target])
+    ]
+
+
+def _leads_back(workflow: Workflow, source: dict[str, Any], target: dict[str, Any]) -> bool:
+    here, there = (groups_around(workflow, node)[0]["bounding"][0] for node in (source, target))
+    (x, y), (target_x, target_y) = source["pos"], target["pos"]
+    return there < here or (there == here and target_x <= x and target_y <= y)
 
 
 def _name(node: dict[str, Any]) -> str:
