@@ -11,8 +11,9 @@ import {
   rootGraph,
   widgetOf,
 } from "./host/comfy_page.js";
-import { urlOf } from "./host/comfy_server.js";
+import { listen, urlOf } from "./host/comfy_server.js";
 import { addElement, hideOutputPictures, widen } from "./host/dom_widget.js";
+import { failureOf } from "./host/failure.js";
 import { chooseDenoise } from "./host/preset.js";
 import { keepShort } from "./host/short_node.js";
 import { findNode } from "./preview_run.js";
@@ -37,6 +38,13 @@ const probes = new Map();
 
 app.registerExtension({
   name: "DiffusionInterpolation.Probe",
+
+  setup() {
+    listen("execution_error", async (end) => {
+      const failed = await failureOf(end);
+      if (failed) probes.get(failed.node)?.grid.say(failed.text);
+    });
+  },
 
   /** @param {ComfyNode} node */
   nodeCreated(node) {

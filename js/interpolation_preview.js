@@ -7,7 +7,6 @@
  * them.
  */
 
-import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 import {
@@ -22,8 +21,9 @@ import {
   valuesOf,
   widgetOf,
 } from "./host/comfy_page.js";
-import { ShownRuns, outputsOf, post, runOf, urlOf, workflowOf } from "./host/comfy_server.js";
+import { ShownRuns, listen, outputsOf, post, runOf, urlOf, workflowOf } from "./host/comfy_server.js";
 import { addElement, hideOutputPictures, offerPicture, widen } from "./host/dom_widget.js";
+import { failureOf } from "./host/failure.js";
 import { leavePresetOnChange, showDecided } from "./host/preset.js";
 import { followRenderer, keepShort } from "./host/short_node.js";
 import { FramePreview } from "./frame_preview.js";
@@ -68,10 +68,6 @@ app.registerExtension({
   },
 
   setup() {
-    const listen = (/** @type {string} */ type, /** @type {(detail: any) => void} */ act) =>
-      api.addEventListener(/** @type {any} */ (type), (event) => {
-        act(/** @type {CustomEvent} */ (/** @type {unknown} */ (event)).detail);
-      });
     listen("diffusion_interpolation.frame", onFrame);
     listen("status", () => shownRuns.retry());
     listen("executed", onExecuted);
@@ -236,16 +232,17 @@ async function onFrame(live) {
  * A prompt ended early. A node that failed before its first frame has no run that says why.
  * @param {{ prompt_id: string, node_id?: string, exception_message?: string }} end
  */
-async function onStopped({ prompt_id, node_id = "", exception_message }) {
+async function onStopped(end) {
+  const { prompt_id, node_id } = end;
   const stopped = [...begun.values()].filter(({ promptId }) => promptId === prompt_id);
   for (const { workflow, node: id, folder } of stopped) {
     const run = await runOf(folder);
     const node = isOfShown(workflow) && findNode(rootGraph(), id);
     if (run && node) showRun(node, run);
   }
-  if (!exception_message || stopped.some(({ node }) => node === node_id)) return;
-  const preview = previews.get(findNode(rootGraph(), node_id));
-  if (preview && isOfShown(await workflowOf(prompt_id))) preview.complain(exception_message.trim());
+  if (stopped.some(({ node }) => node === node_id)) return;
+  const failed = await failureOf(end);
+  if (failed) previews.get(failed.node)?.complain(failed.text);
 }
 
 /**

@@ -8,6 +8,17 @@ const TELLING = 200; // ms after a change until the server hears which runs are 
 const MAX_RUNS = 256; // that the server takes
 
 /**
+ * Hear what the server tells all pages.
+ * @param {string} type of the event
+ * @param {(detail: any) => void} act
+ */
+export function listen(type, act) {
+  api.addEventListener(/** @type {any} */ (type), (event) => {
+    act(/** @type {CustomEvent} */ (/** @type {unknown} */ (event)).detail);
+  });
+}
+
+/**
  * What the server answers; null where it does not.
  * @param {string} route
  * @returns {Promise<any>}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from comfy_host import Graph, Node
 from comfy_view import View
 from demo_graphs import Demo
@@ -107,6 +108,18 @@ def test_among_several_nodes_those_of_the_same_pictures_are_meant_or_the_selecte
     view.evaluate("(id) => app.canvas.selectNode(find(id))", paths[1].id)
     tiles(view, probe).nth(0).evaluate("(tile) => tile.click()")
     assert [values(view, path, "max_denoise") for path in paths] == [[0.45], [0.3]]
+
+
+@pytest.mark.plain_dom
+def test_a_wrong_value_is_said_in_the_node(view):
+    demo = Demo(Graph())
+    source = {name: getattr(demo, name) for name in ("model", "vae", "positive", "negative")}
+    wrong = "low, 0.5, high"
+    probe = demo.graph.add("DenoiseProbe", **source, keyframes=demo.keyframes, values=wrong)
+    view.open(demo.graph, show=probe)
+    outcome = view.run()
+    [error] = [told for kind, told in outcome["status"]["messages"] if kind == "execution_error"]
+    says(view, probe, error["exception_message"].strip())
 
 
 def test_the_frames_are_there_only_once(view):
