@@ -37,14 +37,22 @@ export function choiceAt(text, position) {
 }
 
 /**
- * The text with another choice for a position; null leaves the frame to the reranker. What else
- * stands there is kept, whether it can be read or not.
+ * The entries that are neither a candidate nor new noise, for which the server refuses to run.
+ * @param {string} text
+ */
+export function unreadable(text) {
+  return entriesOf(text).filter((entry) => !ENTRY.test(entry));
+}
+
+/**
+ * The text with another choice for a position; null leaves the frame to the reranker. Other choices
+ * are kept, and entries that cannot be read are dropped.
  * @param {string} text
  * @param {number} position
  * @param {Choice | null} choice
  */
 export function withChoice(text, position, choice) {
-  const others = entriesOf(text).filter((entry) => !isAt(entry, position));
+  const others = entriesOf(text).filter((entry) => ENTRY.test(entry) && !isAt(entry, position));
   if (choice === null) return others.join(", ");
   const number = choice.candidate ?? `roll ${choice.roll}`;
   return [...others, `${positionKey(position)}: ${number}`].join(", ");

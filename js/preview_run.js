@@ -4,7 +4,7 @@
  */
 
 import { withDescendants } from "./frame_info.js";
-import { choiceAt } from "./picks.js";
+import { choiceAt, unreadable } from "./picks.js";
 import { say } from "./slider/texts.js";
 
 /** @typedef {import("./frame_info.js").FrameInfo} FrameInfo */
@@ -60,6 +60,8 @@ const VERSION = 5;
 /** Inputs of which frames do not depend, or of which more is known than that they have changed. */
 const NO_CHANGE = ["picks", "max_batch"];
 const CUSTOM = "custom";
+const UNREADABLE =
+  "picks has an entry that cannot be read: {entries}. A click on a candidate takes it out.";
 const OUTDATED = "Inputs have changed since these frames were made.";
 
 /**
@@ -163,6 +165,8 @@ export function statusOf(run, picks, now = {}) {
   const all = framesText(run.frames.length);
   const there = run.frames.filter(({ file }) => file !== null).length;
   if (run.state === "running") return { text: progressOf(run), offerRun: false };
+  const entries = unreadable(picks).join(", ");
+  if (entries) return { text: say(UNREADABLE, { entries }), offerRun: false };
   if (isOutdated(run, now)) return { text: say(OUTDATED), offerRun: true };
   if (run.state === "cancelled" && there < run.frames.length) {
     const text = say("Stopped at {there} of {all}; Run goes on there.", { there, all });

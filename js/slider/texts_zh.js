@@ -55,6 +55,8 @@ export const CHINESE = {
   "{count} frames": "{count} 帧",
   "Stopped at {there} of {all}; Run goes on there.": "已停止：完成 {there} / {all}；再次运行会从这里继续。",
   "The next run makes {count} of {all} again.": "下次运行将重做 {all}中的 {count} 帧。",
+  "picks has an entry that cannot be read: {entries}. A click on a candidate takes it out.":
+    "picks 中有无法识别的内容：{entries}。点击一个候选即可将其移除。",
   "Inputs have changed since these frames were made.": "生成这些帧之后，输入已更改。",
   "Making frames: {done} of {count}": "正在生成帧：{done} / {count}",
   "Making frames: depth {depth} of {depths}, {done} of {count}":

@@ -107,6 +107,22 @@ def test_another_seed_takes_picks_away_that_were_of_its_noise(view):
 
 
 @pytest.mark.plain_dom
+def test_picks_that_cannot_be_read_go_away_with_a_press(view):
+    node = opened_run(view, inputs={"seed": 0, "picks": ""})
+    view.set_widget(node, "picks", "the nice one, 0.75: 1")
+    view.says(
+        node,
+        "picks has an entry that cannot be read: the nice one. "
+        "A click on a candidate takes it out.",
+    )
+    assert not view.preview(node).get_by_role("button", name="Run").is_visible()
+    view.preview(node).locator(".di-candidate").nth(1).click()
+    picks = "(id) => find(id).widgets.find(({ name }) => name === 'picks').value"
+    assert view.evaluate(picks, node.id) == "0.75: 1, 0.5: 1"
+    view.says(node, "The next run makes 3 of 5 frames again.")
+
+
+@pytest.mark.plain_dom
 def test_a_double_click_opens_the_frame_in_a_tab_of_its_own(view):
     node = opened_run(view)
     with view.page.context.expect_page() as opened:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { choiceAt, positionKey, withChoice } from "../../js/picks.js";
+import { choiceAt, positionKey, unreadable, withChoice } from "../../js/picks.js";
 
 test("a choice is found at its position, however the entries are divided", () => {
   const text = "0.5: 3; 0.25:roll 2,\n 1.75 : 0 ";
@@ -38,8 +38,10 @@ test("a choice replaces the one before it and leaves the others", () => {
   assert.equal(withChoice("", 0.5, { candidate: null, roll: 2 }), "0.5: roll 2");
 });
 
-test("what cannot be read is kept for the server to complain of", () => {
-  const text = withChoice("half: 3", 0.5, { candidate: 0, roll: 0 });
-  assert.equal(text, "half: 3, 0.5: 0");
-  assert.equal(withChoice(text, 0.5, null), "half: 3");
+test("another choice drops what cannot be read", () => {
+  const text = "the nice one, 0.25: roll 1; half: 3";
+  assert.deepEqual(unreadable(text), ["the nice one", "half: 3"]);
+  assert.equal(withChoice(text, 0.5, { candidate: 0, roll: 0 }), "0.25: roll 1, 0.5: 0");
+  assert.equal(withChoice(text, 0.5, null), "0.25: roll 1");
+  assert.deepEqual(unreadable(" .5:3, 0.25:ROLL 2\n1. : 0;"), []);
 });

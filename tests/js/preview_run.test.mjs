@@ -169,6 +169,8 @@ test("what there is to say of a run", () => {
   assert.equal(said({ notes: [note, note] }).text, "The picture last was cropped. ".repeat(2).trim());
   const next = "The next run makes 7 of 9 frames again.";
   assert.deepEqual(said({}, "0.5: 1"), { text: next, offerRun: true });
+  const wrong = "picks has an entry that cannot be read: nice. A click on a candidate takes it out.";
+  assert.deepEqual(said({}, "0.5: 1, nice"), { text: wrong, offerRun: false });
   const failed = { state: "failed", failure: "no memory; 2 frames are missing" };
   assert.deepEqual(said(failed), { text: failed.failure, offerRun: true });
   const begun = { frames: PATH, done: 0, state: "running" };
