@@ -27,6 +27,8 @@ import { say } from "./slider/texts.js";
  * @property {() => string} picks the text of the node's input; empty where it has none
  * @property {() => import("./preview_run.js").Inputs} inputs what the node has now
  * @property {(text: string, seed: number | null) => void} setPicks for the run of that seed
+ * @property {() => number | null} speed that was chosen, in frames per second; null where none was
+ * @property {(fps: number) => void} setSpeed
  * @property {() => void} runAgain
  */
 
@@ -148,9 +150,10 @@ export class FramePreview {
     this.refresh();
   }
 
-  /** Show the picks, and what they lead to, as they are now. */
+  /** Show the speed, the picks, and what these lead to, as they are now. */
   refresh() {
     const run = this.#run;
+    this.#slider.chosenSpeed = this.#host.speed();
     this.#updateStrip();
     // in the middle of a run, too: what is there is saved
     this.#menu.button.disabled = !run?.frames.some(({ file }) => file !== null);
@@ -216,6 +219,7 @@ export class FramePreview {
   #listen() {
     const slider = this.#slider.element;
     slider.addEventListener("di-failed", () => this.complain(say(GONE)));
+    slider.addEventListener("di-speed", () => this.#host.setSpeed(this.#slider.playback.fps));
     for (const type of ["pointerdown", "keydown", "wheel"]) {
       slider.addEventListener(type, () => (this.#following = false), { capture: true });
     }

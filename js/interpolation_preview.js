@@ -2,9 +2,9 @@
  * The extension: puts a `FramePreview` on the nodes that make or show frames, and keeps it at what
  * the node last made, through reload, undo, copies, subgraphs and other workflows.
  *
- * A node remembers the folder of its last run in its property `frames`, which the workflow holds.
- * Whatever makes a node again from a workflow therefore brings its frames back, while the server has
- * them.
+ * A node remembers the folder of its last run in its property `frames`, which the workflow holds, and
+ * the speed that somebody gave its slider in `frames_per_second`. Whatever makes a node again from a
+ * workflow therefore brings both back, the frames while the server has them.
  */
 
 import { app } from "../../scripts/app.js";
@@ -42,6 +42,8 @@ const HEIGHTS = new Map([["FrameBisector", 460], ["InterpolationPreview", 320]])
 /** The nodes, and the least width and height of a new one in pixels. */
 const SIZES = new Map([["FrameBisector", [560, 850]], ["InterpolationPreview", [540, 680]]]);
 const PROPERTY = "frames";
+/** Of a node whose slider was given a speed: how many frames it plays in a second. */
+const SPEED = "frames_per_second";
 /** Of a node in a template: whether its slider plays when its first frames are there. */
 const PLAYS = "play_when_done";
 
@@ -106,7 +108,10 @@ function addPreview(node, height) {
   const [least, lowest] = SIZES.get(comfyClass(node)) ?? [0, 0];
   widen(node, least, lowest);
 
-  chain(node, "onConfigure", () => restore(node));
+  chain(node, "onConfigure", () => {
+    preview.refresh();
+    restore(node);
+  });
   chain(node, "onRemoved", () => {
     left.set(node.id, { folder: preview.run?.folder, index: preview.index });
     previews.delete(node);
@@ -132,6 +137,8 @@ function hostOf(node) {
     picks: () => String(widgetOf(node, "picks")?.value ?? ""),
     inputs: () => valuesOf(node),
     setPicks: (text, seed) => change(() => setPicks(node, text, seed)),
+    speed: () => /** @type {number | undefined} */ (node.properties[SPEED]) ?? null,
+    setSpeed: (fps) => change(() => (node.properties[SPEED] = fps)),
     runAgain: () => app.queuePrompt(0),
   };
 }

@@ -35,8 +35,8 @@ import { say } from "./texts.js";
  */
 
 /**
- * The slider. Sends a `di-frame` event with `detail.index` whenever another frame is shown, and
- * `di-failed` for a picture that cannot be loaded.
+ * The slider. Sends a `di-frame` event with `detail.index` whenever another frame is shown,
+ * `di-failed` for a picture that cannot be loaded, and `di-speed` when somebody chooses a speed.
  */
 export class FrameSlider {
   #player = new FramePlayer();
@@ -51,8 +51,8 @@ export class FrameSlider {
   /** @type {number[]} */
   #keyframes = [];
   #loop = false;
-  /** Whether there have been frames, for which a speed was found. */
-  #paced = false;
+  /** @type {number | null} frames per second */
+  #chosenSpeed = null;
   /** @type {HTMLCanvasElement | null} what is shown in place of the frame */
   #peeked = null;
   #tick = 0;
@@ -102,6 +102,18 @@ export class FrameSlider {
     return { fps: this.#player.fps, mode: this.#player.mode };
   }
 
+  /** The speed that somebody has chosen, in frames per second; null takes one that suits the frames. */
+  get chosenSpeed() {
+    return this.#chosenSpeed;
+  }
+
+  set chosenSpeed(fps) {
+    if (fps === this.#chosenSpeed) return;
+    this.#chosenSpeed = fps;
+    this.#pace();
+    this.#updateControls();
+  }
+
   /** The number of the shown frame, from 0. */
   get index() {
     return this.#player.index;
@@ -112,8 +124,8 @@ export class FrameSlider {
   }
 
   /**
-   * Show other frames. Pictures whose URL stays at its place are not loaded again. The first frames
-   * have a speed that suits their number; other ones keep the speed, and the place on the path.
+   * Show other frames. Pictures whose URL stays at its place are not loaded again. The place on the
+   * path stays, and a speed that somebody has chosen; otherwise the speed suits the number of frames.
    * @param {Placed[]} frames
    * @param {(string | null)[]} urls of their pictures
    * @param {boolean} [loop] whether the first frame comes after the last
@@ -129,10 +141,7 @@ export class FrameSlider {
     this.#positions = positions;
     this.#keyframes = keyframesOf(positions, loop);
     this.#player.setCount(urls.length);
-    if (urls.length && !this.#paced) {
-      this.#paced = true;
-      this.#player.fps = defaultSpeed(urls.length, this.#keyframes.length - (loop ? 0 : 1));
-    }
+    this.#pace();
     this.#pictures.setAll(urls);
     this.#updateControls();
     this.#redraw();
@@ -191,6 +200,13 @@ export class FrameSlider {
 
   // Showing
 
+  /** Take the speed that was chosen, or the one that suits the frames, if there are any. */
+  #pace() {
+    const { count, fps } = this.#player;
+    const gaps = this.#keyframes.length - (this.#loop ? 0 : 1);
+    this.#player.fps = this.#chosenSpeed ?? (count ? defaultSpeed(count, gaps) : fps);
+  }
+
   #onLoaded() {
     if (!this.#autoplay) return;
     this.#autoplay = false;
@@ -206,7 +222,7 @@ export class FrameSlider {
 
   /**
    * @param {string} event
-   * @param {number} index
+   * @param {number} [index] of the frame that it is about
    */
   #tell(event, index) {
     this.element.dispatchEvent(new CustomEvent(event, { detail: { index }, bubbles: true }));
@@ -286,7 +302,10 @@ export class FrameSlider {
       toggle: () => (this.playing ? this.pause() : this.play()),
     };
     const input = new SliderInput(this.#parts, controlled, reach);
-    input.on(speed, "change", () => (this.#player.fps = Number(speed.value)));
+    input.on(speed, "change", () => {
+      this.chosenSpeed = Number(speed.value);
+      this.#tell("di-speed");
+    });
     input.on(mode, "change", () => {
       this.#player.mode = mode.value === "loop" ? "loop" : "bounce";
     });

@@ -382,6 +382,13 @@ def test_another_number_of_frames_keeps_the_place_and_the_speed(bench):
     assert bench.evaluate("slider.playback.fps") == 24
 
 
+def test_a_speed_that_nobody_chose_suits_the_number_of_frames(bench):
+    bench.evaluate("make({ urls: pictures.slice(0, 16) }) && undefined")
+    assert bench.get_by_label("Speed").input_value() == "8"
+    bench.evaluate("slider.setFrames(...placed(pictures.slice(0, 5)))")
+    assert bench.get_by_label("Speed").input_value() == "2"
+
+
 def test_a_changed_picture_does_not_flicker(bench):
     """The old picture stays until the new one is decoded."""
     bench.evaluate("make({ urls: pictures }) && undefined")

@@ -11,6 +11,7 @@ from comfy_host import Graph, Node
 from comfy_view import View
 from node_boxes import boxes, drag_corner, on_title, stands_inside
 from plain_frames import COUNT, colored, opened, shows
+from seeded_run import FRAMES, opened_run
 
 LEAST = {"FrameBisector": 420, "InterpolationPreview": 280}
 """Pixels that a preview is high when its node is as small as it gets."""
@@ -140,6 +141,25 @@ def test_undo_brings_a_deleted_node_back_with_its_frames(view):
     view.wait("(id) => find(id)", node.id)
     view.show(node)
     shows(view, node, 0)
+
+
+@pytest.mark.plain_dom
+def test_a_chosen_speed_stays_with_its_node(view):
+    node = opened_run(view)
+    assert view.preview(node).get_by_label("Speed").input_value() == "2"
+    view.preview(node).get_by_label("Speed").select_option("24")
+    select(view, node)
+    view.page.keyboard.press("Delete")
+    view.wait("(id) => !find(id)", node.id)
+    view.page.keyboard.press("Control+z")
+    view.wait("(id) => find(id)", node.id)
+    view.show(node)
+    view.wait_for_frame(node, 2, FRAMES)
+    assert view.preview(node).get_by_label("Speed").input_value() == "24"
+    view.load(view.workflow())
+    view.show(node)
+    view.wait_for_frame(node, 2, FRAMES)
+    assert view.preview(node).get_by_label("Speed").input_value() == "24"
 
 
 def test_undo_in_the_bar_leaves_the_shown_frame(view):
