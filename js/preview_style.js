@@ -48,7 +48,7 @@ const STYLE = `
 }
 .di-status {
   display: flex; align-items: center; gap: 8px; min-height: 24px; color: var(--di-ink);
-  font: 11px/1.25 system-ui, sans-serif;
+  font: 11px/12px system-ui, sans-serif; /* two lines are as high as the button */
 }
 .di-status [hidden] { display: none; }
 .di-status-text { flex: 1; min-width: 0; }

@@ -164,7 +164,7 @@ export class CandidateStrip {
     const legend = this.#picks || made.count < 2 ? "" : ` · ${say("✓ best score")}`;
     this.#title.textContent = title + legend;
     this.#roll.setAttribute("aria-pressed", String(again));
-    this.#reset.hidden = choice === null;
+    this.#reset.classList.toggle("di-idle", choice === null);
     for (const thumbnail of this.#row.querySelectorAll("button")) {
       const candidate = Number(thumbnail.dataset.candidate);
       const isPicked = candidate === choice?.candidate;
@@ -225,7 +225,8 @@ const STRIP_STYLE = `
 .di-strip-title {
   flex: 1; overflow: hidden; color: var(--di-soft); text-overflow: ellipsis; white-space: nowrap;
 }
-.di-empty button { visibility: hidden; }
+/* in as much room as when they are there */
+.di-empty button, .di-strip .di-idle { visibility: hidden; }
 .di-strip-head svg { width: 12px; height: 12px; margin-right: 4px; fill: currentColor;
   vertical-align: -1px; }
 .di-candidates { display: flex; gap: 4px; margin-top: 4px; padding: 2px; overflow: auto; }
@@ -254,8 +255,9 @@ const STRIP_STYLE = `
 .di-mark:empty { display: none; }
 @container di-preview (min-width: 440px) and (min-aspect-ratio: 4/5) {
   .di-strip { display: flex; flex-direction: column; min-width: 144px; }
-  .di-strip-head { flex-wrap: wrap; width: 0; min-width: 100%; }
-  .di-strip-title { flex: 1 0 100%; white-space: normal; }
+  /* the buttons are side by side, and the title makes the strip no wider than they do */
+  .di-strip-head { display: grid; grid-template-columns: auto 1fr; justify-items: start; }
+  .di-strip-title { grid-column: 1 / -1; width: 0; min-width: 100%; white-space: normal; }
   .di-candidates { flex-direction: column; align-items: center; }
   .di-candidate {
     --di-room: calc((100cqh - 66px) / var(--di-count, 4) - 28px);

@@ -65,6 +65,24 @@ def test_a_long_message_leaves_room_for_every_score(view):
     assert lowest_score(view, node) <= lowest(view, node, ".di-candidates")
 
 
+@pytest.mark.plain_dom
+@pytest.mark.parametrize("width", [0, -450], ids=["beside the picture", "below it"])
+def test_a_pick_moves_no_candidate(view, width):
+    node = opened_run(view, candidates=3)
+    drag_corner(view, boxes(view, node)[1], width, 0)
+    view.settle(15)
+    candidates = view.preview(node).locator(".di-candidate")
+    places = [one.bounding_box() for one in candidates.all()]
+    candidates.nth(1).click()
+    view.preview(node).get_by_role("button", name="Reset").wait_for()
+    view.settle()
+    assert [one.bounding_box() for one in candidates.all()] == places
+    last = ".di-candidate:last-child"
+    assert lowest(view, node, last) <= lowest(view, node, ".di-candidates")
+    view.preview(node).get_by_role("button", name="Reset").click()
+    view.preview(node).get_by_role("button", name="Reset").wait_for(state="hidden")
+
+
 def lowest_score(view: View, node: Node) -> float:
     view.settle()
     return lowest(view, node, ".di-candidate:last-child .di-score")

@@ -20,7 +20,7 @@ PARENTS = {2: (0, 4), 1: (0, 2), 3: (2, 4)}
 DEPTHS = {2: 1, 1: 2, 3: 2}
 
 
-def seed_run(server: Server, **about: Any) -> str:
+def seed_run(server: Server, candidates: int = CANDIDATES, **about: Any) -> str:
     """Put the files of five frames there, each of a colour of its own; the folder's name.
 
     `about` is what else the page is told of the run.
@@ -29,7 +29,7 @@ def seed_run(server: Server, **about: Any) -> str:
     pictures = folder.with_name(f"interpolation_frames_{folder.name[-6:]}")
     for path in (folder, pictures):
         path.mkdir(parents=True)
-    frames = [_frame(index, pictures) for index in range(FRAMES)]
+    frames = [_frame(index, pictures, candidates) for index in range(FRAMES)]
     told = {
         "version": 5,
         "folder": folder.name,
@@ -50,7 +50,7 @@ def seed_run(server: Server, **about: Any) -> str:
     return folder.name
 
 
-def _frame(index: int, pictures: Path) -> dict[str, Any]:
+def _frame(index: int, pictures: Path, candidates: int) -> dict[str, Any]:
     """What is told of a frame, whose picture is written."""
     name = f"{secrets.token_hex(16)}.png"
     Image.new("RGB", (SIDE, SIDE), colors(FRAMES)[index]).save(pictures / name)
@@ -58,8 +58,8 @@ def _frame(index: int, pictures: Path) -> dict[str, Any]:
     strip = None
     if made:
         strip = f"{secrets.token_hex(16)}.jpg"
-        sheet = Image.new("RGB", (SIDE * CANDIDATES, SIDE))
-        for place, color in enumerate(colors(CANDIDATES, 0.1 * index)):
+        sheet = Image.new("RGB", (SIDE * candidates, SIDE))
+        for place, color in enumerate(colors(candidates, 0.1 * index)):
             sheet.paste(color, (SIDE * place, 0, SIDE * (place + 1), SIDE))
         sheet.save(pictures / strip)
     return {
@@ -68,8 +68,8 @@ def _frame(index: int, pictures: Path) -> dict[str, Any]:
         "depth": DEPTHS.get(index, 0),
         "parents": PARENTS.get(index, ()),
         "first": 0,
-        "count": CANDIDATES if made else 0,
-        "scores": [0.1, 0.2, 0.4, 0.3] if made else [],
+        "count": candidates if made else 0,
+        "scores": [0.1, 0.2, 0.4, 0.3][:candidates] if made else [],
         "candidate": CHOSEN if made else None,
         "picked": False,
         "best": CHOSEN if made else None,
