@@ -4,14 +4,14 @@
  */
 
 import { FrameSaver } from "./frame_saver.js";
-import { CandidateStrip } from "./slider/candidate_strip.js";
+import { CandidateStrip, titleOf } from "./slider/candidate_strip.js";
 import { make } from "./slider/elements.js";
 import { FrameSlider, prefersLessMotion } from "./slider/frame_slider.js";
 import { choiceAt, withChoice } from "./picks.js";
 import { addPreviewStyle } from "./preview_style.js";
 import { addFrame, isMade, statusOf } from "./preview_run.js";
 import { SaveMenu } from "./save_menu.js";
-import { StripFollower, keyframeTitle } from "./slider/strip_follower.js";
+import { StripFollower } from "./slider/strip_follower.js";
 import { say } from "./slider/texts.js";
 
 /** @typedef {import("./preview_run.js").Run} Run */
@@ -48,7 +48,9 @@ export class FramePreview {
   #again = make("button", "di-pill", { type: "button" }, say("Run"));
   #status = make("div", "di-status", {}, this.#text, this.#again);
   #menu;
-  #follower = new StripFollower(this.#slider, this.#strip, (index) => this.#showStrip(index));
+  #follower = new StripFollower(this.#slider, this.#strip, (index, playing) => {
+    this.#showStrip(index, playing);
+  });
   /** Whether the slider goes to each frame as it is finished, and where it was before. */
   #following = false;
   #before = 0;
@@ -195,12 +197,16 @@ export class FramePreview {
     if (run) this.#follower.update();
   }
 
-  /** @param {number} index of the frame whose candidates are to be shown */
-  #showStrip(index) {
+  /**
+   * @param {number} index of the frame whose candidates are to be shown
+   * @param {boolean} playing whether the next frame is about to be shown
+   */
+  #showStrip(index, playing) {
     const run = this.#run;
     if (!run) return;
     const frame = run.frames[index];
-    if (!frame || !isMade(frame)) return this.#strip.clear(titleOf(frame, index));
+    const title = frame?.file ? titleOf(frame) : say("Frame {number}", { number: index + 1 });
+    if (!frame || playing || !isMade(frame)) return this.#strip.clear(title);
     const url = frame.strip && this.#host.urlOf(run.pictures, frame.strip);
     this.#strip.show(frame, url, choiceAt(this.#host.picks(), frame.position));
   }
@@ -261,7 +267,7 @@ export class FramePreview {
     this.#choose(roll ? { candidate: null, roll } : null);
   }
 
-  /** The frame of the strip: while the slider plays, it may be at another. */
+  /** The frame of the strip: until the slider rests, it may be at another. */
   #shown() {
     const run = /** @type {Run} */ (this.#run);
     const made = /** @type {import("./preview_run.js").RunFrame} */ (this.#strip.made);
@@ -297,13 +303,4 @@ export class FramePreview {
     const asked = { folder: this.#run.folder, kind, fps, repeat: mode };
     this.#saver.save(asked, `interpolation.${kind}`);
   }
-}
-
-/**
- * What stands above the candidates of a frame that has none.
- * @param {import("./preview_run.js").RunFrame | undefined} frame
- * @param {number} index
- */
-function titleOf(frame, index) {
-  return frame?.file ? keyframeTitle(index) : say("Frame {number}", { number: index + 1 });
 }

@@ -159,10 +159,8 @@ export class CandidateStrip {
   #mark(made, choice) {
     const rolled = choice !== null && choice.candidate === null;
     const again = rolled && choice.roll !== made.roll;
-    const place = { number: made.index + 1, depth: made.depth };
-    const title = say("Frame {number} · depth {depth}", place);
     const legend = this.#picks || made.count < 2 ? "" : ` · ${say("✓ best score")}`;
-    this.#title.textContent = title + legend;
+    this.#title.textContent = titleOf(made) + legend;
     this.#roll.setAttribute("aria-pressed", String(again));
     this.#reset.classList.toggle("di-idle", choice === null);
     for (const thumbnail of this.#row.querySelectorAll("button")) {
@@ -183,6 +181,16 @@ export class CandidateStrip {
   #tell(event, detail) {
     this.element.dispatchEvent(new CustomEvent(event, { detail }));
   }
+}
+
+/**
+ * Which frame of the path it is.
+ * @param {FrameInfo} frame
+ */
+export function titleOf({ index, depth, candidate }) {
+  const number = index + 1;
+  if (candidate === null) return say("Frame {number} · keyframe", { number });
+  return say("Frame {number} · depth {depth}", { number, depth });
 }
 
 /** What is written on a candidate. */

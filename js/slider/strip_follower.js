@@ -1,7 +1,6 @@
 /** Shows beside a slider the candidates of the frame that it rests on. */
 
-import { CandidateStrip } from "./candidate_strip.js";
-import { say } from "./texts.js";
+import { CandidateStrip, titleOf } from "./candidate_strip.js";
 
 /** @typedef {import("./frame_slider.js").FrameSlider} FrameSlider */
 /** @typedef {import("../frame_info.js").FrameInfo} FrameInfo */
@@ -12,18 +11,17 @@ export class StripFollower {
   #slider;
   #show;
   #resting = 0;
-  /** The frame whose candidates are shown; while the slider plays, it stays. */
-  #chosen = 0;
 
   /**
    * @param {FrameSlider} slider
    * @param {CandidateStrip} strip a candidate that is looked at there is shown in place of the frame
-   * @param {(index: number) => void} show shows the candidates of a frame in the strip
+   * @param {(index: number, playing: boolean) => void} show shows the candidates of a frame in the
+   *   strip, or, while the slider plays, only which frame it is
    */
   constructor(slider, strip, show) {
     this.#slider = slider;
     this.#show = show;
-    slider.element.addEventListener("di-frame", () => this.#rest());
+    slider.element.addEventListener("di-frame", () => this.#move());
     strip.element.addEventListener("di-peek", (event) => {
       slider.peek(/** @type {CustomEvent} */ (event).detail.picture);
     });
@@ -31,12 +29,16 @@ export class StripFollower {
 
   /** Show what the strip should show now. */
   update() {
-    if (!this.#slider.playing) this.#chosen = this.#slider.index;
-    this.#show(this.#chosen);
+    this.#show(this.#slider.index, this.#slider.playing);
   }
 
   close() {
     clearTimeout(this.#resting);
+  }
+
+  #move() {
+    if (this.#slider.playing) this.update();
+    this.#rest();
   }
 
   /** Show the candidates once the slider rests on a frame, however slowly it plays before. */
@@ -58,19 +60,11 @@ export function showCandidates(slider, frames, strips) {
   strip.element.addEventListener("di-pick", (event) => {
     slider.peek(/** @type {CustomEvent} */ (event).detail.picture);
   });
-  const follower = new StripFollower(slider, strip, (index) => {
+  const follower = new StripFollower(slider, strip, (index, playing) => {
     const frame = frames[index];
-    if (frame.candidate === null) strip.clear(keyframeTitle(index));
+    if (playing || frame.candidate === null) strip.clear(titleOf(frame));
     else strip.show(frame, strips[index], null);
   });
   slider.element.append(strip.element);
   follower.update();
-}
-
-/**
- * What stands above the candidates of a keyframe, which has none.
- * @param {number} index
- */
-export function keyframeTitle(index) {
-  return say("Frame {number} · keyframe", { number: index + 1 });
 }

@@ -8,7 +8,7 @@ import pytest
 from comfy_host import Node
 from comfy_view import View
 from node_boxes import boxes, drag_corner, on_title, stands_inside
-from seeded_run import opened_run
+from seeded_run import FRAMES, opened_run
 
 
 def marks(view: View, node: Node) -> list[str]:
@@ -138,6 +138,28 @@ def test_picks_that_cannot_be_read_go_away_with_a_press(view):
     picks = "(id) => find(id).widgets.find(({ name }) => name === 'picks').value"
     assert view.evaluate(picks, node.id) == "0.75: 1, 0.5: 1"
     view.says(node, "The next run makes 3 of 5 frames again.")
+
+
+_NAMES_ANOTHER = """([bar, title]) => bar.value !== "2"
+    && title.textContent.startsWith(`Frame ${Number(bar.value) + 1} `)"""
+
+
+@pytest.mark.plain_dom
+def test_while_it_plays_the_title_follows_and_no_candidates_are_shown(view):
+    node = opened_run(view)
+    preview = view.preview(node)
+    bar, title = view.bar(node), preview.locator(".di-strip-title")
+    candidate = preview.locator(".di-candidate").nth(0)
+    preview.get_by_label("Play").click()
+    view.wait(_NAMES_ANOTHER, [bar.element_handle(), title.element_handle()])
+    assert not candidate.is_visible()
+    preview.get_by_label("Pause").click()
+    bar.fill("2")
+    view.wait_for_frame(node, 2, FRAMES)
+    candidate.click()
+    assert marks(view, node) == ["your pick", "", "best score", ""]
+    candidate.click()
+    assert marks(view, node) == ["", "", "best score", ""], "a second press takes it back"
 
 
 @pytest.mark.plain_dom

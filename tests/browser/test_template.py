@@ -43,7 +43,6 @@ def test_the_demo_from_its_template_to_another_pick(view: View):
     demo.walk_with_keys(first)
     demo.play()
     demo.peek_at(2, first)
-    demo.pick_while_it_plays(2)
     picked = demo.pick_another_at(2, first)
     assert demo.preview.get_by_label("Play").is_visible(), "only the first frames play"
     assert changed(first, picked) == {1, 2, 3}
@@ -266,27 +265,6 @@ class Demo:
         self.page.keyboard.press("ArrowRight")
         assert self.range.input_value() == str(index), "keys in the strip move nothing"
         candidate.blur()
-
-    def pick_while_it_plays(self, index: int) -> None:
-        """A press is meant for the frame whose candidates are shown; a second takes it back.
-
-        They stay, however long the slider rests on another frame.
-        """
-        candidate = self.another_at(index)
-        self.preview.get_by_label("Speed").select_option("2")
-        self.preview.get_by_label("Play").click()
-        self.page.wait_for_function(
-            "([bar, index]) => bar.value !== index",
-            arg=[self.range.element_handle(), str(index)],
-        )
-        self.page.wait_for_timeout(300)  # less than a frame lasts, longer than a frame at rest
-        candidate.click()
-        assert self.value("picks").startswith(f"{index / 8:g}: ")
-        self.view.wait_for_frame(self.node, index, COUNT)
-        candidate.click()
-        assert self.value("picks") == ""
-        assert self.preview.get_by_label("Play").is_visible()
-        self.preview.get_by_label("Speed").select_option("8")
 
     def pick_another_at(self, index: int, frames: list[Image.Image]) -> list[Image.Image]:
         """Pick a candidate that was not taken, and run again from the preview."""
