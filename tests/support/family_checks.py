@@ -55,7 +55,7 @@ from checkout.nodes.textual_invert import TextualInvert  # noqa: E402
 from pack import families  # noqa: E402
 from pack.family_list import FAMILIES, Family  # noqa: E402
 
-SCHEDULE = {"scheduler": "simple", "steps": 4, "blend": "lerp", "seed": 0}
+SCHEDULE = {"scheduler": "simple", "steps": 3, "blend": "lerp", "seed": 0}
 DENOISE = 0.55
 LEARNING = {"steps": 1, "learning_rate": 0.02, "min_denoise": 0.33, "max_denoise": 0.67}
 
