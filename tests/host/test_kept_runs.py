@@ -99,7 +99,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_ten_presses_with_a_changed_pick_take_little_more_room_than_one(fresh):
     demo, workflow = Demo(Graph()), uuid.uuid4().hex
-    bisector = demo.bisector(frames_per_gap=15)
+    bisector = demo.bisector(frames_per_gap=15, steps=2)
     picks = demo.graph.prompt[bisector.id]["inputs"]
     before, folders, sizes, written = used(fresh), [], [], []
     for press in range(10):
@@ -133,7 +133,7 @@ def test_runs_of_all_other_frames_take_the_room_of_a_few(fresh):
 
 def test_strips_of_candidates_go_with_their_runs(fresh):
     demo, workflow = Demo(Graph()), uuid.uuid4().hex
-    bisector = demo.bisector()
+    bisector = demo.bisector(steps=2)
     before = set(temp(fresh).glob("*/*.jpg"))
     for seed in range(LAST + 3):
         demo.graph.prompt[bisector.id]["inputs"]["seed"] = seed

@@ -249,7 +249,7 @@ def test_a_cancelled_run_goes_on_where_it_stopped(server):
 
 
 def test_anything_else_that_changes_makes_all_anew(server):
-    plain, _, calls = Counted(server, "other", steps=6).frames()
+    plain, _, calls = Counted(server, "other", steps=4).frames()
     changes: list[dict[str, Any]] = [
         {"seed": 1},
         {"cfg": 3.0},
@@ -260,16 +260,16 @@ def test_anything_else_that_changes_makes_all_anew(server):
         {"reranker": None, "candidates": 1},
     ]
     for change in changes:
-        frames, _, more = Counted(server, "other", steps=6, **change).frames()
+        frames, _, more = Counted(server, "other", steps=4, **change).frames()
         assert more >= (calls if "reranker" not in change else calls // 2), change
         # another choice may be the same
         assert changed(frames, plain) == [1, 2, 3] or "reranker" in change
     for patch in (with_lora, with_another_prompt):
-        counted = Counted(server, "other", steps=6)
+        counted = Counted(server, "other", steps=4)
         patch(counted)
         frames, _, more = counted.frames()
         assert more == calls and changed(frames, plain) == [1, 2, 3]
-    again, _, more = Counted(server, "other", steps=6).frames()
+    again, _, more = Counted(server, "other", steps=4).frames()
     assert more == 0 and torch.equal(again, plain)
 
 
@@ -308,7 +308,7 @@ def test_what_was_changed_in_place_makes_all_anew(server, what):
     """The host hands on the very same object, which other packs change."""
     results = []
     for change in ("-" + what, what, what):
-        counted = Counted(server, f"in_place_{what}", steps=6)
+        counted = Counted(server, f"in_place_{what}", steps=4)
         changed_in_place(counted, change)
         results.append(counted.frames())
     (before, _, calls), (after, _, more), (again, _, none) = results
@@ -378,7 +378,7 @@ def test_a_slow_disk_holds_up_no_frame_and_loses_none(server):
     """Pictures are saved beside the sampling, as they come; what was made waits for its turn."""
     demo = Demo(Graph())
     slow = demo.graph.add("TestSlowDisk", any=demo.keyframes, seconds=0.1)
-    bisector = demo.bisector(keyframes=slow[0], seed=77, frames_per_gap=15, steps=6)
+    bisector = demo.bisector(keyframes=slow[0], seed=77, frames_per_gap=15, steps=4)
     try:
         run = server.run(demo.graph.prompt)
     finally:
