@@ -404,7 +404,7 @@ def test_the_hosts_memory_pressure_takes_candidates_that_were_not_taken(server):
     presses = state.is_file() and "extra_ram_release_callback" in state.read_text()
 
     def run(picks: str) -> tuple[Tensor, list[dict[str, Any]], int]:
-        counted = Counted(server, "pressure", picks=picks)
+        counted = Early(server, "pressure", picks=picks)
         counted.demo.graph.add("TestPressure", any=counted.bisector[0])
         frames, run, calls = counted.frames()
         return frames, made(run, counted.bisector), calls
