@@ -83,7 +83,9 @@ def mapped(model: LearnableModel, frames: Tensor) -> Correspondence:
 
 def _arguments() -> Namespace:
     words = parser(__doc__)
-    words.add_argument("--size", type=int, default=128, help="of a frame's side in pixels (128)")
+    words.add_argument(
+        "--size", type=int, default=128, help="of a frame's side in pixels, a multiple of 32 (128)"
+    )
     words.add_argument("--amount", type=float, default=0.06, help="how far colours stray (0.06)")
     words.add_argument("--photographs", type=int, metavar="N", help="the first N alone (all)")
     return words.parse_args()

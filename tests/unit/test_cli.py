@@ -141,7 +141,7 @@ def test_joints_are_certain_points_of_the_map():
     model, pictures = load_model(), world.render(pair(), SIZE)
     learned = Inversion(model.encode_text(["a puppet"]), model.encode_text([""]), {})
     told = Job.of(values), model, learned, world.poses(pair(), SIZE), pictures
-    [gap] = making_module.neighbours_of(*told).gaps
+    [gap] = making_module.along_map(*told).neighbours.gaps
     sure = gap.first[gap.weights == 1]
     joints = world.joints(pair())[0].float()
     assert ((sure[:, None] - joints).norm(dim=-1).amin(0) < 0.01).all() and len(sure) < len(gap)
