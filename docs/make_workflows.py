@@ -41,7 +41,8 @@ _BUILD = """([prompt, sheet]) => {
         }
         let y = bottom + head + pad;
         for (let first = 0; first < nodes.length; first += across) {
-            const row = nodes.slice(first, first + across).map((told, place) => {
+            const row = nodes.slice(first, first + across).flatMap((told, place) => {
+                if (!told) return [];
                 const node = made[told.id];
                 if (told.title) node.title = told.title;
                 node.flags.collapsed = told.collapsed || undefined;

@@ -20,7 +20,7 @@ class Column:
     color: str
     below: bool = False
     across: int = 1
-    nodes: list[dict[str, Any]] = field(default_factory=list)
+    nodes: list[dict[str, Any] | None] = field(default_factory=list)
 
 
 class Sheet(Graph):
@@ -58,6 +58,10 @@ class Sheet(Graph):
         }
         self.columns[-1].nodes.append(place)
         return node
+
+    def skip(self, count: int) -> None:
+        """Leave the next `count` places of the last column empty."""
+        self.columns[-1].nodes += [None] * count
 
     def note(self, words: str, height: int) -> None:
         self.put("MarkdownNote", title="Note", tall=height, text=words)
@@ -143,7 +147,8 @@ def save(sheet: Sheet, frames: list, prefix: str, fps: float, below: bool = Fals
     if not below:
         sheet.column("Animation")
     values = {"images": frames, "filename_prefix": prefix, "fps": fps, **WEBP}
-    sheet.put("SaveAnimatedWEBP", room=340, collapsed=below, **values)
+    # Nodes 2.0 opens a template as if collapsed nodes were as high as expanded ones
+    sheet.put("SaveAnimatedWEBP", room=0 if below else 340, collapsed=below, **values)
 
 
 def keyframes(sheet: Sheet, count: int, side: int, width: int = 250) -> list:
@@ -151,12 +156,13 @@ def keyframes(sheet: Sheet, count: int, side: int, width: int = 250) -> list:
     across = -(-count // 2)
     sheet.column("Keyframes", width, across=across)
     loaded = [
-        sheet.put("LoadImage", title=f"{name.title()} keyframe", room=250, image=f"{name}.png")
+        sheet.put("LoadImage", title=f"{name.title()} keyframe", room=224, image=f"{name}.png")
         for name in NAMES[:count]
     ]
     sheet.column("One size, one batch", width, below=True, across=across)
-    sized = [
-        sheet.put(
+    batch: list = []
+    for image in loaded:
+        sized = sheet.put(
             "ImageScale",
             title=f"{side} x {side}",
             collapsed=True,
@@ -166,10 +172,10 @@ def keyframes(sheet: Sheet, count: int, side: int, width: int = 250) -> list:
             height=side,
             crop="center",
         )
-        for image in loaded
-    ]
-    batch = sized[0][0]
-    for image in sized[1:]:
-        wires = {"image1": batch, "image2": image[0]}
-        batch = sheet.put("ImageBatch", title="Batch Images", collapsed=True, **wires)[0]
+        if batch:
+            wires = {"image1": batch, "image2": sized[0]}
+            batch = sheet.put("ImageBatch", title="Batch Images", collapsed=True, **wires)[0]
+        else:
+            batch = sized[0]
+            sheet.skip(across - 1)
     return batch

@@ -223,19 +223,25 @@ def overlaps(workflow: Workflow) -> list[tuple[str, str]]:
     ]
 
 
-def box(node: dict[str, Any]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a node; a collapsed one is at most as wide as it was."""
+def box(node: dict[str, Any], expanded: bool = False) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a node as it is, or of one that is `expanded`.
+
+    A collapsed node is a title, at most as wide as the node is otherwise.
+    """
     (x, y), (width, height) = node["pos"], node["size"]
-    return x, y - TITLE, x + width, y + (0 if node["flags"].get("collapsed") else height)
+    below = height if expanded or not node["flags"].get("collapsed") else 0
+    return x, y - TITLE, x + width, y + below
 
 
 def opening_zoom(workflow: Workflow, screen: tuple[int, int]) -> float:
     """The zoom at which newer front ends open a template on a screen, whatever view it has.
 
     They fit its nodes, and 10 pixels around these, into three quarters of the screen (`fitView`
-    and `fitToBounds` of the front end).
+    and `fitToBounds` of the front end). Nodes 2.0 takes collapsed nodes for expanded ones then,
+    so the canvas renderer may open a template with these at a higher zoom.
     """
-    left, top, right, bottom = zip(*map(box, workflow["nodes"]), strict=True)
+    corners = [box(node, expanded=True) for node in workflow["nodes"]]
+    left, top, right, bottom = zip(*corners, strict=True)
     size = max(right) - min(left) + 20, max(bottom) - min(top) + 20
     return 0.75 * min(pixels / length for pixels, length in zip(screen, size, strict=True))
 
