@@ -1,6 +1,6 @@
 """Are colours that stray mended, and right ones left alone? `python benchmarks/colours.py`
 
-Paths of 17 frames whose truth is known are made from photographs that scikit-image and scikit-learn
+Paths whose truth is known are made from photographs that scikit-image and scikit-learn
 have inside: `grade` goes over to a graded copy, `relit` to one with another light, `crop` moves and
 zooms a view, and `warp` bends a graded view. Colours then stray as those of made frames do: at each
 depth of the path there are new errors of tint, contrast, saturation and light, and each frame has
@@ -46,7 +46,6 @@ PHOTOGRAPHS = {
 }
 FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 KINDS = ("grade", "relit", "crop", "warp")
-FRAMES = 17
 MARGIN = 1.25
 """Sides of a photograph for one of a view."""
 WARM = torch.tensor([1.12, 1.0, 0.82])[:, None, None]
@@ -61,7 +60,7 @@ def main() -> None:
     for kind in KINDS:
         found: dict[str, list[list[float]]] = {"followed": [], "map": []}
         for number, picture in enumerate(photographs):
-            truth = path(picture, kind, args.size)
+            truth = path(picture, kind, args.size, args.frames)
             wrong = strayed(truth, args.seed + number, args.amount)
             gap = mapped(model, truth)
             found["followed"].append([*figures(truth, wrong, args.device), 0.0])
@@ -86,6 +85,7 @@ def _arguments() -> Namespace:
     words.add_argument(
         "--size", type=int, default=128, help="of a frame's side in pixels, a multiple of 32 (128)"
     )
+    words.add_argument("--frames", type=int, default=17, help="of a path (17)")
     words.add_argument("--amount", type=float, default=0.06, help="how far colours stray (0.06)")
     words.add_argument("--photographs", type=int, metavar="N", help="the first N alone (all)")
     return words.parse_args()
@@ -109,9 +109,9 @@ def photograph(file: Path, size: int) -> Tensor:
         return to_tensor([image.convert("RGB").resize((large, large), box=box)])[0]
 
 
-def path(picture: Tensor, kind: str, size: int) -> Tensor:
-    """The frames `(FRAMES, 3, size, size)` of a path of one kind."""
-    places = torch.linspace(0, 1, FRAMES).tolist()
+def path(picture: Tensor, kind: str, size: int, frames: int) -> Tensor:
+    """The frames `(frames, 3, size, size)` of a path of one kind."""
+    places = torch.linspace(0, 1, frames).tolist()
     return torch.stack([coloured(view(picture, t, kind, size), t, kind) for t in places])
 
 
@@ -143,8 +143,8 @@ def coloured(picture: Tensor, t: float, kind: str) -> Tensor:
 def strayed(frames: Tensor, seed: int, amount: float) -> Tensor:
     """Frames whose colours have strayed, as those of neighbours that they were made from."""
     generator = torch.Generator().manual_seed(seed)
-    errors = torch.zeros(FRAMES, 8)
-    for slot in (slot for slots in FramePath((FRAMES - 2,)).slots() for slot in slots):
+    errors = torch.zeros(len(frames), 8)
+    for slot in (slot for slots in FramePath((len(frames) - 2,)).slots() for slot in slots):
         new = torch.randn(8, generator=generator) * amount * 0.65 ** (slot.depth - 1)
         errors[slot.index] = errors[[slot.left, slot.right]].mean(0) + new
     return torch.stack([_off(*pair) for pair in zip(frames, errors, strict=True)]).clamp(0, 1)
