@@ -99,17 +99,12 @@ class MovedNeighbours:
     def _moved_picture(self, end: int, slot: Slot, pictures: Mapping[int, Tensor]) -> Tensor:
         """Return the picture of a neighbour, moved to a frame."""
         gap = int(slot.position)
-        start = self._position(end, gap) - gap
+        start = self.path.position(end) - gap
         picture = pictures[end].to(self.model.device)
         return self._gap(slot.position).move(picture, start, slot.position - gap)
 
     def _gap(self, position: float) -> Correspondence:
         return self.gaps[int(position)]
-
-    def _position(self, frame: int, gap: int) -> float:
-        """Where a frame lies that is in a gap or at its ends, in keyframes."""
-        first, last = self.path.keyframes[gap : gap + 2]
-        return gap + (frame - first) / (last - first)
 
 
 class AlongMap(NamedTuple):
