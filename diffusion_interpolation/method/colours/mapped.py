@@ -101,6 +101,11 @@ class ColoursAlong:
         """Whether the map of each gap has points enough."""
         return [_says_colours(gap) for gap in self.gaps]
 
+    @cached_property
+    def _small(self) -> list[Tensor]:
+        """The keyframes at the size at which they are moved."""
+        return [reduced(keyframe[None], CELLS * MOVED)[0] for keyframe in self.keyframes]
+
     def _match(self, frame: Tensor, position: float) -> Tensor:
         number = int(position)
         if position == number or not self.says[number]:
@@ -117,11 +122,8 @@ class ColoursAlong:
     def _wanted(self, cells: _Cells, number: int, t: float) -> _Wanted:
         """What cells of a frame at `t` in a gap should look like."""
         gap, like = self.gaps[number], cells.picture
-        keyframes = [self.keyframes[end][None].to(like) for end in (number, number + 1)]
-        moved = [
-            gap.move(reduced(keyframe, CELLS * MOVED)[0], end, t)
-            for end, keyframe in enumerate(keyframes)
-        ]
+        keyframes = self._small[number : number + 2]
+        moved = [gap.move(one.to(like), end, t) for end, one in enumerate(keyframes)]
         mixed = resized(moved[0].lerp(moved[1], t)[None], like.shape[-2:])
         return _Wanted(as_rows(mixed)[0], _reliability(cells.places, gap, t))
 
