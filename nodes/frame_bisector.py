@@ -186,8 +186,7 @@ class FrameBisector(io.ComfyNode):
         made_by = {**names, "control_net": control_net, "references": seen, "rows": path.max_batch}
         wrapped = comfy_model(model, vae, sampling.steps, **made_by)
         frames = Path.read(str(path.frames_per_gap), len(pictures) - 1)
-        matched = correspondence, pictures, settings.match_colors
-        along = AlongMap.of(wrapped, frames, *matched)
+        along = AlongMap.of(wrapped, frames, correspondence, pictures, settings.match_colors)
         # all that a frame depends on, except its place, its denoise and its neighbours
         drawing = model, vae, reranker, names, sampling, correspondence
         scorer = likeness(settings, wrapped) if reranker is None else reranker

@@ -78,9 +78,9 @@ class Bisection:
         Within a depth, frames whose candidates are all in the cache come first. The keyframes are
         not yielded. `keyframes` are clean latents `(N, c, h', w')`. Frames in `finished` (frame
         number to latent) are taken as they are and not yielded. All candidates of one depth go
-        through the model in batches of at most its `max_batch`. Besides the
-        model, the guide and the settings, a frame depends on its position, the candidate and its
-        neighbours; the batch changes no more than its last bits.
+        through the model in batches of at most its `max_batch`. Besides the model, the guide
+        and the settings, a frame depends on its position, the candidate and its neighbours; the
+        batch changes no more than its last bits.
 
         Raises `ValueError` where the number of keyframes is not the path's, or a setting is out of
         range, `FloatingPointError` for a model whose numbers are not finite, and `DecodeError` for

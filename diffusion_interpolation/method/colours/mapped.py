@@ -178,8 +178,9 @@ def _spread(correction: Tensor, cells: _Cells, fine: Tensor) -> Tensor:
     known = torch.cat([features, as_grid(correction, (rows, columns)), inside], 1)
     around = F.unfold(known, 2 * WINDOW + 1, padding=WINDOW)
     around = around.view(known.shape[1], -1, rows * columns).permute(2, 1, 0)
-    weights = alike(asking, around[..., :5]) * around[..., None, :, 8]
-    spread = weights @ around[..., 5:8] / (weights.sum(-1, keepdim=True) + NOTHING_ALIKE)
+    near, corrections, there = around.split([5, 3, 1], -1)
+    weights = alike(asking, near) * there.transpose(1, 2)
+    spread = weights @ corrections / (weights.sum(-1, keepdim=True) + NOTHING_ALIKE)
     return F.pixel_shuffle(spread.permute(2, 1, 0).reshape(1, -1, rows, columns), FINE)
 
 
