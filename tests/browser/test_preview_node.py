@@ -132,14 +132,18 @@ def select(view: View, node: Node | str) -> None:
     view.wait("() => app.canvas.selectedItems.size === 1")
 
 
-def test_undo_brings_a_deleted_node_back_with_its_frames(view):
-    node = opened(view)
+def delete_and_undo(view: View, node: Node) -> None:
     select(view, node)
     view.page.keyboard.press("Delete")
     view.wait("(id) => !find(id)", node.id)
     view.page.keyboard.press("Control+z")
     view.wait("(id) => find(id)", node.id)
     view.show(node)
+
+
+def test_undo_brings_a_deleted_node_back_with_its_frames(view):
+    node = opened(view)
+    delete_and_undo(view, node)
     shows(view, node, 0)
 
 
@@ -148,12 +152,7 @@ def test_a_chosen_speed_stays_with_its_node(view):
     node = opened_run(view)
     assert view.preview(node).get_by_label("Speed").input_value() == "2"
     view.preview(node).get_by_label("Speed").select_option("24")
-    select(view, node)
-    view.page.keyboard.press("Delete")
-    view.wait("(id) => !find(id)", node.id)
-    view.page.keyboard.press("Control+z")
-    view.wait("(id) => find(id)", node.id)
-    view.show(node)
+    delete_and_undo(view, node)
     view.wait_for_frame(node, 2, FRAMES)
     assert view.preview(node).get_by_label("Speed").input_value() == "24"
     view.load(view.workflow())
