@@ -77,7 +77,8 @@ print(time.process_time() - start)
 def test_it_loads_in_well_under_a_tenth_of_a_second(tmp_path):
     """The host's log rounds to tenths and counts what else the machine does: 0.03 where it is idle.
 
-    Python compiles a pack at its first start, so a slow one gets another try.
+    Python compiles a pack at its first start, and a busy machine makes a start slow: what the pack
+    costs is the fastest of a few.
     """
     if reason := comfy_host.why_not():
         pytest.skip(reason)
@@ -86,7 +87,7 @@ def test_it_loads_in_well_under_a_tenth_of_a_second(tmp_path):
     words = [comfy_host.host_python(host), "-c", _IMPORT, "--cpu"]
     env = {**os.environ, "PYTHONPATH": str(host), "PYTHONDONTWRITEBYTECODE": ""}
     seconds = []
-    for _ in range(2):
+    for _ in range(6):
         done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
         seconds.append(float(done.stdout.split()[-1]))
