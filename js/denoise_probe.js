@@ -14,7 +14,7 @@ import {
 import { listen, urlOf } from "./host/comfy_server.js";
 import { addElement, hideOutputPictures, widen } from "./host/dom_widget.js";
 import { failureOf } from "./host/failure.js";
-import { chooseDenoise } from "./host/preset.js";
+import { chooseDenoise, leavePresetOnChange, showPreset } from "./host/preset.js";
 import { keepShort } from "./host/short_node.js";
 import { findNode } from "./preview_run.js";
 import { ProbeGrid } from "./probe_grid.js";
@@ -62,13 +62,17 @@ function addProbe(node) {
   const grid = new ProbeGrid();
   probes.set(node, { grid, told: null });
   keepShort(node);
+  leavePresetOnChange(node);
   addElement(node, "probe", grid.element, HEIGHT);
   hideOutputPictures(node);
   widen(node, WIDTH, LOWEST);
   grid.element.addEventListener("di-denoise", (event) => {
     choose(node, /** @type {CustomEvent} */ (event).detail.denoise);
   });
-  chain(node, "onExecuted", (output) => show(node, output));
+  chain(node, "onExecuted", (output) => {
+    show(node, output);
+    showPreset(node, output?.probe?.[0]?.presets ?? {});
+  });
   chain(node, "onConfigure", () => restore(node));
   chain(node, "onRemoved", () => probes.delete(node));
 }

@@ -81,8 +81,9 @@ def _inputs() -> list[io.Input]:
             tooltip=(
                 "What is where in neighbouring keyframes, from Match Keyframes. With it, a thing "
                 "that is in both keyframes takes the mix of its two colours, and a thing that is "
-                "in one keyframe only keeps its colour. Without it, or where it has too few "
-                "points, things are followed from frame to frame."
+                "in one keyframe only keeps its colour. Without it, and between two keyframes for "
+                "which it has too few points, things are followed from frame to frame, and each "
+                "takes the mix of the colours at both ends of its way."
             ),
         ),
     ]

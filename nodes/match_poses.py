@@ -58,9 +58,11 @@ def matching_inputs() -> list[io.Input]:
             options=list(PAIRINGS),
             default=PAIRINGS[0],
             optional=True,
-            tooltip="How the people of one keyframe are paired with those of the next, if there "
-            "are several. left to right pairs them in that order, as in the paper. distance pairs "
-            "them so that their joints move as little as possible.",
+            tooltip=(
+                "How the people of one keyframe are paired with those of the next. It matters only "
+                "where people is all. left to right pairs them in that order, as in the paper. "
+                "distance pairs them so that their joints move as little as possible."
+            ),
         ),
         io.Combo.Input(
             "missing_joints",

@@ -33,10 +33,11 @@ log = logging.getLogger(__name__)
 
 
 def scorer_of(job: Job, codec: Codec, load: Callable[[], ClipPair | None]) -> Scorer | None:
-    """Return what ranks candidates, if there are several.
+    """Return what ranks candidates, or None if there is only one for each frame.
 
-    Where there is no CLIP, or no prompt for it, that is their likeness to their neighbours by the
-    latents of `codec`.
+    Where there is no CLIP, or neither a positive nor a negative prompt for it, candidates are
+    ranked by their likeness to their neighbours, by the latents of `codec`; or by nothing, where
+    `smoothness_weight` is 0, and each frame has one candidate.
     """
     if job.frames.candidates == 1:
         return None

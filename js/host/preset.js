@@ -33,13 +33,22 @@ export function showDecided(node, settings) {
 }
 
 /**
+ * Show in the inputs what the node's own preset decides, if `presets` has it.
+ * @param {ComfyNode} node
+ * @param {Record<string, Record<string, string | number>>} presets values of the inputs by preset
+ */
+export function showPreset(node, presets) {
+  showDecided(node, presets[String(widgetOf(node, "preset")?.value)] ?? {});
+}
+
+/**
  * Give a node a denoise of its own; whatever else its preset has decided stays.
  * @param {ComfyNode} node
  * @param {number} denoise
  * @param {Record<string, Record<string, string | number>>} presets values of the inputs by preset
  */
 export function chooseDenoise(node, denoise, presets) {
-  showDecided(node, presets[String(widgetOf(node, "preset")?.value)] ?? {});
+  showPreset(node, presets);
   setWidget(node, "preset", CUSTOM);
   setWidget(node, "max_denoise", denoise);
   if (Number(widgetOf(node, "min_denoise")?.value) > denoise) setWidget(node, "min_denoise", denoise);

@@ -40,25 +40,33 @@ PROMPTS = "positive", "negative"
 
 def late_prompts() -> tuple[io.Conditioning.Input, io.Conditioning.Input]:
     """Return the inputs of the prompts for a node that asks for them once all else fits."""
-    return positive_input(lazy=True), negative_input(lazy=True)
+    return positive_input(lazy=True), negative_input(lazy=True, more=_OF_PRESETS)
 
 
 def positive_input(lazy: bool | None = None) -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "positive",
         lazy=lazy,
-        tooltip="The prompt. Connect one prompt that fits all keyframes, or one for each keyframe, "
-        "from Textual Invert, Keyframe Conditioning or CLIP Text Encode.",
+        tooltip=(
+            "The prompt. Connect one prompt that fits all keyframes, from CLIP Text Encode, or one "
+            "for each keyframe, from Textual Invert or Keyframe Conditioning."
+        ),
     )
 
 
-def negative_input(lazy: bool | None = None) -> io.Conditioning.Input:
+_OF_PRESETS = (
+    " Where nothing is connected, presets take cfg 1 and few steps for models that have a "
+    "distilled relative."
+)
+
+
+def negative_input(lazy: bool | None = None, more: str = "") -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "negative",
         optional=True,
         lazy=lazy,
         tooltip="What the frames should not look like. Connect exactly one prompt; it is used for "
-        "all frames. It is needed unless cfg is 1, and cfg may be set by a preset.",
+        "all frames. It is needed unless cfg is 1." + more,
     )
 
 

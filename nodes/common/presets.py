@@ -24,15 +24,19 @@ class PresetSettings(Record):
         "balanced",
         "Values for steps, cfg, candidates, denoise and advanced inputs that fit the model. fast "
         "try makes one candidate of each frame, in half the steps where the model needs more than "
-        "10. balanced takes what suits the family of the model. best takes more steps and "
-        "candidates. as in the paper takes 200 steps. custom takes the values in the node. The "
-        "node says what a preset means.",
+        "10. balanced takes what suits the family of the model. best takes more candidates and, "
+        "where the model needs more than 10 steps, half as many steps again. as in the paper takes "
+        "200 steps. custom takes the values in the node. The node says what a preset means.",
     )
 
 
-def preset_input() -> io.Combo.Input:
-    """Return the input of the preset; the front end is told which inputs it decides."""
+def preset_input(tooltip: str = "") -> io.Combo.Input:
+    """Return the input of the preset; the front end is told which inputs it decides.
+
+    `tooltip` is that of a node that takes only a part of the values.
+    """
     [made] = inputs_of(PresetSettings)
+    made.tooltip = tooltip or made.tooltip
     made.extra_dict = {"decides": list(DECIDED)}
     return made
 

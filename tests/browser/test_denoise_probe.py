@@ -129,3 +129,12 @@ def test_the_frames_are_there_only_once(view):
     assert not [name for name in names if "image-preview" in name]
     drawn = view.page.locator(f'[data-node-id="{probe.id}"] img').count()
     assert drawn == (3 if view.vue else 0)
+
+
+def test_inputs_show_what_the_preset_decided_until_one_is_changed(view):
+    probe, _ = opened(view)
+    value = "([id, name]) => find(id).widgets.find((widget) => widget.name === name).value"
+    view.wait(f"(told) => ({value})(told) === 10", [probe.id, "steps"])
+    assert view.evaluate(value, [probe.id, "preset"]) == "fast try"
+    view.set_widget(probe, "steps", 12)
+    assert view.evaluate(value, [probe.id, "preset"]) == "custom"

@@ -18,10 +18,11 @@ STANDARD = "vae_standard.pt"  # the autoencoder after the bank has scaled its la
 
 
 def export(shop: Workshop) -> None:
-    """Write what is finished in fp16, as diffusers' folders.
+    """Write the stages that are finished to the folder `weights`, in fp16.
 
-    That is a Stable Diffusion pipeline with ControlNet, CLIP and reader beside it, and in `flow/`
-    the transformer, its scheduler, and the student as a LoRA. One tokenizer serves all of them.
+    That folder is a Stable Diffusion pipeline of diffusers. In it are also `controlnet/`, `clip/`,
+    `reader.safetensors` and, in `flow/`, the transformer with its scheduler and the student as a
+    LoRA. One tokenizer serves all of them. `training.json` says how each stage was trained.
     """
     folder = shop.folder / "weights"
     folder.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,8 @@ CYCLE = 0.06
 class Matches(NamedTuple):
     """Points `first` `(m, 2)` of one picture that lie at `second` in another, and their weights.
 
-    Points are (x, y) in sides; weights `(m,)` are in 0..1, 0 where a match cannot be trusted.
+    Points are (x, y) in sides, of which 1 is the square root of the picture's area. Weights `(m,)`
+    are in 0..1, 0 where a match cannot be trusted.
     """
 
     first: Tensor
