@@ -59,7 +59,7 @@ def gather(
         if batch.shape[2:] != size
     ]
     fitted = torch.cat([_fitted(batch, size) for batch in pictures.values()])
-    taken, more = cropped(fitted, vae)
+    taken, more = cropped(fitted, vae, next(iter(pictures)))
     return taken, notes + more
 
 
@@ -97,18 +97,17 @@ def read_keyframes(images: Tensor, vae: Any) -> Tensor:
     return cropped(keyframe_pictures(images), vae)[0]
 
 
-def cropped(pictures: Tensor, vae: Any) -> tuple[Tensor, list[Note]]:
+def cropped(pictures: Tensor, vae: Any, name: str = "keyframes") -> tuple[Tensor, list[Note]]:
     """Return the middle of `pictures` `(N, 3, h, w)` whose sides are multiples of the VAE's step.
 
-    It is what the host's VAE Encode takes of a picture.
+    It is what the host's VAE Encode takes of a picture. Raises `ValueError` for pictures smaller
+    than one step; `name` is the input that has their size.
     """
     check_vae(vae)
     unit = vae.spacial_compression_encode()
     height, width = pictures.shape[2:]
     if height < unit or width < unit:
-        raise ValueError(
-            f"keyframes: got {width} x {height} pixels, both sides need at least {unit}"
-        )
+        raise ValueError(f"{name}: got {width} x {height} pixels, both sides need at least {unit}")
     top, left = (side % unit // 2 for side in (height, width))
     taken = pictures[:, :, top : top + height - height % unit, left : left + width - width % unit]
     if taken.shape == pictures.shape:

@@ -62,6 +62,12 @@ def one_keyframe_to_learn(demo: Demo) -> Node:
     return demo.invert(keyframes=one_picture(demo))
 
 
+@mistake("first", "5 x 5 pixels", "at least 8")
+def first_picture_too_small(demo: Demo) -> Node:
+    tiny, pair = of_size(demo, 5, 5), {"keyframes": None, "last": one_picture(demo)}
+    return demo.bisector(first=tiny, **pair)
+
+
 @mistake("keyframes", "4 x 128", "at least 8")
 def sides_under_a_step_of_the_vae(demo: Demo) -> Node:
     return demo.bisector(keyframes=of_size(demo, 4, 128))
