@@ -85,7 +85,7 @@ def respaced(task: Task, pictures: Tensor, weights: Tensor) -> Tensor:
 def learned(ladder: Ladder, task: Task, latents: Tensor) -> Lora:
     """Train a LoRA for each row of clean `latents`, all in one batch; they do not meet."""
     network, generator = denoiser(task.model), torch.Generator().manual_seed(task.settings.seed)
-    lora = _fresh(network, len(latents), generator)
+    lora = fresh(network, len(latents), generator)
     optimizer = torch.optim.AdamW([one for both in lora.values() for one in both], lr=RATE)
     text = task.guide.positive.repeated(len(latents))
     signals, sigmas = torch.tensor(ladder.scales).T[:, :, None, None, None].to(latents)
@@ -103,7 +103,7 @@ def learned(ladder: Ladder, task: Task, latents: Tensor) -> Lora:
     return {name: (down.detach(), up.detach()) for name, (down, up) in lora.items()}
 
 
-def _fresh(network: nn.Module, rows: int, generator: torch.Generator) -> Lora:
+def fresh(network: nn.Module, rows: int, generator: torch.Generator) -> Lora:
     """A LoRA that changes nothing yet, for each row."""
     lora = {}
     for name, layer in _layers(network).items():

@@ -9,7 +9,8 @@ from support.puppets import held_out
 from torch.nn import functional as F
 from ways import Bench, Way
 from ways.attention import attentions, averaged, fused, hooked, outer, straight
-from ways.diffmorpher import adapted, applied, between, learned
+from ways.borrowed import AdaptedModel, AttendingModel, PlacedPath
+from ways.diffmorpher import adapted, applied, between, fresh, learned
 from ways.inversion import Ladder
 from ways.peers import denoiser, places, quantiles, with_noise
 
@@ -171,21 +172,64 @@ def test_each_picture_learns_a_lora_of_its_own():
 @torch.no_grad()
 def test_frames_that_attend_to_keyframes_see_no_other_frames(model):
     """Nor does it matter in which batch they are."""
-    from ways.endpoint import _Attending
 
     drawn = torch.Generator().manual_seed(0)
     keyframes, noisy = torch.randn(2, 2, 4, 16, 16, generator=drawn)
     text, schedule = model.encode_text(["a puppet"]), model.schedule(0.5)
     guidance = Guidance(text, text, 2.0, seeds=[3, 40], positions=[0.25, 0.5])
-    attending = _Attending(model, keyframes)
+    attending = AttendingModel(model, keyframes)
     both = attending.sample(noisy, schedule, guidance)
-    one = _Attending(model, keyframes).sample(noisy[1:], schedule, guidance.rows([1]))
+    one = AttendingModel(model, keyframes).sample(noisy[1:], schedule, guidance.rows([1]))
     assert torch.allclose(one.latents, both.latents[1:], atol=1e-4)
     plain = model.sample(noisy, schedule, guidance)
     assert not torch.allclose(both.latents, plain.latents, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["AID", "FreeMorph", "DiffMorpher", "attention to keyframes"])
+@torch.no_grad()
+def test_a_frame_has_the_mix_of_its_keyframes_loras_in_any_batch(model):
+    drawn = torch.Generator().manual_seed(0)
+    noisy, schedule = torch.randn(3, 4, 16, 16, generator=drawn), model.schedule(0.5)
+    lora = {
+        name: (down, torch.randn(up.shape, generator=drawn) / 4)
+        for name, (down, up) in fresh(denoiser(model), 2, drawn).items()
+    }
+    text = model.encode_text(["a puppet"])
+    guidance = Guidance(text, text, 2.0, seeds=[1, 2, 3], positions=[0.0, 0.25, 1.0])
+    adapted_model = AdaptedModel(model, lora)
+    made = adapted_model.sample(noisy, schedule, guidance).latents
+    for row in range(3):
+        alone = adapted_model.sample(noisy[[row]], schedule, guidance.rows([row])).latents
+        assert torch.allclose(made[[row]], alone, atol=1e-4)
+    for row, keyframe in ((0, 0), (2, 1)):
+        own = {
+            name: tuple(one[[keyframe]].repeat(2, 1, 1) for one in both)
+            for name, both in lora.items()
+        }
+        with applied(denoiser(model), own):
+            alone = model.sample(noisy[[row]], schedule, guidance.rows([row])).latents
+        assert torch.allclose(made[[row]], alone, atol=1e-4)
+    assert not torch.allclose(made, model.sample(noisy, schedule, guidance).latents, atol=1e-2)
+
+
+def test_frames_at_places_of_their_own_have_weights_of_their_own():
+    path = PlacedPath((3,), (0.0, 0.1, 0.4, 0.8, 1.0))
+    placed = {slot.index: slot for slots in path.slots() for slot in slots}
+    assert path.position(3) == 0.8 and placed[3].position == 0.8
+    weights = {index: slot.weight for index, slot in placed.items()}
+    assert weights == pytest.approx({2: 0.4, 1: 0.25, 3: 2 / 3})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AID",
+        "FreeMorph",
+        "DiffMorpher",
+        "attention to keyframes",
+        "moved, LoRA",
+        "moved, even speed",
+    ],
+)
 def test_peers_make_paths_of_both_models(model, name, request):
     kind = request.node.callspec.params["model"]
     bench, pairs = Bench(4, 0, "cpu", kind), held_out(2, 0)
