@@ -78,6 +78,11 @@ def colors(count: int = 17, shift: float = 0) -> list[tuple[int, ...]]:
     return [tuple(round(255 * p) for p in colorsys.hsv_to_rgb(hue % 1, 1, 0.9)) for hue in hues]
 
 
+def version_of(text: str) -> tuple[int, ...]:
+    """The three numbers of a front end's version."""
+    return tuple(map(int, re.findall(r"\d+", text)[:3]))
+
+
 @dataclass
 class View:
     """A page with the front end, and what a test does on it."""
@@ -94,8 +99,7 @@ class View:
     @property
     def version(self) -> tuple[int, ...]:
         """Of the front end."""
-        text = self.page.evaluate("() => window.__COMFYUI_FRONTEND_VERSION__")
-        return tuple(map(int, re.findall(r"\d+", text)[:3]))
+        return version_of(self.page.evaluate("() => window.__COMFYUI_FRONTEND_VERSION__"))
 
     def wait(self, condition: str, arg: Any = None, timeout: float = LONGEST_WAIT) -> None:
         """Until a function of JavaScript gives something true; `find(id)` in it finds a node."""
