@@ -17,9 +17,10 @@ def embedded_demo(sheet: Sheet) -> None:
         "2. *Frame Bisector* makes the frame half-way, then the frames at the quarters, and so "
         "on. For each frame the reranker keeps the best of several candidates, and the poses "
         "keep limbs in one piece.\n\n"
-        "The embedded model draws puppets alone. For pictures of your own open the template "
-        "*two_pictures*: it takes two pictures, your checkpoint and a prompt. The cfg of 2 and the "
-        "learning rate of 0.25 here are for the embedded model.",
+        "The embedded model draws puppets alone. Puppet Demo's page (ⓘ) says how it takes puppets "
+        "that you draw. For other pictures open the template *two_pictures*, which takes two "
+        "pictures, your checkpoint and a prompt. The cfg of 2 and the learning rate of 0.25 here "
+        "are for the embedded model.",
         390,
     )
     source = {"model": demo[0], "vae": demo[2], "keyframes": demo[5]}
