@@ -7,6 +7,7 @@ noise at every step. And DiffMorpher's LoRAs and even speed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +41,19 @@ ROWS["endpoint attention"]["attention to keyframes, denoise 0.75 to 0.4"] = {
 }
 
 
+def _in_batches(
+    size: int,
+    sample: Callable[[Tensor, Schedule, Guidance], Sampled],
+    noisy: Tensor,
+    schedule: Schedule,
+    guidance: Guidance,
+) -> Sampled:
+    """Sample `size` rows at a time."""
+    batches = [batch.tolist() for batch in torch.arange(len(noisy)).split(size)]
+    parts = [sample(noisy[rows], schedule, guidance.rows(rows)) for rows in batches]
+    return Sampled(*(torch.cat(both) for both in zip(*parts, strict=True)))
+
+
 class AttendingModel:
     """A model whose rows attend to the `keyframes` `(N, c, h', w')` before and after them."""
 
@@ -53,11 +67,7 @@ class AttendingModel:
     def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
         """Take the steps one by one, in batches of whole groups of three."""
         size = max(1, self._model.max_batch // 3)
-        parts = [
-            self._sampled(noisy[rows], schedule, guidance.rows(rows))
-            for rows in (part.tolist() for part in torch.arange(len(noisy)).split(size))
-        ]
-        return Sampled(*(torch.cat(both) for both in zip(*parts, strict=True)))
+        return _in_batches(size, self._sampled, noisy, schedule, guidance)
 
     def _sampled(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
         positions = torch.tensor(guidance.positions)
@@ -89,24 +99,24 @@ class AdaptedModel:
     """A model whose network has, for each latent, the mix of its two keyframes' LoRAs."""
 
     def __init__(self, model: Any, lora: Lora) -> None:
-        self._model, self._lora, self._network = model, lora, denoiser(model)
+        self._model, self._lora = model, lora
+        self._keyframes = len(next(iter(lora.values()))[1])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
     def sample(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
         """Denoise in the model's own batches, so that a batch of the network has one LoRA a row."""
-        made = []
-        for batch in torch.arange(len(noisy)).split(self._model.max_batch):
-            rows = batch.tolist()
-            part = guidance.rows(rows)
-            with applied(self._network, self._mixed(part.positions, len(part.texts()))):
-                made.append(self._model.sample(noisy[rows], schedule, part))
-        return Sampled(*(torch.cat(parts) for parts in zip(*made, strict=True)))
+        return _in_batches(self._model.max_batch, self._sampled, noisy, schedule, guidance)
+
+    def _sampled(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
+        lora = self._mixed(guidance.positions, len(guidance.texts()))
+        with applied(denoiser(self._model), lora):
+            return self._model.sample(noisy, schedule, guidance)
 
     def _mixed(self, positions: list[float], passes: int) -> Lora:
         """The LoRAs of rows at `positions`, as often as the network runs on all rows at once."""
-        first = [min(int(position), len(self._rows) - 2) for position in positions]
+        first = [min(int(position), self._keyframes - 2) for position in positions]
         share = torch.tensor([p - i for p, i in zip(positions, first, strict=True)])
 
         def mixed(of_keyframes: Tensor) -> Tensor:
@@ -115,10 +125,6 @@ class AdaptedModel:
             return of_keyframes[first].lerp(after, weights).repeat(passes, 1, 1)
 
         return {name: (mixed(down), mixed(up)) for name, (down, up) in self._lora.items()}
-
-    @property
-    def _rows(self) -> Tensor:
-        return next(iter(self._lora.values()))[1]
 
 
 @maker("moved, LoRA", rows="identity", posed=False, **MATCHED)
