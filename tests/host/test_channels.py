@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from comfy_host import Graph, Node
-from demo_graphs import Demo, run_with
+from demo_graphs import SMALL, Demo, run_with
 
 Take = Callable[[Demo, list], Node]
 
@@ -91,5 +91,5 @@ def test_five_channels_are_no_picture(server, name):
     run = server.run(demo.graph.prompt)
     assert run.error["node_id"] == node.id
     message = run.error["exception_message"]
-    size = (4 if name == "PathMetrics" else 2, 128, 128, 5)
+    size = (4 if name == "PathMetrics" else 2, SMALL, SMALL, 5)
     assert f"got {size}, needs an IMAGE" in message and "1 to 4 channels" in message

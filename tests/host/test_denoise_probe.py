@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_host import Graph, Node
-from demo_graphs import Demo, run_with
+from demo_graphs import SMALL, Demo, run_with
 
 PLAIN = {"preset": "custom", "seed": 0, "steps": 8, "cfg": 2.0}
 SAMPLER = {"sampler_name": "euler", "scheduler": "ddim_uniform"}
@@ -41,8 +41,8 @@ def test_it_makes_the_half_way_frames_of_frame_bisector(server):
     assert torch.allclose(
         given["frames"], torch.stack([given["low"][1], given["high"][1]]), atol=1e-5
     )
-    assert given["grid"].shape == (1, 128 + 20, 2 * 128 + 4, 3)
-    tiles = given["grid"][0, 20:, :128], given["grid"][0, 20:, 132:]
+    assert given["grid"].shape == (1, SMALL + 20, 2 * SMALL + 4, 3)
+    tiles = given["grid"][0, 20:, :SMALL], given["grid"][0, 20:, SMALL + 4 :]
     for tile, frame in zip(tiles, given["frames"], strict=True):
         assert (tile - frame).abs().max() <= 0.5 / 255 + 1e-6
     labels = given["grid"][0, :20]

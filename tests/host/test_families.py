@@ -184,7 +184,7 @@ def test_ksampler_polishes_what_the_parts_made(server):
 
 def test_the_hosts_own_clip_ranks_as_the_demos_does(server):
     """The same weights as CLIP and CLIP_VISION, through the host's classes."""
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     both = demo.graph.add("TestDemoClip", clip=demo.clip, projection=True)
     hosts = demo.graph.add(
         "RerankerFromCLIP",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from comfy_host import Graph
-from demo_graphs import INVERT, NEGATIVE, POSITIVE, Demo, tensors
+from demo_graphs import INVERT, NEGATIVE, POSITIVE, SMALL, Demo, tensors
 
 from diffusion_interpolation.demo import load_flow, load_reader, reranker, world
 from diffusion_interpolation.demo.networks import SIZE, TEXT_WIDTH
@@ -28,7 +28,7 @@ def test_frames_are_those_of_the_library(server, network, steps, cfg):
     demo = Demo(Graph(), network)
     bisector = demo.bisector(**PATH, steps=steps, cfg=cfg)
     frames = tensors(server, demo.graph, frames=bisector[0])["frames"]
-    assert frames.shape == (3, SIZE, SIZE, 3)
+    assert frames.shape == (3, SMALL, SMALL, 3)
     model = load_flow(network != "flow", steps=steps)
     guide = Guide(model.encode_text([POSITIVE]), model.encode_text([NEGATIVE]), cfg)
     settings = FrameSettings(

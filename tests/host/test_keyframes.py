@@ -46,7 +46,7 @@ def test_first_and_last_come_before_and_after_the_batch(server):
 
 
 def test_the_last_picture_takes_the_size_of_the_first_and_the_node_says_so(server):
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=128)
     small = shrunk(demo, single(demo, 1), 64, 96)
     node = demo.bisector(keyframes=None, first=single(demo, 0), last=small, **SHORT)
     joined = demo.graph.add("ImageBatch", image1=single(demo, 0), image2=small)
@@ -60,7 +60,7 @@ def test_the_last_picture_takes_the_size_of_the_first_and_the_node_says_so(serve
 
 
 def test_sides_that_the_vae_does_not_take_are_cropped_as_the_hosts_vae_encode_does(server):
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=128)
     odd = shrunk(demo, demo.keyframes, 123, 127)
     node = demo.bisector(keyframes=odd, **SHORT)
     encoded = demo.graph.add("VAEEncode", pixels=odd, vae=demo.vae)

@@ -23,7 +23,7 @@ def test_frames_are_those_of_the_library(server):
 
 
 def test_colours_go_along_a_map(server):
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=128)
     frames = demo.bisector(frames_per_gap=1, steps=4)[0]
     sides = range(8, 128, 16)
     anchors = "\n".join(f"{x},{y} -> {x},{y}" for x in sides for y in sides)

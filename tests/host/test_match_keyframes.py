@@ -45,7 +45,7 @@ def joints_missed(gap: Correspondence) -> float:
 
 @pytest.mark.parametrize("network", MODELS)
 def test_the_map_is_that_of_the_library_and_finds_the_joints(server, network):
-    demo = Demo(Graph(), network)
+    demo = Demo(Graph(), network, side=SIZE)
     node = matching(demo)
     run, given = run_with(server, demo.graph, gap=node[0], arrows=node[1])
     gap = read(given["gap"])
@@ -83,7 +83,7 @@ def test_every_family_of_models_gives_a_map_and_is_left_as_it_was(server, kind):
 
 
 def test_a_vision_model_takes_the_place_of_the_model(server):
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     vision = demo.graph.add("TestDemoClip", clip=demo.clip, projection=True)[1]
     node = matching(demo, model=None, vae=None, positive=None, clip_vision=vision)
     gap = read(tensors(server, demo.graph, gap=node[0])["gap"])
@@ -91,7 +91,7 @@ def test_a_vision_model_takes_the_place_of_the_model(server):
 
 
 def test_joints_of_poses_and_points_by_hand_are_anchors(server):
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     node = matching(demo, poses=demo.poses, anchors="8,16 -> 8,24")
     gap = read(tensors(server, demo.graph, gap=node[0])["gap"])
     sure = gap.weights == 1
@@ -104,13 +104,13 @@ def test_joints_of_poses_and_points_by_hand_are_anchors(server):
 
 
 def test_anchors_alone_are_a_map(server):
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     node = matching(demo, model=None, vae=None, positive=None, anchors="1,2 -> 3,4")
     assert len(tensors(server, demo.graph, gap=node[0])["gap"]) == 1
 
 
 def test_every_gap_has_a_map(server):
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     three = demo.graph.add("ImageBatch", image1=demo.keyframes, image2=demo.keyframes)[0]
     node = matching(demo, keyframes=three, anchors="1,1 -> 2,2 -> 3,3 -> 4,4")
     given = tensors(server, demo.graph, arrows=node[1])
@@ -129,7 +129,7 @@ def test_every_gap_has_a_map(server):
     ],
 )
 def test_what_is_missing_or_wrong_is_said(server, changes, told):
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     if "poses" in changes:
         changes = {"poses": demo.graph.add("TestPoses", json=json.dumps(changes["poses"]))[0]}
     node = matching(demo, **changes)
@@ -139,7 +139,7 @@ def test_what_is_missing_or_wrong_is_said(server, changes, told):
 
 def test_frames_move_along_the_map(server):
     """Half-way the joints are nearer to where they should be, and the keyframes are untouched."""
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     one = {"frames_per_gap": 1, "candidates": 1, "cfg": 2.0, "control_net": None, "poses": None}
     low = {**one, "max_denoise": 0.35, "min_denoise": 0.35}
     plain = demo.bisector(**low)[0]
@@ -156,7 +156,7 @@ def test_frames_move_along_the_map(server):
 
 def test_colours_keep_between_those_of_the_keyframes(server):
     """Half-way they are nearer to the mix of both than the model makes them."""
-    demo, parts = Demo(Graph()), (world.BODY, world.LEGS, world.BACK)
+    demo, parts = Demo(Graph(), side=SIZE), (world.BODY, world.LEGS, world.BACK)
     node = matching(demo)
     one = {"frames_per_gap": 1, "candidates": 1, "cfg": 2.0, "correspondence": node[0]}
     matched, made = (demo.bisector(**one, match_colors=on)[0] for on in (True, False))
@@ -172,7 +172,7 @@ def test_colours_keep_between_those_of_the_keyframes(server):
 
 def test_a_loop_has_a_map_of_its_last_gap(server):
     """The frames on the way back move as those on the way there, whatever their number."""
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     low = {"candidates": 1, "cfg": 2.0, "control_net": None, "poses": None, "min_denoise": 0.3}
     node = matching(demo, anchors="8,16 -> 8,24", loop=True)
     loop = demo.bisector(
@@ -187,11 +187,11 @@ def test_a_loop_has_a_map_of_its_last_gap(server):
 
 
 def test_a_map_of_other_keyframes_is_refused(server):
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     three = demo.graph.add("ImageBatch", image1=demo.keyframes, image2=demo.keyframes)[0]
     node = matching(demo, keyframes=three, anchors="1,1 -> 2,2 -> 3,3 -> 4,4")
     assert "got maps of 3 gaps, needs 1" in refused(server, demo, correspondence=node[0])
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     told = refused(server, demo, correspondence=matching(demo)[0], loop=True)
     assert "got maps of 1 gaps, needs 2" in told and told.endswith("a loop has one more\n")
 
@@ -204,7 +204,7 @@ def refused(server: Server, demo: Demo, **changes: Any) -> str:
 
 def test_a_frame_from_parts_moves_as_that_of_frame_bisector(server):
     """Both neighbours are moved to its position; without a map they would only fade over."""
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     gaps = matching(demo)[0]
     free = {"control_net": None, "poses": None}
     options = {"max_denoise": 0.35, "min_denoise": 0.35, "candidates": 1, **free}
@@ -226,7 +226,7 @@ def test_a_frame_from_parts_moves_as_that_of_frame_bisector(server):
 
 def test_at_a_keyframe_it_is_the_keyframe_whatever_moves(server):
     """The second of four, which is the end of one gap and the start of the next."""
-    demo = Demo(Graph())
+    demo = Demo(Graph(), side=SIZE)
     four = demo.graph.add("ImageBatch", image1=demo.keyframes, image2=demo.keyframes)[0]
     alone = {"model": None, "vae": None, "positive": None, "anchors": TO_AND_FRO}
     gaps = matching(demo, keyframes=four, **alone)[0]

@@ -8,7 +8,7 @@ import numpy
 import pytest
 import torch
 from comfy_host import Graph, Node, Run, Server
-from demo_graphs import Demo, run_with
+from demo_graphs import SMALL, Demo, run_with
 from torch import Tensor
 
 EVENT = "diffusion_interpolation.frame"
@@ -79,7 +79,7 @@ def test_what_the_slider_is_given(server):
     frames, run, _ = counted.frames()
     output, record = run.outputs[counted.bisector.id], about(run, counted.bisector)
     [job] = output["images"]
-    assert server.image(job).size == (128, 128), "the list of jobs shows the frame half-way"
+    assert server.image(job).size == (SMALL, SMALL), "the list of jobs shows the frame half-way"
     pictures = record["pictures"]
     assert record == {
         "version": 5,
@@ -437,7 +437,7 @@ def test_a_longer_path_keeps_the_frames_that_it_has(server, change):
     assert more == calls, "the other half takes as long as this one, which is not made again"
 
 
-@pytest.mark.parametrize(("sides", "count"), [("128", 2), ("128,32,48", 6)])
+@pytest.mark.parametrize(("sides", "count"), [("64", 2), ("64,32,48", 6)])
 def test_any_frames_behind_a_slider(server, sides, count):
     demo = Demo(Graph())
     images = demo.graph.add("TestSizes", images=demo.keyframes, sides=sides)

@@ -145,7 +145,7 @@ def test_a_canvas_of_another_shape_is_cropped_to_the_keyframes(server):
     given = tensors(server, graph, **outputs)
     for kind in ("frames", "latent"):
         assert (given[f"square {kind}"] - given[f"wide {kind}"]).abs().max() < 2e-3
-    shapes = "is 256 x 128 pixels, but the picture has the shape of 128 x 128"
+    shapes = "is 256 x 128 pixels, but the picture has the shape of 64 x 64"
     assert server.log[said:].count(shapes) == 4, "two pictures, in two nodes"
 
 
