@@ -9,6 +9,7 @@ from .nodes.frame_bisector import FrameBisector
 from .nodes.interpolation_preview import InterpolationPreview
 from .nodes.inversion_files import LoadInversion, SaveInversion
 from .nodes.keyframe_conditioning import KeyframeConditioning
+from .nodes.keyframe_lora import KeyframeLora
 from .nodes.load_poses import LoadPoses
 from .nodes.match_colors import MatchColors
 from .nodes.match_keyframes import MatchKeyframes
@@ -47,6 +48,7 @@ class DiffusionInterpolation(ComfyExtension):
             MatchKeyframes,
             DenoiseProbe,
             MatchColors,
+            KeyframeLora,
         ]
 
 

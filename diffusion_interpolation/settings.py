@@ -300,7 +300,11 @@ class InversionSettings(Record):
     evaluate_every: int = 10
 
     def fault(self) -> str:
-        if self.min_denoise < self.max_denoise:
-            return ""
-        low, high = self.min_denoise, self.max_denoise
-        return f"min_denoise: got {low}, needs less than max_denoise ({high})"
+        return range_fault(self.min_denoise, self.max_denoise)
+
+
+def range_fault(low: float, high: float) -> str:
+    """What is wrong with a range of denoise from `low` to `high`."""
+    if low < high:
+        return ""
+    return f"min_denoise: got {low}, needs less than max_denoise ({high})"

@@ -6,23 +6,19 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-import comfy.model_management
-import comfy.utils
 import torch
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
-from PIL import Image
 from torch import Tensor
 
-from ..diffusion_interpolation.charts.plot import SIZE, line_plot
 from ..diffusion_interpolation.method.guide import Guide
 from ..diffusion_interpolation.method.learning.inversion import Inversion, invert
 from ..diffusion_interpolation.models.prompts import PromptEmbeddings, Prompts
-from ..diffusion_interpolation.pictures import to_tensor
 from ..diffusion_interpolation.settings import InversionSettings
 from .comfy.codec import ComfyCodec, check_channels
 from .comfy.conditioning import check_single, differences, joined, write_conditioning
 from .comfy.learning.gradients import LearningModel
+from .comfy.learning.progress import LossProgress, loss_curve
 from .comfy.prompts import read_prompts
 from .comfy.schedule import ComfySchedule
 from .common.inputs import negative_input, positive_input
@@ -107,7 +103,7 @@ class TextualInvert(io.ComfyNode):
         if negative is not None:
             away = write_conditioning(learned.negative)
         towards = learned.positive.map_extras(lambda held: held | facts)
-        curve = _curve(learned.losses)
+        curve = loss_curve(learned.losses)
         return io.NodeOutput(
             write_conditioning(joined(towards.parts)),
             away,
@@ -123,7 +119,7 @@ def _invert(
     guide: Guide,
     settings: InversionSettings,
 ) -> Inversion:
-    progress = LossProgress(settings)
+    progress = LossProgress(settings.steps, settings.evaluate_every)
     if not settings.steps:
         return invert(model, pictures, guide.positive, guide.negative, settings)
     with model.gradients(latents.shape, 1 if settings.cfg == 1 else 2):
@@ -142,27 +138,6 @@ def _invert(
     return replace(learned, negative=replace(learned.negative, extras=guide.negative.extras))
 
 
-class LossProgress:
-    """The bar of the node, and the loss so far as a picture in the node."""
-
-    def __init__(self, settings: InversionSettings) -> None:
-        self._bar = comfy.utils.ProgressBar(max(1, settings.steps))
-        self._settings, self._losses = settings, {}
-
-    def step(self, step: int, loss: float) -> None:
-        """Count a step as done; `loss` is that of the latest step that was evaluated."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        every, steps = self._settings.evaluate_every, self._settings.steps
-        evaluated = step if step == steps else step - step % every
-        preview = None
-        if evaluated not in self._losses:
-            self._losses[evaluated] = loss
-            # one point is no curve yet
-            if len(self._losses) > 1:
-                preview = ("JPEG", _plot(self._losses, steps), SIZE[0])
-        self._bar.update_absolute(step, steps, preview)
-
-
 def _sharing(negative: PromptEmbeddings, positive: Prompts) -> PromptEmbeddings:
     """`negative` with the extras of `positive`, if learning sees the same in both.
 
@@ -176,14 +151,3 @@ def _sharing(negative: PromptEmbeddings, positive: Prompts) -> PromptEmbeddings:
 def _learned_with(extras: dict[str, Any]) -> dict[str, Any]:
     """What of a conditioning learning uses: all but its ControlNet."""
     return {key: value for key, value in extras.items() if not key.startswith("control")}
-
-
-def _curve(losses: dict[int, float]) -> Tensor:
-    """The loss curve as IMAGE `(1, h, w, 3)`, black where nothing was learned."""
-    if not losses:
-        return torch.zeros(1, SIZE[1], SIZE[0], 3)
-    return to_tensor([_plot(losses)]).movedim(1, -1)
-
-
-def _plot(losses: dict[int, float], last: int | None = None) -> Image.Image:
-    return line_plot(losses, "loss on fixed noise", "step", last)

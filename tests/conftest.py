@@ -19,6 +19,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 gc.set_threshold(20_000, 10, 10)
 
 
+LONGEST = ("unit/test_batch.py", "host/test_all_families.py")
+"""Begun first, so that at the end no process waits for another one."""
+
+
 class _ByWhatTestsShare(LoadScopeScheduling):
     """Keeps tests in one process that share a server of a front end, or else their module.
 
@@ -40,6 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run browser tests in both renderers of both front ends, not each renderer once",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.partition("::")[0].endswith(LONGEST))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion_interpolation.lora_settings import LoraSettings
 from diffusion_interpolation.method.path import Path, Slot
 from diffusion_interpolation.models.contract import Guidance, Sampled, Schedule
+from diffusion_interpolation.models.lora import KeyframeLora
 from diffusion_interpolation.presets import MATCHED
 
 from .attention import fused, hooked
 from .corresponding import moved, moved_with_anchors
-from .diffmorpher import Lora, applied, learned, respaced
-from .inversion import Ladder
+from .diffmorpher import learned, respaced
 from .ours import bisection
 from .peers import denoiser, places
 from .registry import ROWS, Maker, Task, maker
@@ -98,9 +99,8 @@ class AttendingModel:
 class AdaptedModel:
     """A model whose network has, for each latent, the mix of its two keyframes' LoRAs."""
 
-    def __init__(self, model: Any, lora: Lora) -> None:
+    def __init__(self, model: Any, lora: KeyframeLora) -> None:
         self._model, self._lora = model, lora
-        self._keyframes = len(next(iter(lora.values()))[1])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -110,28 +110,26 @@ class AdaptedModel:
         return _in_batches(self._model.max_batch, self._sampled, noisy, schedule, guidance)
 
     def _sampled(self, noisy: Tensor, schedule: Schedule, guidance: Guidance) -> Sampled:
-        lora = self._mixed(guidance.positions, len(guidance.texts()))
-        with applied(denoiser(self._model), lora):
+        with self._lora.on(denoiser(self._model), self._lora.weights(guidance.positions)):
             return self._model.sample(noisy, schedule, guidance)
 
-    def _mixed(self, positions: list[float], passes: int) -> Lora:
-        """The LoRAs of rows at `positions`, as often as the network runs on all rows at once."""
-        first = [min(int(position), self._keyframes - 2) for position in positions]
-        share = torch.tensor([p - i for p, i in zip(positions, first, strict=True)])
 
-        def mixed(of_keyframes: Tensor) -> Tensor:
-            after = of_keyframes[[i + 1 for i in first]]
-            weights = share.to(of_keyframes)[:, None, None]
-            return of_keyframes[first].lerp(after, weights).repeat(passes, 1, 1)
-
-        return {name: (mixed(down), mixed(up)) for name, (down, up) in self._lora.items()}
+def with_lora(task: Task) -> Task:
+    """The task with a model that draws each frame under the mix of two LoRAs."""
+    lora = learned(task, task.model.encode(task.pictures), LoraSettings())
+    return replace(task, model=AdaptedModel(task.model, lora))
 
 
 @maker("moved, LoRA", rows="identity", posed=False, **MATCHED)
 def moved_with_lora(task: Task) -> Tensor:
-    """Move along a correspondence, and draw each frame under the mix of two LoRAs."""
-    lora = learned(Ladder.of(task.model), task, task.model.encode(task.pictures))
-    return moved(replace(task, model=AdaptedModel(task.model, lora)))
+    """Move along a correspondence, under LoRAs of the keyframes."""
+    return moved(with_lora(task))
+
+
+@maker("moved, joints are anchors, LoRA", rows="identity", **MATCHED)
+def moved_with_anchors_and_lora(task: Task) -> Tensor:
+    """Move along the features and the true joints, under LoRAs of the keyframes."""
+    return moved_with_anchors(with_lora(task))
 
 
 @dataclass(frozen=True)

@@ -7,26 +7,25 @@ that all steps look equally large, and the frames are made again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
+from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from diffusion_interpolation.lora_settings import LoraSettings
+from diffusion_interpolation.method.learning.identity import learn_lora
+from diffusion_interpolation.models.lora import KeyframeLora
 from diffusion_interpolation.scoring.metrics import feature_distance
 
-from .attention import attentions, hooked, late_parts, straight
+from .attention import hooked, late_parts, straight
 from .inversion import Ladder
 from .peers import denoiser, guided, mixed, places, plain
 from .registry import Task, maker
 
-RANK, STEPS, RATE = 16, 200, 2e-4
+LEARNING = LoraSettings(steps=200, learning_rate=2e-4, rank=16, max_denoise=1.0)
 INJECTED = 0.6
 """The fraction of the steps, from pure noise on, in which keys and values are those of the ends."""
-
-Lora = dict[str, tuple[Tensor, Tensor]]
-"""Of linear layers by name: `(rows, rank, in)` and `(rows, out, rank)`, a LoRA for each row."""
 
 
 @maker("DiffMorpher", rows="peers", posed=False, cfg=1.0)
@@ -34,15 +33,17 @@ def diff_morpher(task: Task) -> Tensor:
     """Make frames twice: at even places, and at places of even steps of the demo's CLIP."""
     ladder, network = Ladder.of(task.model), denoiser(task.model)
     latents = task.model.encode(task.pictures)
-    lora = learned(ladder, task, latents)
-    with applied(network, lora):
+    lora = learned(task, latents, LEARNING)
+    with lora.on(network, torch.eye(len(latents))):
         inverted = ladder.invert(latents, plain(ladder, task), ladder.top)
     even = places(task)
     pictures = _made(ladder, task, inverted, lora, even)
     return _made(ladder, task, inverted, lora, respaced(task, pictures, even))
 
 
-def _made(ladder: Ladder, task: Task, inverted: Tensor, lora: Lora, weights: Tensor) -> Tensor:
+def _made(
+    ladder: Ladder, task: Task, inverted: Tensor, lora: KeyframeLora, weights: Tensor
+) -> Tensor:
     """Pictures `(P * n, 3, h, w)` at places `weights` `(P, n)`."""
     network = denoiser(task.model)
     noisy = adapted(mixed(inverted, weights), inverted, weights)
@@ -54,7 +55,7 @@ def _made(ladder: Ladder, task: Task, inverted: Tensor, lora: Lora, weights: Ten
             hook = hooked(network, mix, count, late_parts(network))
         return guided(ladder, task, latents, step, hook)
 
-    with applied(network, between(lora, weights)):
+    with lora.on(network, of_ends(weights)):
         return task.model.decode(ladder.denoise(noisy, predict, ladder.top))
 
 
@@ -82,68 +83,15 @@ def respaced(task: Task, pictures: Tensor, weights: Tensor) -> Tensor:
     return torch.stack(found).to(weights)
 
 
-def learned(ladder: Ladder, task: Task, latents: Tensor) -> Lora:
-    """Train a LoRA for each row of clean `latents`, all in one batch; they do not meet."""
-    network, generator = denoiser(task.model), torch.Generator().manual_seed(task.settings.seed)
-    lora = fresh(network, len(latents), generator)
-    optimizer = torch.optim.AdamW([one for both in lora.values() for one in both], lr=RATE)
-    text = task.guide.positive.repeated(len(latents))
-    signals, sigmas = torch.tensor(ladder.scales).T[:, :, None, None, None].to(latents)
-    with applied(network, lora), torch.enable_grad():
-        for _ in range(task.way.options.get("lora_steps", STEPS)):
-            steps = torch.randint(1, ladder.top + 1, (len(latents),), generator=generator)
-            noise = torch.randn(latents.shape, generator=generator).to(latents)
-            noisy = signals[steps] * latents + sigmas[steps] * noise
-            predicted = task.model.predict_noise(noisy, steps / ladder.steps, text)
-            # the sum over rows of each row's own mean: no row changes another one's gradient
-            loss = (predicted - noise).square().mean((1, 2, 3)).sum()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return {name: (down.detach(), up.detach()) for name, (down, up) in lora.items()}
+def learned(task: Task, latents: Tensor, settings: LoraSettings) -> KeyframeLora:
+    """Learn a LoRA for each row of clean `latents`, all in one batch."""
+    steps = task.way.options.get("lora_steps", settings.steps)
+    settings = replace(settings, seed=task.settings.seed, steps=steps)
+    network, text = denoiser(task.model), task.guide.positive
+    return learn_lora(task.model, network, latents, text, settings)[0]
 
 
-def fresh(network: nn.Module, rows: int, generator: torch.Generator) -> Lora:
-    """A LoRA that changes nothing yet, for each row."""
-    lora = {}
-    for name, layer in _layers(network).items():
-        down = torch.randn(1, RANK, layer.in_features, generator=generator) / RANK
-        up = torch.zeros(rows, layer.out_features, RANK)
-        lora[name] = tuple(
-            nn.Parameter(one.repeat(rows // len(one), 1, 1).to(layer.weight)) for one in (down, up)
-        )
-    return lora
-
-
-def _layers(network: nn.Module) -> dict[str, nn.Linear]:
-    """The projections of all attention."""
-    return {
-        f"{name}.{part}": attention.get_submodule(part)
-        for name, attention in attentions(network).items()
-        for part in ("to_q", "to_k", "to_v", "to_out.0")
-    }
-
-
-def between(lora: Lora, weights: Tensor) -> Lora:
-    """Return a LoRA for each frame at places `weights` `(P, n)` of the LoRAs of both ends."""
-    like = weights[:, :, None, None]
-    return {
-        name: tuple(one[::2, None].lerp(one[1::2, None], like).flatten(0, 1) for one in both)
-        for name, both in lora.items()
-    }
-
-
-@contextmanager
-def applied(network: nn.Module, lora: Lora) -> Iterator[None]:
-    """Within, each row of the network's batch has the LoRA of that row."""
-    with ExitStack() as stack:
-        for name, layer in _layers(network).items():
-            stack.callback(layer.register_forward_hook(partial(_changed, *lora[name])).remove)
-        yield
-
-
-def _changed(
-    down: Tensor, up: Tensor, layer: nn.Module, inputs: tuple[Tensor], output: Tensor
-) -> Tensor:
-    """The output of a linear layer whose weights each row has changed by `up @ down`."""
-    return output + inputs[0] @ down.mT @ up.mT
+def of_ends(weights: Tensor) -> Tensor:
+    """The weights `(P * n, 2 * P)` of all keyframes for frames at places `(P, n)` of their pair."""
+    ends = torch.stack([1 - weights, weights], -1)
+    return torch.block_diag(*ends)

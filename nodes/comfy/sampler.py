@@ -17,6 +17,7 @@ from ...diffusion_interpolation.models.memory import Batches
 from .codec import carry_noisy, check_pictures, has_frames, take_noisy, without_frames
 from .conditioning import Conditioning, Places, mixed, write_entry
 from .control import PoseControl, References
+from .lora import told_positions
 from .noise import row_wise
 from .schedule import as_sigmas
 
@@ -112,6 +113,7 @@ class ComfySampler:
         guider = comfy.samplers.CFGGuider(self._model)
         guider.set_conds(*self._conditionings(guidance, start.shape[2:]))
         guider.set_cfg(guidance.cfg)
+        guider.model_options = told_positions(guider.model_options, guidance.positions or [])
         sampled = guider.sample(
             torch.zeros_like(start),  # the noise is in there already
             start,

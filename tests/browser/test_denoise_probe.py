@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from comfy_host import Graph, Node
 from comfy_view import View
-from demo_graphs import Demo
+from demo_graphs import SMALL, Demo
 
 VALUES = "0.3, 0.45, 0.6"
 
@@ -69,9 +69,8 @@ def test_a_click_on_a_frame_sets_the_denoise_and_can_be_undone(view):
     labels = [text.strip() for text in tiles(view, probe).all_inner_texts()]
     assert labels == ["denoise 0.3", "denoise 0.45", "denoise 0.6"]
     for picture in tiles(view, probe).locator("img").all():
-        view.wait(
-            "(image) => image.complete && image.naturalWidth === 128", picture.element_handle()
-        )
+        width = f"(image) => image.complete && image.naturalWidth === {SMALL}"
+        view.wait(width, picture.element_handle())
     assert pressed(view, probe) == []
     tiles(view, probe).nth(1).click()
     says(view, probe, "max_denoise of Frame Bisector is now 0.45.")

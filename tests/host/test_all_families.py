@@ -151,6 +151,19 @@ def test_learning_moves_all_prompts(found, name):
     assert learned["fall"] > 0 and learned["moved"] > 1e-3 and learned["change"] > TOLERANCE
 
 
+@NAMES
+def test_each_frame_has_the_loras_of_its_place(found, name):
+    """One by one as all at once."""
+    family, checks = results(found, name)
+    seen = checks["loras"]
+    if family.draws:
+        assert family.draws in seen["error"]
+    elif family.config == "HiDreamO1":
+        assert "its gradients cannot be computed" in seen["error"]
+    else:
+        assert seen["change"] > 1e-3 and seen["off"] < TOLERANCE
+
+
 @pytest.mark.parametrize("name", ["Flux.1 schnell", "Z-Image"])
 def test_weights_of_smaller_types(found, name):
     """They draw much the same frames, by the parts as well, and prompts can be learned."""

@@ -153,7 +153,8 @@ def test_all_our_nodes_but_those_for_files_are_shown(schemas):
         "PathMetrics",
         "DenoiseProbe",
     }
-    assert ours - shown == unshown | {"LoadPoses", "MatchPoses", "MatchKeyframes", "MatchColors"}
+    further = {"LoadPoses", "MatchPoses", "MatchKeyframes", "MatchColors", "KeyframeLora"}
+    assert ours - shown == unshown | further
 
 
 # What is run

@@ -50,6 +50,7 @@ from checkout.nodes.common.types import INVERSION_KEY  # noqa: E402
 from checkout.nodes.conditioned_denoise import ConditionedDenoise  # noqa: E402
 from checkout.nodes.frame_bisector import FrameBisector  # noqa: E402
 from checkout.nodes.keyframe_conditioning import KeyframeConditioning  # noqa: E402
+from checkout.nodes.keyframe_lora import KeyframeLora  # noqa: E402
 from checkout.nodes.noisy_latent_lerp import NoisyLatentLerp  # noqa: E402
 from checkout.nodes.textual_invert import TextualInvert  # noqa: E402
 from pack import families  # noqa: E402
@@ -96,10 +97,12 @@ class Case:
         encoded = [self.vae.encode(picture[None]) for picture in self.pictures]
         return {"samples": torch.cat(encoded)}
 
-    def path(self, positive: Any, max_batch: int = 0, **more: Any) -> tuple[Tensor, Tensor]:
+    def path(
+        self, positive: Any, max_batch: int = 0, model: Any = None, **more: Any
+    ) -> tuple[Tensor, Tensor]:
         """The frames of FrameBisector `(5, h, w, 3)`, and their latents."""
         images, latents, _ = FrameBisector.execute(
-            model=self.model,
+            model=model or self.model,
             vae=self.vae,
             keyframes=self.pictures,
             positive=positive,
@@ -289,6 +292,16 @@ def learning(case: Case) -> dict[str, float]:
     return {"fall": 1 - min(losses) / losses[0], "moved": moved, "change": change}
 
 
+def loras(case: Case) -> dict[str, float]:
+    """KeyframeLora: what it changes, and frame by frame against all at once."""
+    told = {"steps": 1, "learning_rate": 0.01, "rank": 2, "min_denoise": 0.2, "max_denoise": 0.6}
+    sources = {"model": case.model, "vae": case.vae, "keyframes": case.pictures}
+    learned = KeyframeLora.execute(positive=case.both, seed=0, **sources, **told).args[0]
+    made = case.path(case.both, model=learned)[1]
+    alone = case.path(case.both, model=learned, max_batch=1)[1]
+    return {"change": off(made, case.frames[1]), "off": off(alone, made)}
+
+
 OTHER_CONTROLS = {
     **{
         name: partial(families.control, FAMILIES[name])
@@ -338,6 +351,7 @@ CHECKS: tuple[Callable[[Case], dict[str, Any]], ...] = (
     others,
     videos,
     learning,
+    loras,
     halves,
 )
 

@@ -31,7 +31,8 @@ float8, as the flags of ComfyUI do.
 
 - **frames**: FrameBisector, NoisyLatentLerp and ConditionedDenoise draw frames, under one prompt or
   a prompt for each keyframe. The prompts may differ in length and in all that comes with them.
-- **learns**: TextualInvert learns prompts.
+- **learns**: TextualInvert learns prompts. KeyframeLora learns LoRAs for these families and for
+  Stable Cascade B.
 - **poses**: ComfyUI has a kind of ControlNet for the family that works with the input `poses`, if
   somebody has trained one for OpenPose skeletons.
 - **references**: the input `reference_latents` shows the keyframes to the network. Only models that

@@ -10,12 +10,13 @@ from torch.nn import functional as F
 from ways import Bench, Way
 from ways.attention import attentions, averaged, fused, hooked, outer, straight
 from ways.borrowed import AdaptedModel, AttendingModel, PlacedPath
-from ways.diffmorpher import adapted, applied, between, fresh, learned
+from ways.diffmorpher import LEARNING, adapted, learned, of_ends
 from ways.inversion import Ladder
-from ways.peers import denoiser, places, quantiles, with_noise
+from ways.peers import denoiser, quantiles, with_noise
 
 from diffusion_interpolation.demo import load_named
 from diffusion_interpolation.models.contract import Guidance, Schedule
+from diffusion_interpolation.models.lora import KeyframeLora
 from diffusion_interpolation.models.prompts import PromptEmbeddings
 
 
@@ -151,22 +152,16 @@ def test_each_picture_learns_a_lora_of_its_own():
     task = bench._task(way, pairs)
     ladder, network = Ladder.of(task.model), denoiser(task.model)
     latents = task.model.encode(task.pictures)
-    lora = learned(ladder, task, latents)
-    text = task.guide.positive
-    ups = torch.cat([up.flatten(1) for _, up in lora.values()], 1)
-    assert ups.abs().amax(1).min() > 0 and not torch.equal(ups[0], ups[1])
-    with applied(network, lora):
+    lora, text = learned(task, latents, LEARNING), task.guide.positive
+    plain = ladder.noise(latents, 2, text)
+    with lora.on(network, torch.eye(4)):
         together = ladder.noise(latents, 2, text)
-    rows = {name: tuple(one[[2]] for one in both) for name, both in lora.items()}
-    with applied(network, rows):
+    with lora.on(network, torch.eye(4)[[2]]):
         alone = ladder.noise(latents[[2]], 2, text)
     assert torch.allclose(alone[0], together[2], atol=1e-4)
-    assert not torch.allclose(ladder.noise(latents, 2, text), together, atol=1e-4)
-    ends = between(lora, places(task))
-    for name, (down, up) in ends.items():
-        for mixed, own in zip((down, up), lora[name], strict=True):
-            assert torch.equal(mixed[[0, 2, 3, 5]], own)
-            assert torch.allclose(mixed[1], (own[0] + own[1]) / 2)
+    assert (together - plain).abs().flatten(1).amax(1).min() > 1e-4
+    weights = of_ends(torch.tensor([[0.0, 0.25], [1.0, 0.5]]))
+    assert weights.tolist() == [[1, 0, 0, 0], [0.75, 0.25, 0, 0], [0, 0, 0, 1], [0, 0, 0.5, 0.5]]
 
 
 @torch.no_grad()
@@ -189,10 +184,9 @@ def test_frames_that_attend_to_keyframes_see_no_other_frames(model):
 def test_a_frame_has_the_mix_of_its_keyframes_loras_in_any_batch(model):
     drawn = torch.Generator().manual_seed(0)
     noisy, schedule = torch.randn(3, 4, 16, 16, generator=drawn), model.schedule(0.5)
-    lora = {
-        name: (down, torch.randn(up.shape, generator=drawn) / 4)
-        for name, (down, up) in fresh(denoiser(model), 2, drawn).items()
-    }
+    fresh = KeyframeLora.fresh(denoiser(model), 2, 16, drawn)
+    ups = (torch.randn(up.shape, generator=drawn) / 4 for _, up in fresh.layers.values())
+    lora = KeyframeLora({name: (down, next(ups)) for name, (down, _) in fresh.layers.items()})
     text = model.encode_text(["a puppet"])
     guidance = Guidance(text, text, 2.0, seeds=[1, 2, 3], positions=[0.0, 0.25, 1.0])
     adapted_model = AdaptedModel(model, lora)
@@ -201,11 +195,7 @@ def test_a_frame_has_the_mix_of_its_keyframes_loras_in_any_batch(model):
         alone = adapted_model.sample(noisy[[row]], schedule, guidance.rows([row])).latents
         assert torch.allclose(made[[row]], alone, atol=1e-4)
     for row, keyframe in ((0, 0), (2, 1)):
-        own = {
-            name: tuple(one[[keyframe]].repeat(2, 1, 1) for one in both)
-            for name, both in lora.items()
-        }
-        with applied(denoiser(model), own):
+        with lora.on(denoiser(model), torch.eye(2)[[keyframe]]):
             alone = model.sample(noisy[[row]], schedule, guidance.rows([row])).latents
         assert torch.allclose(made[[row]], alone, atol=1e-4)
     assert not torch.allclose(made, model.sample(noisy, schedule, guidance).latents, atol=1e-2)

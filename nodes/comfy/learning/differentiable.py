@@ -162,3 +162,19 @@ def _is_converted(weight: Tensor, device: torch.device) -> bool:
 def _is_quantised(weight: Tensor) -> bool:
     """Whether a weight is stored in a type of its own, or in one that is not computed with."""
     return type(weight) not in (Tensor, nn.Parameter) or weight.dtype not in _PLAIN_TYPES
+
+
+def steady(patcher: Any) -> Any:
+    """`patcher`, or a copy of a model whose weights come and go by themselves while it runs.
+
+    Such weights cannot be held for the way back. Raises `ValueError` where there can be no copy.
+    """
+    if not getattr(patcher, "is_dynamic", bool)():
+        return patcher
+    try:
+        return patcher.get_non_dynamic_delegate()
+    except RuntimeError as error:
+        raise ValueError(
+            f"model: its loader does not let it be held in memory ({error}), as learning needs; "
+            "start ComfyUI with --disable-dynamic-vram"
+        ) from error

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import comfy.model_management as memory
 import comfy.sampler_helpers
@@ -36,6 +36,7 @@ from .differentiable import (
     override_attention,
     pack_quantised,
     plain_kernels,
+    steady,
     unpack_quantised,
 )
 
@@ -86,6 +87,11 @@ class LearningModel:
         """Latents wait where the host keeps its results."""
         return memory.intermediate_device()
 
+    @property
+    def network(self) -> nn.Module:
+        """What predicts noise; within `gradients` it may be a copy."""
+        return self._model.model.diffusion_model
+
     def schedule(self, denoise: float, min_steps: int = 1) -> Schedule:
         return self._schedule.schedule(denoise, min_steps)
 
@@ -104,7 +110,7 @@ class LearningModel:
         The host makes room for one of them, in as many rows as guidance has `halves`.
         Raises `ValueError` that names the patches of a model that cannot be.
         """
-        patcher, self._model = self._model, _steady(self._model)
+        patcher, self._model = self._model, steady(self._model)
         self._needed, self._normal = self._sampling_needs(halves, latent_shape), None
         try:
             self._hold()
@@ -332,19 +338,3 @@ def _rows(text: PromptEmbeddings, rows: slice) -> PromptEmbeddings:
 def _join(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether the host would have the network see the conditions of both halves in one batch."""
     return one.keys() == other.keys() and all(one[key].can_concat(other[key]) for key in one)
-
-
-def _steady(patcher: Any) -> Any:
-    """`patcher`, or a copy of a model whose weights come and go by themselves while it runs.
-
-    Such weights cannot be held for the way back. Raises `ValueError` where there can be no copy.
-    """
-    if not getattr(patcher, "is_dynamic", bool)():
-        return patcher
-    try:
-        return patcher.get_non_dynamic_delegate()
-    except RuntimeError as error:
-        raise ValueError(
-            f"model: its loader does not let it be held in memory ({error}), as learning needs; "
-            "start ComfyUI with --disable-dynamic-vram"
-        ) from error
