@@ -15,7 +15,7 @@ RUNS = {
     "demo_model": ["--count", "4", "--steps", "2"],
     "inversion": ["--puppets", "2", "--steps", "4", "--inversion-steps", "2", "--noises", "1"],
     "speed": ["--frames", "3", "--paper-steps", "4", "--repeat", "1"],
-    "schemes": ["--pairs", "2", "--frames", "3", "--steps", "4", "--ways", *WAYS],
+    "schemes": ["--pairs", "2", "--frames", "3", "--steps", "4", "--side", "64", "--ways", *WAYS],
     "colours": ["--photographs", "1", "--size", "32", "--frames", "3"],
     "memory": ["--frames", "3", "5", "--steps", "4", "--model", "demo-flow"],
 }

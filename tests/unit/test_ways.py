@@ -222,7 +222,7 @@ def test_frames_at_places_of_their_own_have_weights_of_their_own():
 )
 def test_peers_make_paths_of_both_models(model, name, request):
     kind = request.node.callspec.params["model"]
-    bench, pairs = Bench(4, 0, "cpu", kind), held_out(2, 0)
+    bench, pairs = Bench(4, 0, "cpu", kind, side=64), held_out(2, 0)
     way = Way(name, steps=4, cfg=1.5, posed=False, options={"lora_steps": 1})
     made = bench.made(way, pairs)
     assert made.frames.shape == (1, 4, 3, 128, 128) and made.frames.isfinite().all()
