@@ -6,6 +6,7 @@ import gc
 import os
 from typing import Any
 
+import passed
 import pytest
 from front_ends import HOSTS, NEWEST
 from xdist.scheduler import LoadScopeScheduling
@@ -40,14 +41,36 @@ class _ByWhatTestsShare(LoadScopeScheduling):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
+        "--all",
+        action="store_true",
+        help="run the tests of benchmarks and of the training, too, even if these are unchanged",
+    )
+    parser.addoption(
         "--all-pages",
         action="store_true",
         help="run browser tests in both renderers of both front ends, not each renderer once",
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.partition("::")[0].endswith(LONGEST))
+    parts = set() if config.getoption("all") else passed.unchanged()
+    dropped = [item for item in items if _part(item) in parts]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in dropped]
+
+
+def _part(item: pytest.Item) -> str | None:
+    """The part that a test tests, where that is one of `passed.PARTS`."""
+    marker = item.get_closest_marker("part")
+    return marker.args[0] if marker else None
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    if config.getoption("all") or not (parts := passed.unchanged()):
+        return ""
+    told = " and ".join(sorted(parts))
+    return f"left out: tests of {told}, unchanged since they passed (--all runs them)"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

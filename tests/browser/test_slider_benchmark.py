@@ -6,7 +6,10 @@ import json
 import sys
 from contextlib import nullcontext
 
+import pytest
 import slider
+
+pytestmark = pytest.mark.part("benchmarks")
 
 
 def test_it_drags_the_slider_and_counts_what_a_page_holds(

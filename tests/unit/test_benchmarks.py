@@ -10,6 +10,8 @@ import sys
 import comfy_host
 import pytest
 
+pytestmark = pytest.mark.part("benchmarks")
+
 WAYS = ["default", "paper", "cross-fade", "truth", "interpolate", "DID", "no poses"]
 RUNS = {
     "demo_model": ["--count", "4", "--steps", "2"],
@@ -69,12 +71,3 @@ def test_memory_of_learning_is_counted(tmp_path):
         assert row["halves apart GiB"] == pytest.approx(row["checkpoints GiB"] / 2, rel=1e-3)
     assert found[1]["picture GiB"] > 3 * found[0]["picture GiB"]
     assert found[1]["weights GiB"] == pytest.approx(859.5e6 * 2 / 2**30, rel=1e-2)
-
-
-def test_the_readme_and_ci_run_the_same_tests():
-    from pathlib import Path
-
-    root = Path(__file__).parents[2]
-    command = 'pip install -e ".[test]" && pytest'
-    assert command in (root / "README.md").read_text()
-    assert command in (root / ".ci" / "run").read_text().splitlines()

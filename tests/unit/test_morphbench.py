@@ -14,6 +14,8 @@ from support.puppets import SIZE, held_out
 from diffusion_interpolation.demo import reranker, world
 from diffusion_interpolation.pictures import read_picture, to_image, to_tensor
 
+pytestmark = pytest.mark.part("benchmarks")
+
 
 def write(folder, names, seed=0):
     folder.mkdir(parents=True, exist_ok=True)

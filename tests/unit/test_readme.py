@@ -85,3 +85,9 @@ def test_options_are_those_of_the_command():
     for option in ("--frames", "--candidates", "--inversion-steps"):
         [shown] = re.findall(rf"^\| `{option} N` \|.*\| ([0-9]+) \|$", readme(), re.MULTILINE)
         assert int(shown) == known[option]
+
+
+def test_the_readme_and_ci_run_the_same_tests():
+    command = 'pip install -e ".[test]" && pytest'
+    assert command in readme()
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()

@@ -17,6 +17,8 @@ from support.tables import Comparison, by_run
 from ways import MAKERS, ROWS, Bench, Way
 from ways.rows import named_ways
 
+pytestmark = pytest.mark.part("benchmarks")
+
 RUN = Run("demo", True, 0, 5)
 TRUTH, FADED = Way("truth"), Way("cross-fade")
 

@@ -17,6 +17,8 @@ from diffusion_interpolation.demo.training.workshop import PLANS, Plan, Training
 from diffusion_interpolation.models.diffusers.model import DiffusersModel
 from diffusion_interpolation.scoring.clip import transformers_pair
 
+pytestmark = pytest.mark.part("training")
+
 # a step or two of each stage
 SHORT = ["--scale", "0.0002", "--batch", "4", "--device", "cpu"]
 

@@ -19,6 +19,8 @@ from diffusion_interpolation.models.contract import Guidance, Schedule
 from diffusion_interpolation.models.lora import KeyframeLora
 from diffusion_interpolation.models.prompts import PromptEmbeddings
 
+pytestmark = pytest.mark.part("benchmarks")
+
 
 @pytest.fixture(scope="module", params=["demo", "demo-flow"])
 def model(request):
