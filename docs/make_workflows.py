@@ -71,6 +71,7 @@ WORKFLOWS: dict[str, tuple[Callable[[Sheet], None], list[str]]] = {
     "one_frame_from_parts": (puppets.one_frame_from_parts, ["PreviewImage"]),
     "remix_with_host_nodes": (puppets.remix_with_host_nodes, ["PreviewImage"]),
     "two_pictures": (models.two_pictures, []),
+    "one_subject": (models.one_subject, []),
     "sd15_openpose": (models.sd15_openpose, []),
     "stylised_poses": (models.stylised_poses, []),
     "sdxl": (models.sdxl, []),

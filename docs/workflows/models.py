@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from comfy_host import Node
 
-from .sheet import FAULTS, NAMES, Sheet, Wires, between, keyframes, learn, save, two_prompts
+from .sheet import (
+    FAULTS,
+    LORA,
+    NAMES,
+    Sheet,
+    Wires,
+    between,
+    keyframes,
+    learn,
+    save,
+    two_prompts,
+)
 
 DRAWINGS = (
     "# Poses of drawings\n\n"
@@ -184,6 +195,33 @@ def two_pictures(sheet: Sheet) -> None:
     source = {"model": model[0], "vae": model[2], "first": first[0], "last": last[0]}
     frames = between(sheet, words, source, frames_per_gap="15", cfg=7.5)
     save(sheet, frames, "two_pictures", 8.0)
+
+
+def one_subject(sheet: Sheet) -> None:
+    sheet.column("Model", 300)
+    model = sheet.put("CheckpointLoaderSimple", ckpt_name="v1-5-pruned-emaonly-fp16.safetensors")
+    sheet.note(
+        "# Two pictures of one subject\n\n"
+        "*Match Keyframes* finds the same things in both pictures, so that they move and do not "
+        "fade. Look at its arrows: they should lead from each thing to the same thing. Points of "
+        "your own go in *anchors*.\n\n"
+        "*Keyframe LoRA* learns what each picture looks like. It takes a minute or two, once for "
+        "two pictures. Without it (take *model* from *Load Checkpoint*) frames are less like the "
+        "pictures.\n\n"
+        "You need a checkpoint in *models/checkpoints/* and two pictures that are alike: a face "
+        "that turns, a product in two colours, two drawings of one figure.",
+        330,
+    )
+    words = two_prompts(sheet, model[1], "a photo of a cat", width=300, below=True)
+    pictures = keyframes(sheet, 2, 512)
+    source = {"vae": model[2], "keyframes": pictures}
+    sheet.column("What is where, and what it looks like", 330)
+    wires = {"model": model[0], "positive": words[0]}
+    matched = sheet.put("MatchKeyframes", room=220, **source, **wires)
+    learned = sheet.put("KeyframeLora", room=200, **source, **wires, **LORA)
+    values = {"frames_per_gap": "15", "cfg": 7.5, "correspondence": matched[0]}
+    frames = between(sheet, words, {**source, "model": learned[0]}, 530, **values)
+    save(sheet, frames, "one_subject", 8.0, below=True)
 
 
 def four_keyframes(sheet: Sheet) -> None:

@@ -81,6 +81,14 @@ INVERT = {
     "augmentations": 16,
     "seed": 0,
 }
+LORA = {
+    "steps": 200,
+    "learning_rate": 5e-4,
+    "rank": 16,
+    "seed": 0,
+    "min_denoise": 0.02,
+    "max_denoise": 1.0,
+}
 NAMES = ["first", "second", "third", "fourth"]
 SCHEDULE = {"scheduler": "ddim_uniform", "steps": 20}
 PATH = {
