@@ -46,6 +46,9 @@ class _AtPositions:
         positions = (told.get("transformer_options") or {}).get(POSITIONS_KEY)
         if not positions:
             return executor(*args, **options)
-        lora = self._lora.of([tensor.to(args[0].device) for tensor in self._lora.tensors()])
-        with lora.on(executor.class_obj.diffusion_model, lora.weights(positions)):
+        latents = told["x"]
+        # stays there, and is moved once
+        self._lora = self._lora.of([tensor.to(latents.device) for tensor in self._lora.tensors()])
+        network, weights = executor.class_obj.diffusion_model, self._lora.weights(positions)
+        with self._lora.on(network, weights.to(latents.device)):
             return executor(*args, **options)
