@@ -129,5 +129,5 @@ def _without_none(kind: Any) -> Any:
 
 
 def option_of(record: type[Record], name: str) -> Option:
-    """Return one option of a record by its name."""
+    """Return the option of a record that has this name; there must be one."""
     return next(one for one in options_of(record) if one.name == name)

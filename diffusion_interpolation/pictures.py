@@ -114,9 +114,9 @@ def keyframe_png(path: Path, picture: Image.Image) -> bytes:
 
 
 def write_webp(file: Path, frames: Sequence[Path], fps: float, bounce: bool = True) -> None:
-    """An animated WebP without end, there and back again or, without `bounce`, from the start.
+    """Write an animated WebP that repeats without end: forwards and, with `bounce`, backwards.
 
-    Odd sides lose a pixel.
+    Small pictures are enlarged by a whole factor, and odd sides lose a pixel.
     """
     options = {"quality": "90", "loop": "0"}
     order = _there_and_back(frames) if bounce else frames
@@ -124,7 +124,10 @@ def write_webp(file: Path, frames: Sequence[Path], fps: float, bounce: bool = Tr
 
 
 def write_mp4(file: Path, frames: Sequence[Path], fps: float, bounce: bool = False) -> None:
-    """An H.264 film of the frames in order, with `bounce` back again; odd sides lose a pixel."""
+    """Write a film in H.264: forwards and, with `bounce`, backwards.
+
+    Small pictures are enlarged by a whole factor, and odd sides lose a pixel.
+    """
     order = _there_and_back(frames) if bounce else frames
     _write_film(file, order, fps, "mp4", "libx264", "yuv420p", {"crf": "16"})
 

@@ -42,7 +42,7 @@ class ConditionedDenoise(io.ComfyNode):
                 io.Latent.Input(
                     "noisy_latent",
                     tooltip="The mix from Noisy Latent Lerp. With a noise mask, only the part that "
-                    "the mask covers is denoised.",
+                    "the mask covers is denoised, and the rest keeps its noise.",
                 ),
                 io.Sigmas.Input(
                     "sigmas", tooltip="The rest of the schedule, from Noisy Latent Lerp."
@@ -126,7 +126,7 @@ def _outputs() -> list[io.Output]:
         io.Latent.Output(
             "latent",
             display_name="latent",
-            tooltip="The clean latents, one for each candidate.",
+            tooltip="The denoised latents, one for each candidate.",
         )
     ]
 

@@ -53,8 +53,9 @@ class KeyframeLora(io.ComfyNode):
                 io.Model.Output(
                     "learned_model",
                     display_name="model",
-                    tooltip="The model with the LoRAs, for Frame Bisector or Conditioned Denoise. "
-                    "Other samplers draw with it as with the model that came in.",
+                    tooltip="The model with the LoRAs, for Frame Bisector, Denoise Probe or "
+                    "Conditioned Denoise. With any other sampler it draws like the model that came "
+                    "in.",
                 ),
                 io.Image.Output(
                     "loss_curve",

@@ -68,22 +68,19 @@ def _inputs() -> list[io.Input]:
             "keyframes",
             default="",
             optional=True,
-            tooltip=(
-                "The numbers of the frames whose colours are right, counted from 0: 0, 16, 32. "
-                "Frames before the first of them stay as they are, and so do frames after the "
-                "last, unless the correspondence is that of a loop. Leave it empty where these are "
-                "the first and the last frame."
-            ),
+            tooltip="The numbers of the frames whose colours are right, counted from 0: 0, 16, 32. "
+            "Frames before the first of them stay as they are, and so do frames after the "
+            "last, unless the correspondence is that of a loop. Leave it empty where these are "
+            "the first and the last frame.",
         ),
         CorrespondenceType.Input(
             "correspondence",
             optional=True,
-            tooltip=(
-                "What is where in neighbouring keyframes, from Match Keyframes. With it, a thing "
-                "that is in both keyframes takes the mix of its two colours, and a thing that is "
-                "in one keyframe only keeps its colour. Without it, and between two keyframes for "
-                "which it has too few points, things are followed from frame to frame, and each "
-                "takes the mix of the colours at both ends of its way."
-            ),
+            tooltip="What is where in neighbouring keyframes, from Match Keyframes. Use it for "
+            "drawings; photographs are mended more without it. A thing that is in both "
+            "keyframes then takes the mix of its two colours, and a thing that is in one "
+            "keyframe only is left as it is in the frame. Without a correspondence, or where "
+            "it has too few points, things are followed from frame to frame, and each takes "
+            "the mix of its colours at both ends.",
         ),
     ]

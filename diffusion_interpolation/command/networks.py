@@ -21,7 +21,7 @@ from .job import EMBEDDED, EMBEDDED_FLOW, EMBEDDED_MODELS, Job, MachineSettings
 
 
 def resolved(job: Job) -> Job:
-    """Return the job with what depends on this machine and on the hub of today.
+    """Return the job with what this machine and the hub decide filled in.
 
     That is the device, the type of numbers, and a commit for each model that is to be downloaded.
     """

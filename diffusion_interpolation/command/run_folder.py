@@ -133,7 +133,7 @@ class RunFolder:
         self.write(frame.info.index, *encoded(frame))
 
     def write(self, index: int, picture: bytes, latent: bytes, strip: bytes = b"") -> None:
-        """Write what is `encoded` of a frame; it is finished once its latent is there."""
+        """Write the files of a frame that `encoded` gives, the latent last: it marks the end."""
         if strip:
             write_whole(self._strip(index), strip)
         write_whole(self.frame(index), picture)

@@ -49,7 +49,10 @@ def _log_ratios() -> Tensor:
 
 
 class Spacing(Protocol):
-    """How a model spreads its steps: over points that fall to the clean one."""
+    """A model's levels of noise, as points in its own unit, such as sigmas or timesteps.
+
+    Points fall from the noisiest to the clean one. It says how steps are spread over them.
+    """
 
     @property
     def grid(self) -> Sequence[float]:

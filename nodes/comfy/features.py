@@ -72,7 +72,7 @@ class ComfyFeatures:
         self._blocks = _feature_blocks(self._network)
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """As `ComfyCodec`."""
+        """Latents of pictures in the network's scale, as `ComfyCodec.encode` makes them."""
         return self._codec.encode(pictures)
 
     def features(self, latents: Tensor, text: PromptEmbeddings, draws: int) -> list[Tensor]:

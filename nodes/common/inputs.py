@@ -47,10 +47,8 @@ def positive_input(lazy: bool | None = None) -> io.Conditioning.Input:
     return io.Conditioning.Input(
         "positive",
         lazy=lazy,
-        tooltip=(
-            "The prompt. Connect one prompt that fits all keyframes, from CLIP Text Encode, or one "
-            "for each keyframe, from Textual Invert or Keyframe Conditioning."
-        ),
+        tooltip="The prompt. Connect one prompt that fits all keyframes, from CLIP Text Encode, or "
+        "one for each keyframe, from Textual Invert or Keyframe Conditioning.",
     )
 
 
@@ -70,7 +68,7 @@ def negative_input(lazy: bool | None = None, more: str = "") -> io.Conditioning.
     )
 
 
-ONLY_CUSTOM = " Only the preset custom uses this value; the others choose what suits the model."
+ONLY_CUSTOM = " Only the preset custom uses this value; the other presets set it themselves."
 
 
 def sampler_input(help_of_preset: str = "") -> io.Combo.Input:
@@ -107,7 +105,8 @@ def pose_inputs() -> list[io.Input]:
         PoseKeypoint.Input(
             "poses",
             optional=True,
-            tooltip="A pose for every keyframe, from Pose Extract, DWPose or an OpenPose editor.",
+            tooltip="A pose for every keyframe, from Pose Extract, DWPose or an OpenPose editor. "
+            "It needs the input control_net.",
         ),
     ]
 

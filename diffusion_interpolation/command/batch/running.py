@@ -60,7 +60,7 @@ class Running:
         self.share = max(self.share, piece.share)
 
     def shown(self) -> tuple[Job, list[bytes], Sequence[FrameInfo], list[bytes | None]]:
-        """Return what the views of a path show, whose frames are all there."""
+        """Return what `make_views` makes the films and the page of; all frames must be there."""
         prepared = self.prepared
         self.frames = prepared.known()
         files = map(prepared.folder.frame, range(prepared.path.frames))
@@ -68,7 +68,10 @@ class Running:
         return prepared.job, [file.read_bytes() for file in files], self.frames, strips
 
     def finish(self, views: Sequence[bytes]) -> None:
-        """Write the views, and that the path is finished."""
+        """Write `views`, the contents of the files `OUTPUTS`, and the record of a finished path.
+
+        It comes after `shown`.
+        """
         prepared = self.prepared
         for name, content in zip(OUTPUTS, views, strict=True):
             write_whole(prepared.folder.path / name, content)
