@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all",
         action="store_true",
-        help="run the tests of benchmarks and of the training, too, even if these are unchanged",
+        help="run all tests, of parts that are unchanged since they passed, too",
     )
     parser.addoption(
         "--all-pages",

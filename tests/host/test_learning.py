@@ -184,7 +184,8 @@ def free_memory(server):
 
 
 PATCHED = [
-    *((kind, patch) for kind in KINDS for patch in ("", "injection")),
+    *((kind, "") for kind in KINDS),
+    *((kind, "injection") for kind in ("sd15", "flux")),
     # a patch of U-shaped networks
     *((kind, "in_place") for kind in ("sd15", "sdxl")),
 ]

@@ -1,8 +1,9 @@
 """Tells whether parts of the repository are still what they were when their tests last passed.
 
-The tests of benchmarks and of the training take minutes and test code that rarely changes. `pytest`
-leaves them out while the part that they test is unchanged, and `pytest --all` runs them. Where all
-of these have passed, `python tests/support/passed.py` writes that down in `passed.json`.
+The tests of the benchmarks, of many paths on a cluster and of the training take minutes and test
+code that rarely changes. `pytest` leaves them out while the part that they test is unchanged, and
+`pytest --all` runs them. Where all of these have passed, `python tests/support/passed.py` writes
+that down in `passed.json`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ PARTS = {
         "tests/unit/test_sweep.py",
         "tests/unit/test_ways.py",
         "tests/browser/test_slider_benchmark.py",
+    ),
+    "many paths": (
+        "diffusion_interpolation/command/**/*.py",
+        "diffusion_interpolation/models/contract.py",
+        "diffusion_interpolation/models/prompts.py",
+        "diffusion_interpolation/models/ray_model.py",
+        "tests/unit/test_batch.py",
     ),
     "training": (f"{DEMO}/train.py", f"{DEMO}/training/*.py", "tests/unit/test_train.py"),
 }

@@ -31,6 +31,8 @@ from diffusion_interpolation.demo import world
 from diffusion_interpolation.demo.networks import SIZE
 from diffusion_interpolation.pictures import to_image
 
+pytestmark = pytest.mark.part("many paths")
+
 QUICK = ["--frames", "5", "--steps", "2", "--inversion-steps", "1", "--candidates", "3"]
 QUICK += ["--inversion-draws", "1"]
 # of one batch and of several, so that a chain is spread over both actors
