@@ -19,6 +19,7 @@ from ..diffusion_interpolation.method.path import Path
 from ..diffusion_interpolation.options import option_of, options_of
 from ..diffusion_interpolation.pictures import to_image, to_tensor
 from ..diffusion_interpolation.settings import FrameSettings, SamplingSettings
+from .comfy.lora import check_lora
 from .comfy.model import ComfyModel, comfy_model
 from .comfy.prompts import read_prompts
 from .common.early import check_prompts, unasked
@@ -125,6 +126,7 @@ class DenoiseProbe(io.ComfyNode):
         """`options` are a preset, a seed, `SamplingSettings`, `sampler_name` and `scheduler`."""
         denoises = _read(values)
         pictures, _ = gather(first, keyframes, last, vae)
+        check_lora(model, len(pictures))
         decided, _ = decide(model, options, negative is not None)
         options = {**options, **decided}
         [sampling] = checked({name: options[name] for name in _SAMPLED}, SamplingSettings)

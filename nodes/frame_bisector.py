@@ -22,6 +22,7 @@ from ..diffusion_interpolation.scoring.likeness import likeness
 from ..diffusion_interpolation.settings import FrameSettings, PoseSettings, SamplingSettings
 from .comfy.codec import ComfyCodec, check_channels, from_network
 from .comfy.control import References
+from .comfy.lora import check_lora
 from .comfy.model import comfy_model
 from .comfy.object_state import fingerprint
 from .comfy.prompts import PoseOptions, closed, poses_of, read_prompts
@@ -172,6 +173,7 @@ class FrameBisector(io.ComfyNode):
     ) -> io.NodeOutput:
         """`options` are those of `RECORDS`, and `sampler_name` and `scheduler`."""
         pictures, notes = gather(first, keyframes, last, vae)
+        check_lora(model, len(pictures))
         there = tuple(one is not None for one in (negative, reranker, correspondence))
         names, records, decided, said = _read(model, options, there)
         _, path, settings, sampling, posing = records

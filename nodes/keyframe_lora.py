@@ -12,19 +12,16 @@ from ..diffusion_interpolation.lora_settings import LoraSettings
 from ..diffusion_interpolation.method.learning.identity import learn_lora
 from ..diffusion_interpolation.models import lora as loras
 from ..diffusion_interpolation.models.prompts import Prompts
-from .comfy.codec import ComfyCodec, check_channels
+from .comfy.codec import check_channels
 from .comfy.conditioning import check_single
 from .comfy.learning.gradients import LearningModel
 from .comfy.learning.progress import LossProgress, loss_curve
 from .comfy.lora import with_lora
 from .comfy.prompts import read_prompts
-from .comfy.schedule import ComfySchedule
 from .common.inputs import positive_input
 from .common.keyframes import read_keyframes
 from .common.option_inputs import checked, inputs_of
 from .common.types import CATEGORY
-
-STEPS_OF_SCHEDULE = 1000
 
 
 class KeyframeLora(io.ComfyNode):
@@ -76,9 +73,7 @@ class KeyframeLora(io.ComfyNode):
         prompts = read_prompts(positive, None, 1.0, len(pictures)).positive
         for part in prompts.parts:
             check_single("positive", part.extras)
-        wrapped = LearningModel(
-            model, ComfySchedule(model, "simple", STEPS_OF_SCHEDULE), ComfyCodec(model, vae)
-        )
+        wrapped = LearningModel.of(model, vae)
         latents = wrapped.encode(pictures)
         check_channels("vae", latents, model)
         lora, losses = _learn(wrapped, latents, prompts, settings)

@@ -15,20 +15,17 @@ from ..diffusion_interpolation.method.guide import Guide
 from ..diffusion_interpolation.method.learning.inversion import Inversion, invert
 from ..diffusion_interpolation.models.prompts import PromptEmbeddings, Prompts
 from ..diffusion_interpolation.settings import InversionSettings
-from .comfy.codec import ComfyCodec, check_channels
+from .comfy.codec import check_channels
 from .comfy.conditioning import check_single, differences, joined, write_conditioning
 from .comfy.learning.gradients import LearningModel
 from .comfy.learning.progress import LossProgress, loss_curve
 from .comfy.prompts import read_prompts
-from .comfy.schedule import ComfySchedule
 from .common.inputs import negative_input, positive_input
 from .common.keyframes import read_keyframes
 from .common.option_inputs import checked, inputs_of
 from .common.types import CATEGORY, INVERSION_KEY
 
 log = logging.getLogger(__name__)
-
-STEPS_OF_SCHEDULE = 1000  # for patches that look a sigma up among those of the sampler
 
 
 class TextualInvert(io.ComfyNode):
@@ -90,11 +87,7 @@ class TextualInvert(io.ComfyNode):
             check_single("positive", part.extras)
         if any("hooks" in part.extras for part in guide.positive.parts):
             log.warning("TextualInvert: positive's scheduled LoRAs are left out of the learning")
-        wrapped = LearningModel(
-            model,
-            ComfySchedule(model, "simple", STEPS_OF_SCHEDULE),
-            ComfyCodec(model, vae),
-        )
+        wrapped = LearningModel.of(model, vae)
         latents = wrapped.encode(pictures)
         check_channels("vae", latents, model)
         learned = _invert(wrapped, latents, pictures, guide, settings)

@@ -16,6 +16,8 @@ from functools import partial
 import torch
 from torch import Generator, Tensor, nn
 
+from .prompts import check_positions
+
 # Names of modules of attention, such as attn1, img_attn and self_attention.
 _ATTENTION = re.compile(r"(\w+_)?(attn|attention)\d*")
 # Names of parts in which rows are other things than latents: PixArt joins the texts of all latents
@@ -61,11 +63,21 @@ class KeyframeLora:
         pairs = zip(tensors[::2], tensors[1::2], strict=True)
         return KeyframeLora(dict(zip(self.layers, pairs, strict=True)))
 
+    @property
+    def keyframes(self) -> int:
+        """How many keyframes there are LoRAs of."""
+        return len(next(iter(self.layers.values()))[1])
+
     def weights(self, positions: Sequence[float]) -> Tensor:
-        """The weights `(n, N)` of the keyframes at `positions`, counted in keyframes."""
-        count = len(next(iter(self.layers.values()))[1])
-        places = torch.tensor(positions, dtype=torch.float32)[:, None] - torch.arange(count)
-        return (1 - places.abs()).clamp_min(0)
+        """The weights `(n, N)` of the keyframes at `positions`, counted in keyframes.
+
+        After the last keyframe comes the first again, at `N`. Raises `ValueError` for positions
+        outside of 0 to `N`.
+        """
+        check_positions(positions, self.keyframes + 1)
+        places = torch.tensor(positions, dtype=torch.float32)[:, None]
+        away = (places - torch.arange(self.keyframes)).abs()
+        return (1 - away.minimum(self.keyframes - away)).clamp_min(0)
 
     @contextmanager
     def on(self, network: nn.Module, weights: Tensor) -> Iterator[None]:

@@ -35,11 +35,22 @@ def with_lora(model: Any, lora: KeyframeLora) -> Any:
     return copy
 
 
+def check_lora(model: Any, keyframes: int) -> None:
+    """Raise `ValueError` where a MODEL has LoRAs of another number of keyframes than the path."""
+    by_key = model.wrappers.get(WrappersMP.APPLY_MODEL, {})
+    for wrapper in by_key.get(WRAPPER_KEY, []):
+        if wrapper.lora.keyframes != keyframes:
+            raise ValueError(
+                f"model: has LoRAs of {wrapper.lora.keyframes} keyframes for a path of "
+                f"{keyframes}; KeyframeLora needs the keyframes of the path"
+            )
+
+
 class _AtPositions:
     """A wrapper around a network that puts the LoRAs on it while it runs."""
 
     def __init__(self, lora: KeyframeLora) -> None:
-        self._lora = lora
+        self.lora = lora
 
     def __call__(self, executor: Any, *args: Any, **options: Any) -> Any:
         told = inspect.signature(executor.original).bind(*args, **options).arguments
@@ -48,7 +59,7 @@ class _AtPositions:
             return executor(*args, **options)
         latents = told["x"]
         # stays there, and is moved once
-        self._lora = self._lora.of([tensor.to(latents.device) for tensor in self._lora.tensors()])
-        network, weights = executor.class_obj.diffusion_model, self._lora.weights(positions)
-        with self._lora.on(network, weights.to(latents.device)):
+        self.lora = self.lora.of([tensor.to(latents.device) for tensor in self.lora.tensors()])
+        network, weights = executor.class_obj.diffusion_model, self.lora.weights(positions)
+        with self.lora.on(network, weights.to(latents.device)):
             return executor(*args, **options)

@@ -97,6 +97,27 @@ def test_every_kind_of_network_learns(server, kind):
     assert (given["together"] - given["without"]).abs().max() > 1e-4
 
 
+def test_a_loop_leads_back_to_the_lora_of_the_first_keyframe(server):
+    """Its second half is the first one the other way round, so that the LoRAs are, too."""
+    demo = Demo(Graph())
+    learned, short = lora(demo), {"candidates": 1, "reranker": None, "loop": True}
+    frames = demo.bisector(model=learned[0], frames_per_gap=1, **short)
+    plain = demo.bisector(frames_per_gap=1, **short)
+    given = tensors(server, demo.graph, frames=frames[0], plain=plain[0])
+    changes = (given["frames"] - given["plain"])[[1, 3]].abs().mean((1, 2, 3))
+    assert changes.min() > 0.3 * changes.max() > 0
+
+
+def test_loras_of_other_keyframes_are_refused(server):
+    demo = Demo(Graph())
+    learned = lora(demo)
+    three = demo.graph.add("ImageBatch", image1=demo.keyframes, image2=demo.keyframes)
+    path = {"keyframes": three[0], "poses": None, "control_net": None}
+    demo.graph.add("TestTensor", any=demo.bisector(model=learned[0], **path)[0], name="frames")
+    said = "model: has LoRAs of 2 keyframes for a path of 4"
+    assert server.run(demo.graph.prompt).error["exception_message"].startswith(said)
+
+
 MISTAKES = {
     "keyframes": ({"keyframes": "single"}, "keyframes: got 1 picture, needs at least 2"),
     "range": ({"min_denoise": 0.7}, "min_denoise: got 0.7, needs less than max_denoise (0.6)"),

@@ -42,6 +42,10 @@ def test_each_row_has_the_weights_of_its_position(shape):
     lora = random_lora(network, 3)
     weights = lora.weights([0.25, 2.0])
     assert weights.tolist() == [[0.75, 0.25, 0], [0, 0, 1]]
+    # a loop goes on from the last keyframe to the first
+    assert lora.weights([2.75, 3.0]).tolist() == [[0.75, 0, 0.25], [1, 0, 0]]
+    with pytest.raises(ValueError, match=r"position: got 0 to 3\.5"):
+        lora.weights([0.0, 3.5])
     plain = network(rows)
     with lora.on(network, weights):
         changed = network(rows)

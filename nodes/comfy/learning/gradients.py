@@ -48,6 +48,9 @@ _ACTIVATIONS = 4
 `benchmarks/gpu.py --count-learning` finds 2.6 for SD 1.5, 3 for Flux, 4 for SDXL, 5.8 for Z-Image.
 """
 
+_STEPS_OF_SCHEDULE = 1000
+"""Many, for patches that look a sigma up among those of the sampler."""
+
 _POSITIVE, _NEGATIVE = 0, 1
 """The host's numbers of the halves of guidance."""
 
@@ -86,6 +89,12 @@ class LearningModel:
     def device(self) -> torch.device:
         """Latents wait where the host keeps its results."""
         return memory.intermediate_device()
+
+    @classmethod
+    def of(cls, model: Any, vae: Any) -> LearningModel:
+        """What is learned with, of a MODEL and its VAE."""
+        schedule = ComfySchedule(model, "simple", _STEPS_OF_SCHEDULE)
+        return cls(model, schedule, ComfyCodec(model, vae))
 
     @property
     def network(self) -> nn.Module:
