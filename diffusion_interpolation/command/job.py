@@ -230,7 +230,11 @@ class OutputSettings(Record):
     fps: float = option(
         12.0, "Frames per second of the WebP and the mp4.", min=0.01, max=1000.0, identity=False
     )
-    overwrite: bool = option(False, "Replace another run in the folder of --out.", identity=False)
+    overwrite: bool = option(
+        False,
+        "Replace a run with other settings in the folder of --out. The same run is continued.",
+        identity=False,
+    )
 
 
 class Part(NamedTuple):

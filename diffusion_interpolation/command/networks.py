@@ -23,7 +23,8 @@ from .job import EMBEDDED, EMBEDDED_FLOW, EMBEDDED_MODELS, Job, MachineSettings
 def resolved(job: Job) -> Job:
     """Return the job with what this machine and the hub decide filled in.
 
-    That is the device, the type of numbers, and a commit for each model that is to be downloaded.
+    That is the device, the type of numbers and, where downloads are allowed, the commit that each
+    model of the hub has now. Raises `ValueError` as `pinned` does.
     """
     device = job.machine.device or next(iter(accelerators()), "cpu")
     dtype = job.machine.dtype or ("float16" if device.startswith("cuda") else "float32")

@@ -58,8 +58,7 @@ class RunFolder:
         """Whether there is one. Another's may be replaced as long as that run has made nothing."""
         if not self._present():
             return False
-        settings = self._read_record()["settings"]
-        changes = _changes(settings, json.loads(json.dumps(self.settings)))
+        changes = self._changed_settings()
         if changes and any(self._made()):
             raise ValueError(
                 f"out: {self.path} holds a run with other settings ({changes}); choose another "
@@ -86,6 +85,11 @@ class RunFolder:
             raise ValueError(f"out: {file} is no record of a run; choose another --out")
         return record
 
+    def _changed_settings(self) -> str:
+        """What is different in the settings of the run that is there; nothing in this very run."""
+        settings = self._read_record()["settings"]
+        return _changes(settings, json.loads(json.dumps(self.settings)))
+
     def _made(self) -> Iterator[Path]:
         """What cost time: latents and the conditioning."""
         yield from (self.path / "latents").glob("*.safetensors")
@@ -93,10 +97,12 @@ class RunFolder:
             yield self.conditioning
 
     def clear(self) -> None:
-        """Remove what an earlier run made, whatever its settings, and nothing else."""
-        if not self._present():
+        """Remove what a run with other settings made, and nothing else.
+
+        What this very run has made stays, so that it goes on where it stopped.
+        """
+        if not self._present() or not self._changed_settings():
             return
-        self._read_record()
         for folder in (self.path / part for part in _PARTS):
             for file in folder.iterdir() if folder.is_dir() else ():
                 if _NUMBERED.fullmatch(file.name):

@@ -321,6 +321,11 @@ def test_overwrite_replaces_a_run_and_nothing_else(done, tmp_path, capsys):
     assert [file.name for file in (out / "candidates").iterdir()] == ["1.jpg".zfill(7)]
     assert record(out)["settings"]["seed"] == 3
     assert (out / "notes.txt").read_text() == "mine"
+    made = {file: file.stat().st_mtime_ns for file in (out / "latents").iterdir()}
+    assert main([*changed, "--overwrite", "--frames", "3"]) == 0
+    assert made == {file: file.stat().st_mtime_ns for file in (out / "latents").iterdir()}, (
+        "the same command goes on, as after a stop"
+    )
 
 
 def test_a_chain_and_other_numbers_of_frames(tmp_path):
