@@ -156,9 +156,12 @@ def test_while_it_plays_the_title_follows_and_no_candidates_are_shown(view):
     preview.get_by_label("Pause").click()
     bar.fill("2")
     view.wait_for_frame(node, 2, FRAMES)
+    view.settle()
     candidate.click()
+    view.settle(10)
     assert marks(view, node) == ["your pick", "", "best score", ""]
     candidate.click()
+    view.settle(10)
     assert marks(view, node) == ["", "", "best score", ""], "a second press takes it back"
 
 
