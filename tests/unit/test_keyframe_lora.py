@@ -99,6 +99,23 @@ def test_each_keyframe_learns_its_own(name):
     assert (own < none).all() and (own < other).all()
 
 
+@pytest.mark.parametrize("name", ["demo", "demo-flow"])
+def test_checkpoints_change_nothing(name):
+    """They run the network again on the way back, under the same LoRAs."""
+    model, found = load_named(name, steps=4), []
+    network = getattr(model._network, "unet", None) or model._network.transformer
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    text = model.encode_text(["a puppet"])
+    for on in (False, True):
+        model.checkpointing(on)
+        # checkpoints are for training
+        network.train(on)
+        told = replace(SHORT, steps=2)
+        found.append(learn_lora(model, network, latents, text, told)[0].tensors())
+    pairs = zip(*found, strict=True)
+    assert all(torch.allclose(plain, other, atol=1e-5) for plain, other in pairs)
+
+
 def test_the_same_seed_learns_the_same():
     model = load_named("demo-flow", steps=4)
     latents, text = torch.randn(2, 4, 8, 8), model.encode_text(["a puppet"])

@@ -105,8 +105,10 @@ class _Learner:
         self.optimizer.zero_grad(set_to_none=True)
 
         def descend(rows: list[int]) -> Tensor:
-            losses = self._losses(rows, noise[rows], levels[rows])
-            found = self._gradients(losses)
+            # on the way back, too, where checkpoints run the network again
+            with self.lora.on(self.network, self.lora.weights(rows)):
+                losses = self._losses(rows, noise[rows], levels[rows])
+                found = self._gradients(losses)
             # once all are there: a batch that does not fit leaves no trace
             for tensor, gradient in zip(self.tensors, found, strict=True):
                 if gradient is not None:
@@ -126,8 +128,7 @@ class _Learner:
         signal, sigma = torch.tensor(scales).to(noise)[:, :, None, None, None].unbind(1)
         noisy = signal * self.latents[rows] + sigma * noise
         text = of_keyframes(self.positive, rows)
-        with self.lora.on(self.network, self.lora.weights(rows)):
-            predicted = self.model.predict_noise(noisy, levels, text)
+        predicted = self.model.predict_noise(noisy, levels, text)
         return (predicted - noise).square().mean((1, 2, 3))
 
     def _gradients(self, losses: Tensor) -> list[Tensor | None]:
