@@ -23,6 +23,8 @@ from .common.keyframes import read_keyframes
 from .common.option_inputs import checked, inputs_of
 from .common.types import CATEGORY
 
+LOSS = "mean loss of ten steps"
+
 
 class KeyframeLora(io.ComfyNode):
     @classmethod
@@ -77,14 +79,14 @@ class KeyframeLora(io.ComfyNode):
         latents = wrapped.encode(pictures)
         check_channels("vae", latents, model)
         lora, losses = _learn(wrapped, latents, prompts, settings)
-        curve = loss_curve(losses)
+        curve = loss_curve(losses, LOSS)
         return io.NodeOutput(with_lora(model, lora), curve, ui=ui.PreviewImage(curve, cls=cls))
 
 
 def _learn(
     model: LearningModel, latents: Tensor, prompts: Prompts, settings: LoraSettings
 ) -> tuple[loras.KeyframeLora, dict[int, float]]:
-    progress = LossProgress(settings.steps, settings.evaluate_every)
+    progress = LossProgress(settings.steps, settings.evaluate_every, LOSS)
     with model.gradients(latents.shape, 1):
         # what comes in was made under inference_mode, which autograd cannot save
         return learn_lora(

@@ -27,6 +27,8 @@ from .common.types import CATEGORY, INVERSION_KEY
 
 log = logging.getLogger(__name__)
 
+LOSS = "loss on fixed noise"
+
 
 class TextualInvert(io.ComfyNode):
     @classmethod
@@ -96,7 +98,7 @@ class TextualInvert(io.ComfyNode):
         if negative is not None:
             away = write_conditioning(learned.negative)
         towards = learned.positive.map_extras(lambda held: held | facts)
-        curve = loss_curve(learned.losses)
+        curve = loss_curve(learned.losses, LOSS)
         return io.NodeOutput(
             write_conditioning(joined(towards.parts)),
             away,
@@ -112,7 +114,7 @@ def _invert(
     guide: Guide,
     settings: InversionSettings,
 ) -> Inversion:
-    progress = LossProgress(settings.steps, settings.evaluate_every)
+    progress = LossProgress(settings.steps, settings.evaluate_every, LOSS)
     if not settings.steps:
         return invert(model, pictures, guide.positive, guide.negative, settings)
     with model.gradients(latents.shape, 1 if settings.cfg == 1 else 2):

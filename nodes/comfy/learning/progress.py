@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 import comfy.model_management
@@ -14,9 +13,10 @@ from ....diffusion_interpolation.pictures import to_tensor
 
 
 class LossProgress:
-    """The bar of the node, and the loss so far as a picture in the node."""
+    """The bar of the node, and the loss so far as a picture in the node, of a `title`."""
 
-    def __init__(self, steps: int, evaluate_every: int) -> None:
+    def __init__(self, steps: int, evaluate_every: int, title: str) -> None:
+        self._title = title
         self._bar = comfy.utils.ProgressBar(max(1, steps))
         self._steps, self._every, self._losses = steps, evaluate_every, {}
 
@@ -30,16 +30,12 @@ class LossProgress:
             self._losses[evaluated] = loss
             # one point is no curve yet
             if len(self._losses) > 1:
-                preview = ("JPEG", _plot(self._losses, steps), SIZE[0])
+                preview = ("JPEG", line_plot(self._losses, self._title, "step", steps), SIZE[0])
         self._bar.update_absolute(step, steps, preview)
 
 
-def loss_curve(losses: dict[int, float]) -> Tensor:
+def loss_curve(losses: dict[int, float], title: str) -> Tensor:
     """The loss curve as IMAGE `(1, h, w, 3)`, black where nothing was learned."""
     if not losses:
         return torch.zeros(1, SIZE[1], SIZE[0], 3)
-    return to_tensor([_plot(losses)]).movedim(1, -1)
-
-
-def _plot(losses: dict[int, float], last: int | None = None) -> Image.Image:
-    return line_plot(losses, "loss on fixed noise", "step", last)
+    return to_tensor([line_plot(losses, title, "step")]).movedim(1, -1)
